@@ -1,0 +1,33 @@
+/*
+ * The caps of the wire, all of them, enforced before anything is allocated (DESIGN 10).
+ *
+ * They are part of the protocol: raising one is a compatible change for a server, lowering one is
+ * not (COMPAT.md).
+ */
+#ifndef PAWL_V1_CAPS_H
+#define PAWL_V1_CAPS_H
+
+#define PAWL_FRAME_HEADER_BYTES 4       /* big-endian length of what follows */
+#define PAWL_REQUEST_BYTES_MAX  65536   /* a request's message */
+#define PAWL_REPLY_BYTES_MAX    1048576 /* a reply's message */
+
+#define PAWL_ITEMS_MAX      64   /* limits in one check */
+#define PAWL_KEY_PARTS_MAX  8    /* parts of one key */
+#define PAWL_KEY_BYTES_MAX  1024 /* one part */
+#define PAWL_RATES_MAX      8    /* rates of one limit */
+#define PAWL_RESULTS_MAX    128  /* limit and rate pairs in one check */
+#define PAWL_LIMIT_NAME_MAX 128  /* bytes of a limit's name, tier included */
+#define PAWL_NAMESPACE_MAX  64   /* bytes */
+#define PAWL_CLAIM_MAX      512  /* issuer, jti, sub, client, kid, sid */
+#define PAWL_TOKEN_MAX      8192 /* a raw token */
+#define PAWL_ACTOR_MAX      128
+#define PAWL_FACT_IDS_MAX   64 /* in one unrevoke */
+#define PAWL_NESTING_MAX    4  /* envelope, body, item, rate */
+
+#define PAWL_PRECISION_MIN     2
+#define PAWL_PRECISION_MAX     4096
+#define PAWL_PRECISION_DEFAULT 64
+#define PAWL_COUNT_MAX         ((UINT64_C(1) << 40) - 1) /* of a rate, and of one cost */
+#define PAWL_WINDOW_MS_MAX     UINT32_C(3888000000)      /* 45 days */
+
+#endif

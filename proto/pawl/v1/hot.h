@@ -1,0 +1,132 @@
+/*
+ * The hot messages (check, token check and their replies), read and written without a copy and
+ * without an allocation. Tested differentially against protobuf-c on the same pawl.proto.
+ *
+ * Reading leaves views into the input: they live as long as it does. Unknown fields are skipped,
+ * a field seen twice takes the last value (proto3), sub-messages seen twice are merged as
+ * protobuf does it. Pure functions, any thread.
+ */
+#ifndef PAWL_V1_HOT_H
+#define PAWL_V1_HOT_H
+
+#include "core/status.h"
+#include "pawl/v1/caps.h"
+
+/** Numbers are those of the .proto; hot.c asserts it at compile time. */
+enum pawl_wire_body {
+    PAWL_BODY_NONE = 0,
+    PAWL_BODY_CHECK = 16,
+    PAWL_BODY_TOKEN_CHECK = 17,
+    PAWL_BODY_COLD = 255, /* anything else: use protobuf-c */
+};
+
+struct pawl_wire_rate {
+    uint64_t count;
+    uint32_t window_ms;
+    uint32_t algorithm;
+};
+
+struct pawl_wire_item {
+    struct pawl_bytes limit;
+    struct pawl_bytes key[PAWL_KEY_PARTS_MAX];
+    uint32_t key_count;
+    uint32_t rate_count;
+    uint64_t cost; /* as sent: 0 means 1 */
+    struct pawl_wire_rate rates[PAWL_RATES_MAX];
+    uint32_t precision;
+    uint32_t on_error;
+    struct pawl_bytes tier;
+};
+
+struct pawl_wire_token {
+    struct pawl_bytes issuer, jti, subject, client, key, sid;
+    uint64_t iat, exp; /* seconds; 0 = none */
+    struct pawl_bytes opaque_sha256, signed_sha256, raw, audience, type;
+};
+
+/** A decoded hot request. Big (about 20 KiB): one per worker, filled in place, reused. */
+struct pawl_wire_request {
+    uint64_t id;
+    uint32_t deadline_ms;
+    uint64_t now_ms;
+    uint64_t view;
+    bool forwarded;
+    bool has_hello; /* hello holds the sub-message's bytes: unpack with protobuf-c */
+    bool has_token;
+    struct pawl_bytes namespace_;
+    struct pawl_bytes hello;
+    enum pawl_wire_body body;
+    uint32_t op;   /* of check */
+    uint32_t mode; /* of check */
+    uint32_t item_count;
+    struct pawl_wire_token token; /* where has_token */
+    struct pawl_wire_item items[PAWL_ITEMS_MAX];
+};
+
+/**
+ * Decode @message into @request.
+ *
+ * Only what the message holds is written: items beyond item_count keep old bytes. When the body is
+ * not hot, body is PAWL_BODY_COLD and the envelope's fields alone are filled.
+ *
+ * Returns PAWL_OK, PAWL_EINVAL (not protobuf, wrong wire type of a known field, no body) or
+ * PAWL_ETOOBIG (over a cap of caps.h). After an error request->id is the id when it could be read,
+ * else 0, so that the refusal can be addressed.
+ */
+PAWL_MUST_USE PAWL_HOT enum pawl_status pawl_wire_read_request(struct pawl_wire_request *request,
+                                                              struct pawl_bytes message);
+
+/** A rate's result, as in RateResult of the .proto (units there). */
+struct pawl_wire_result {
+    uint32_t item, rate_index, window_ms;
+    uint64_t limit_count, count, remaining;
+    uint64_t oldest_age_ms, reset_after_ms, retry_after_ms;
+    uint64_t charge;
+    bool never, allowed, shadow, overflow, contended;
+    uint8_t on_error;
+};
+
+struct pawl_wire_token_verdict {
+    uint32_t status, reason, scope;
+    bool fresh;
+    uint64_t staleness_ms;
+    struct pawl_bytes detail;
+    struct pawl_bytes claims; /* a packed Token message, or empty */
+};
+
+/** A reply to a hot request, or the envelope of a cold one. */
+struct pawl_wire_reply {
+    uint64_t id;
+    uint32_t status;
+    struct pawl_bytes error;
+    struct pawl_bytes hello;  /* a packed HelloReply, or empty */
+    enum pawl_wire_body body; /* NONE: envelope only */
+    uint32_t verdict;
+    bool has_token;
+    struct pawl_wire_token_verdict token;
+    uint32_t result_count;
+    struct pawl_wire_result *results; /* caller's array; reading: of PAWL_RESULTS_MAX */
+};
+
+/** Bytes that writing @reply, frame header included, takes at most. */
+size_t pawl_wire_reply_bound(const struct pawl_wire_reply *reply);
+
+/**
+ * Write frame header and message at @out, which has room for pawl_wire_reply_bound().
+ * Returns the bytes written.
+ */
+PAWL_HOT size_t pawl_wire_write_reply(uint8_t *out, const struct pawl_wire_reply *reply);
+
+/** The client's half: the same for requests. @request->hello is a packed Hello, or empty. */
+size_t pawl_wire_request_bound(const struct pawl_wire_request *request);
+size_t pawl_wire_write_request(uint8_t *out, const struct pawl_wire_request *request);
+
+/**
+ * Decode a reply. body is PAWL_BODY_COLD for those protobuf-c has to read; the envelope's fields
+ * (id, status, error, hello) are filled for all. @reply->results must point at an array of
+ * PAWL_RESULTS_MAX. Returns PAWL_OK, PAWL_EINVAL or PAWL_ETOOBIG.
+ */
+PAWL_MUST_USE enum pawl_status pawl_wire_read_reply(struct pawl_wire_reply *reply,
+                                                    struct pawl_bytes message);
+
+#endif
