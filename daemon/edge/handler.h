@@ -1,0 +1,97 @@
+/*
+ * The seam between the two halves of the edge: the network (loops, listeners, sessions, frames)
+ * and the dispatcher (what a request means). The network knows nothing of checks; the dispatcher
+ * knows nothing of sockets.
+ *
+ * Life of a read on one worker: bytes arrive -> on_batch -> on_frame for each whole frame in them
+ * -> one write of all that was replied. Replies that wait for the store come later through
+ * pawl_worker_post and pawl_session_find; they are written once at the end of that turn.
+ *
+ * All calls here but pawl_worker_post belong to the worker's own thread.
+ */
+#ifndef PAWL_EDGE_HANDLER_H
+#define PAWL_EDGE_HANDLER_H
+
+#include "core/status.h"
+#include "pawl/v1/caps.h"
+
+struct pawl_worker;
+struct pawl_session;
+
+/** What a peer may do; bits, DESIGN 12. */
+enum pawl_role {
+    PAWL_ROLE_CHECK = 1u << 0,
+    PAWL_ROLE_READ = 1u << 1,
+    PAWL_ROLE_REVOKE = 1u << 2,
+    PAWL_ROLE_ADMIN = 1u << 3,
+    PAWL_ROLE_PEER = 1u << 4,
+};
+
+/** Names a session across time: safe to keep after the session has gone. */
+struct pawl_ticket {
+    uint32_t index;
+    uint32_t generation;
+};
+
+/** A message to a worker from another thread; the sender's memory until @run. */
+struct pawl_post {
+    void (*run)(struct pawl_post *post, struct pawl_worker *worker);
+    struct pawl_post *next; /* private */
+};
+
+/** Implemented by the dispatcher. */
+struct pawl_handler {
+    /** One context for each worker; NULL = could not, the daemon does not start. */
+    void *(*worker_open)(void *app, struct pawl_worker *worker, unsigned index);
+    void (*worker_close)(void *ctx);
+    /** The bytes of a batch have been read; read the clocks now. */
+    void (*on_batch)(void *ctx);
+    /**
+     * One whole message. Reply through pawl_session_reserve and _commit now, or keep the ticket
+     * and reply later. Returns PAWL_OK, or PAWL_EINVAL to have the connection closed after what
+     * was replied is written.
+     */
+    enum pawl_status (*on_frame)(void *ctx, struct pawl_session *session,
+                                 struct pawl_bytes message);
+    void *app;
+};
+
+/**
+ * Room for @size bytes at the end of the session's output; NULL when its cap is reached (the
+ * session is then closed by the network as a peer that does not read).
+ */
+uint8_t *pawl_session_reserve(struct pawl_session *session, size_t size);
+
+/** @size bytes of the room reserved last were written: one whole frame. */
+void pawl_session_commit(struct pawl_session *session, size_t size);
+
+/** Roles of the peer: by uid on Unix sockets, by listener elsewhere; bits of pawl_role. */
+unsigned pawl_session_roles(const struct pawl_session *session);
+
+/** Ask for goaway and an orderly close once pending replies are out. */
+void pawl_session_finish(struct pawl_session *session);
+
+/**
+ * One more reply is owed (+1) or was given or given up (-1): draining waits for them, and a
+ * session over its cap of pending requests is not read from.
+ */
+void pawl_session_owe(struct pawl_session *session, int change);
+
+/** Request ids accepted, for goaway: the dispatcher tells each one it begins. */
+void pawl_session_accepted(struct pawl_session *session, uint64_t id);
+
+struct pawl_ticket pawl_session_ticket(const struct pawl_session *session);
+
+/** The session of @ticket, or NULL when it has gone. */
+struct pawl_session *pawl_session_find(struct pawl_worker *worker, struct pawl_ticket ticket);
+
+/** What the dispatcher keeps for a session (namespace of its hello and kin), 80 bytes, zeroed. */
+void *pawl_session_user(struct pawl_session *session);
+
+/** Any thread: run @post on the worker's thread soon; never from inside this call. */
+void pawl_worker_post(struct pawl_worker *worker, struct pawl_post *post);
+
+/** Arrival: ms on CLOCK_BOOTTIME when this batch's bytes became readable, for deadlines. */
+uint64_t pawl_worker_batch_ms(const struct pawl_worker *worker);
+
+#endif
