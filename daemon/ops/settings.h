@@ -1,0 +1,261 @@
+/*
+ * All settings of pawld: the values, and how they come from defaults, a config file and the
+ * command line. settings_table.c lists every setting once; parser, --check-config,
+ * --print-config and the reference page come from that list.
+ *
+ * Life: pawl_settings_load() makes an immutable object, pawl_settings_destroy() frees it. A
+ * reload loads a second one from the same sources, asks pawl_settings_diff() whether it may
+ * replace the first, and swaps. Reading one is safe from any thread.
+ */
+#ifndef PAWL_OPS_SETTINGS_H
+#define PAWL_OPS_SETTINGS_H
+
+#include <stdio.h>
+
+#include "core/status.h"
+#include "pawl/v1/caps.h"
+#include "port/config_tree.h"
+#include "port/log.h"
+
+#define PAWL_SETTINGS_LISTEN_MAX  16   /* listeners */
+#define PAWL_SETTINGS_LIMITS_MAX  1024 /* named limits */
+#define PAWL_SETTINGS_SECRETS_MAX 2    /* secret_files: [new, old] */
+#define PAWL_SETTINGS_PATH_MAX    1024 /* bytes of a file's path, its end included */
+#define PAWL_SETTINGS_SOCKET_MAX  108  /* bytes of a socket's path, its end included */
+
+/* ---- values ---------------------------------------------------------------------------------
+ *
+ * Texts are 0-terminated, never NULL, and live as long as the settings. Paths are absolute: a
+ * relative one of the config file is taken from that file's folder, one of the command line from
+ * the working directory.
+ */
+
+enum pawl_listen_kind {
+    PAWL_LISTEN_NONE = 0,
+    PAWL_LISTEN_UNIX,
+    PAWL_LISTEN_TCP,
+};
+
+/** What a listener may grant; bit (ROLE - 1) of the wire's Role, as enum pawl_role of the edge. */
+enum pawl_grant {
+    PAWL_GRANT_CHECK = 1u << 0,
+    PAWL_GRANT_READ = 1u << 1,
+    PAWL_GRANT_REVOKE = 1u << 2,
+    PAWL_GRANT_ADMIN = 1u << 3,
+};
+
+struct pawl_listen_settings {
+    const char *uri; /* "unix:/run/pawl/pawld.sock", "tcp:127.0.0.1:7401", "tcp:[::1]:7401" */
+    enum pawl_listen_kind kind;
+    const char *path;  /* UNIX: absolute; else "" */
+    const char *host;  /* TCP: an IPv4 or IPv6 address without brackets; else "" */
+    uint16_t port;     /* TCP: 0 = the system chooses */
+    unsigned role;     /* bits of pawl_grant: at most these; never 0 */
+    uint32_t mode;     /* UNIX: of the socket's file, 0660 */
+    bool insecure;     /* TCP: open beyond loopback without TLS was written out */
+};
+
+struct pawl_rate_settings {
+    uint64_t count;     /* 1 to PAWL_COUNT_MAX */
+    uint32_t window_ms; /* 1 to PAWL_WINDOW_MS_MAX */
+};
+
+enum pawl_when_full {
+    PAWL_WHEN_FULL_OVERFLOW = 0, /* count in a shared cell */
+    PAWL_WHEN_FULL_OPEN,
+    PAWL_WHEN_FULL_CLOSED,
+};
+
+enum pawl_consistency {
+    PAWL_CONSISTENCY_NORMAL = 0, /* counters are saved behind the answer */
+    PAWL_CONSISTENCY_EXACT,      /* durably saved before the answer */
+};
+
+enum pawl_algorithm {
+    PAWL_ALGORITHM_SLIDING = 0,
+};
+
+/** A named limit; plain values, from which main builds the core's object. */
+struct pawl_limit_settings {
+    const char *name; /* 1 to PAWL_LIMIT_NAME_MAX bytes; may hold a tier: "api.premium" */
+    const char *ns;   /* namespace, 1 to PAWL_NAMESPACE_MAX bytes */
+    struct pawl_rate_settings rates[PAWL_RATES_MAX];
+    unsigned rate_count;                /* 1 to PAWL_RATES_MAX */
+    uint32_t precision;                 /* PAWL_PRECISION_MIN to PAWL_PRECISION_MAX */
+    enum pawl_on_error on_error;        /* NONE: the client's own */
+    enum pawl_when_full when_full;
+    enum pawl_consistency consistency;
+    enum pawl_algorithm algorithm;
+    bool count_denied; /* denied calls are recorded too */
+};
+
+/** What to answer about a token where the store cannot know. */
+enum pawl_unsure {
+    PAWL_UNSURE_UNDECIDED = 0,
+    PAWL_UNSURE_ACCEPT,
+};
+
+struct pawl_tokens_settings {
+    uint64_t max_lifetime_ms;           /* longer-lived tokens are invalid */
+    uint64_t staleness_max_ms;          /* older data is not called fresh */
+    uint64_t skew_ms;                   /* between our clock and the issuers' */
+    enum pawl_unsure when_stale;
+    enum pawl_unsure older_than_store;
+};
+
+enum pawl_rotation_mode {
+    PAWL_ROTATION_IDEMPOTENT = 0,
+    PAWL_ROTATION_SOFT,
+};
+
+enum pawl_rotation_reuse {
+    PAWL_REUSE_REVOKE_FAMILY = 0,
+    PAWL_REUSE_DENY,
+    PAWL_REUSE_REVOKE_SUBJECT,
+};
+
+enum pawl_rotation_mismatch {
+    PAWL_MISMATCH_DENY = 0,
+    PAWL_MISMATCH_REVOKE_FAMILY,
+};
+
+struct pawl_rotation_settings {
+    uint64_t leeway_ms;     /* 0 = strict */
+    uint64_t family_max_ms; /* from birth; 0 = none */
+    uint64_t idle_max_ms;   /* since the last rotation; 0 = none */
+    uint64_t adopt_before_s; /* tokens issued until then may be adopted, seconds since 1970; 0 = off */
+    enum pawl_rotation_mode mode;
+    enum pawl_rotation_reuse on_reuse;
+    enum pawl_rotation_mismatch on_mismatch;
+};
+
+struct pawl_server_settings {
+    uint64_t workers;          /* 0 = one for each core the process may use */
+    uint64_t connections_max;  /* of all listeners together */
+    uint64_t in_flight_max;    /* requests of one connection that wait for their answer */
+    uint64_t output_max_bytes; /* answers of one connection that wait to be sent */
+    uint64_t buffers_max_bytes; /* input and output of all connections together */
+    uint64_t backlog;          /* of listen(2) */
+    uint64_t frame_timeout_ms; /* from a frame's first byte to its last */
+    uint64_t write_timeout_ms; /* a peer that does not read */
+    uint64_t idle_timeout_ms;  /* a connection with nothing in flight; 0 = none */
+    uint64_t drain_timeout_ms; /* SIGTERM: how long pending answers may take */
+};
+
+struct pawl_store_settings {
+    uint64_t queue_max;                /* jobs that wait for the writer */
+    uint64_t batch_max;                /* jobs of one commit */
+    uint64_t counters_interval_ms;     /* goal for the age of an unsaved count */
+    uint64_t counters_write_max_bytes; /* a second */
+};
+
+struct pawl_settings {
+    struct pawl_listen_settings *listen;
+    unsigned listen_count; /* at least 1 */
+    const char *data_dir;
+    const char *secret_files[PAWL_SETTINGS_SECRETS_MAX]; /* [new, old]; "" where not given */
+    unsigned secret_count; /* 0 = data_dir/secret, made at the first start */
+    uint64_t memory_max_bytes; /* of the limiter's table */
+    uint64_t revocations_max;  /* entries */
+    struct pawl_limit_settings *limits; /* sorted by name */
+    unsigned limit_count;
+    struct pawl_tokens_settings tokens;
+    struct pawl_rotation_settings rotation;
+    struct pawl_server_settings server;
+    struct pawl_store_settings store;
+    enum pawl_log_level log_level;
+
+    /* ---- private ---- */
+    struct pawl_arena *arena;
+};
+
+/* ---- problems ------------------------------------------------------------------------------ */
+
+#define PAWL_PROBLEMS_MAX       100
+#define PAWL_PROBLEM_TEXT_BYTES 480
+
+/** One complaint, whole: "pawld.yaml:7:12: limits.api.rate: what is wrong; what to do". */
+struct pawl_problem {
+    bool warning; /* the settings hold all the same */
+    unsigned source, line, column; /* of the place, for sorting */
+    char text[PAWL_PROBLEM_TEXT_BYTES];
+};
+
+/** All that is wrong, in the order of the sources; the caller's storage, zeroed before use. */
+struct pawl_problems {
+    unsigned count;
+    unsigned errors;  /* those of @count that are no warnings */
+    unsigned dropped; /* more than fit */
+    struct pawl_problem items[PAWL_PROBLEMS_MAX];
+};
+
+/** One line each on @out, and how many more there are. */
+void pawl_problems_print(const struct pawl_problems *problems, FILE *out);
+
+/* ---- loading ------------------------------------------------------------------------------- */
+
+/** What defaults depend on; NULL = not set. pawl_settings_env_read() fills it. */
+struct pawl_settings_env {
+    bool root;                      /* effective uid 0 */
+    const char *runtime_directory;  /* RUNTIME_DIRECTORY, of systemd */
+    const char *state_directory;    /* STATE_DIRECTORY */
+    const char *xdg_runtime_dir;    /* XDG_RUNTIME_DIR */
+    const char *xdg_state_home;     /* XDG_STATE_HOME */
+    const char *home;               /* HOME */
+    char cwd[PAWL_SETTINGS_PATH_MAX]; /* "" = not known */
+};
+
+/** Fill @env from the process. Its texts are the environment's: do not change that meanwhile. */
+void pawl_settings_env_read(struct pawl_settings_env *env);
+
+/** Where settings come from, weakest first: defaults, file, --listen and kin, --set. Lent. */
+struct pawl_settings_sources {
+    const struct pawl_config_parser *parser;
+    const struct pawl_settings_env *env;
+    const char *config_file;   /* NULL = none */
+    const char *const *listen; /* --listen; any replaces the listeners of file and defaults */
+    unsigned listen_count;
+    const char *http;     /* --http, or NULL */
+    const char *data_dir; /* --data-dir, or NULL */
+    const char *const *sets; /* --set: "a.b=value", the value in the language of the file */
+    unsigned set_count;
+};
+
+/**
+ * Read all @sources, check everything, and build the settings.
+ *
+ * @problems  zeroed by the caller; gets all that is wrong at once, warnings included.
+ * @out       the settings, the caller's to destroy; NULL unless PAWL_OK.
+ * Returns PAWL_OK, PAWL_EINVAL (see @problems), PAWL_ENOMEM.
+ */
+PAWL_MUST_USE enum pawl_status pawl_settings_load(const struct pawl_settings_sources *sources,
+                                                  struct pawl_problems *problems,
+                                                  struct pawl_settings **out);
+
+/** NULL is allowed. */
+void pawl_settings_destroy(struct pawl_settings *settings);
+
+/* ---- reload -------------------------------------------------------------------------------- */
+
+/** Called for each setting that differs: "limits.api.rate" and whether a reload may change it. */
+typedef void (*pawl_settings_on_change)(void *ctx, const char *path, bool reloadable);
+
+/**
+ * Compare. A limit that is only in one of the two counts as a change of "limits.NAME".
+ *
+ * @on_change  may be NULL.
+ * Returns how many differences are not reloadable: not 0 = the new ones must not be used.
+ */
+unsigned pawl_settings_diff(const struct pawl_settings *old_settings,
+                            const struct pawl_settings *new_settings,
+                            pawl_settings_on_change on_change, void *ctx);
+
+/* ---- printing ------------------------------------------------------------------------------ */
+
+/** The effective settings as a config file, with help; loading it gives the same settings. */
+void pawl_settings_print(const struct pawl_settings *settings, FILE *out);
+
+/** The reference page of all settings, as Markdown. */
+void pawl_settings_print_reference(FILE *out);
+
+#endif
