@@ -1,0 +1,380 @@
+/*
+ * The limiter: who has done how much, and may this call go on (DESIGN 5).
+ *
+ * A table of windows (window.h), one for each (namespace, limit, key parts, rate slot), in shards
+ * with a mutex each, inside one region of memory given by the caller. The region is a ceiling:
+ * nothing here allocates anything else. A record that still holds an event is never evicted. When
+ * there is no room for a record more, a key without one counts in one of 4096 overflow cells per
+ * limit and rate, and gets its own record only when its cell holds nothing of its window.
+ *
+ * Identity. A record's id is pawl_keyhash128 under the `limits` subkey over
+ *
+ *   1 byte  domain: 1 rate of a named limit, 2 inline rate, 3 base of overflow cells
+ *   1 byte  number of key parts
+ *   2 bytes zero
+ *   4 bytes rate index (domain 1 and 3) or window_ms (domain 2), little endian
+ *   then pawl_pack: namespace, name of the limit ("" if inline), each key part
+ *
+ * The same everywhere: in memory, on disk, between nodes. A cell's id is the base id of (namespace,
+ * limit, slot) with its low 12 bits replaced by those of the key's id, and the shard is picked by
+ * these bits too, so a key and its cell always lie in the same shard. Placement inside a shard
+ * uses a boot-random mix.
+ *
+ * Threads: every function may be called from any thread, but for init and deinit. Locks are held
+ * for the look-ups and the decision only; a check over several shards locks them in index order.
+ *
+ * Life: pawl_limiter_init -> pawl_limiter_load* -> check ... -> pawl_limiter_deinit. Limits
+ * (struct pawl_limit) are the caller's and may be replaced at any time: records know only ids.
+ */
+#ifndef PAWL_CORE_LIMITER_H
+#define PAWL_CORE_LIMITER_H
+
+#include "core/arena.h"
+#include "core/keyhash.h"
+#include "core/rate_text.h"
+#include "core/window.h"
+
+#define PAWL_LIMIT_NAME_MAX        64   /* bytes of a limit's name, and of a namespace */
+#define PAWL_LIMIT_PARTS_MAX       16   /* parts of a key */
+#define PAWL_LIMIT_KEY_BYTES_MAX   1024 /* all parts of a key together */
+#define PAWL_LIMITER_SLOTS_MAX     64   /* records in one request: the rates of all its items */
+#define PAWL_LIMITER_CELLS         4096 /* overflow cells of a limit and rate */
+#define PAWL_LIMITER_SHARDS_MAX    4096
+#define PAWL_LIMITER_SHARDS        64   /* the default */
+#define PAWL_LIMITER_FULL_RETRY_MS 1000 /* retry_after_ms of a refusal for want of memory */
+
+enum pawl_algorithm {
+    PAWL_ALGORITHM_SLIDING = 0, /* the only one now; values as enum pawl_record_kind - 1 */
+};
+
+/** What happens to a key for which there is neither a record nor room for one. */
+enum pawl_when_full {
+    PAWL_WHEN_FULL_OVERFLOW = 0, /* count in a cell shared with others: never over */
+    PAWL_WHEN_FULL_OPEN = 1,     /* let it pass uncounted */
+    PAWL_WHEN_FULL_CLOSED = 2,   /* refuse it */
+};
+
+/** Several limits in one request. */
+enum pawl_limiter_mode {
+    PAWL_MODE_ATOMIC = 0, /* all or none: a refusal charges none */
+    PAWL_MODE_EACH = 1,   /* each limit for itself; the rates of one limit stay all or none */
+};
+
+enum pawl_limiter_op {
+    PAWL_OP_CHECK = 0, /* ask and charge */
+    PAWL_OP_PEEK = 1,  /* ask; charges nothing, makes no record */
+};
+
+/**
+ * A limit: fill in what the operator wrote, then pawl_limit_init. For an inline rate (one or
+ * more, with the request) use pawl_limit_init_inline.
+ */
+struct pawl_limit {
+    char name[PAWL_LIMIT_NAME_MAX + 1]; /* "" for inline rates */
+    char ns[PAWL_LIMIT_NAME_MAX + 1];   /* whose overflow cells it uses */
+    struct pawl_rate rates[PAWL_RATES_MAX];
+    size_t rates_count;
+    uint16_t precision; /* 0: the default */
+    bool count_denied;  /* a refusal by this limit is recorded as if it had been allowed */
+    bool shadow;        /* decide, count and report, never deny */
+    enum pawl_on_error on_error;
+    enum pawl_when_full when_full;
+    enum pawl_algorithm algorithm;
+
+    /* set by init */
+    bool inline_rates;
+    uint8_t name_size;
+    struct pawl_id cells[PAWL_RATES_MAX]; /* base ids of the overflow cells */
+};
+
+/** One limit asked for one key. All pointers are lent for the call. */
+struct pawl_limit_item {
+    const struct pawl_limit *limit;
+    struct pawl_bytes ns;
+    const struct pawl_bytes *parts;
+    size_t parts_count; /* 1 to PAWL_LIMIT_PARTS_MAX */
+    uint64_t cost;      /* 1 to PAWL_COUNT_MAX (the wire's 0 is turned into 1 before) */
+};
+
+struct pawl_limit_request {
+    const struct pawl_limit_item *items;
+    size_t items_count; /* at least 1 */
+    enum pawl_limiter_mode mode;
+    enum pawl_limiter_op op;
+    struct pawl_instant now;
+};
+
+/** The answer of one rate of one item; all counts are as after the call. */
+struct pawl_limit_result {
+    uint64_t limit_count;
+    uint64_t count;
+    uint64_t remaining;
+    uint64_t oldest_age_ms;
+    uint64_t reset_after_ms; /* until the window is empty */
+    uint64_t retry_after_ms; /* refused: until this cost fits; else 0 */
+    uint64_t charge;         /* handle for refund; 0: nothing was charged */
+    uint32_t window_ms;
+    uint16_t item;      /* index in the request */
+    uint8_t rate_index; /* index in the limit */
+    bool allowed;       /* this rate has room for the cost (says nothing about other rates) */
+    bool never;         /* cost above the limit: retrying is no use */
+    bool shadow;        /* of a shadow limit: a refusal here denies nothing */
+    bool overflow;      /* counted in an overflow cell, together with other keys */
+    bool full;          /* no room at all: allowed or refused uncounted (when_full) */
+};
+
+struct pawl_limit_outcome {
+    enum pawl_verdict verdict; /* PAWL_ALLOW or PAWL_DENY; PAWL_DENY if any item was refused */
+    size_t results_count;
+};
+
+/* ---- limits ---- */
+
+struct pawl_limiter;
+
+/**
+ * Check @limit (name 1 to 64 bytes, ns, rates, precision, algorithm filled in) and compute its
+ * base ids. Returns PAWL_OK, or PAWL_EINVAL with @error (may be NULL) naming the field.
+ */
+PAWL_MUST_USE enum pawl_status pawl_limit_init(struct pawl_limit *limit,
+                                               const struct pawl_limiter *limiter,
+                                               struct pawl_error *error);
+
+/**
+ * Make @limit of rates that came with a request; cheap, no hashing. @precision 0: the default.
+ * The other fields are zero (enforced, overflow when full); set shadow, count_denied, when_full
+ * after. Returns as pawl_limit_init; the same window twice is PAWL_EINVAL.
+ */
+PAWL_MUST_USE enum pawl_status pawl_limit_init_inline(struct pawl_limit *limit,
+                                                      const struct pawl_limiter *limiter,
+                                                      const struct pawl_rate *rates, size_t count,
+                                                      unsigned precision, struct pawl_error *error);
+
+/* ---- the table ---- */
+
+struct pawl_limiter_config {
+    void *region;              /* aligned to 4 KiB, lives until deinit; best fresh from mmap */
+    size_t memory_max;         /* its size: the ceiling of everything in it; up to 32 GiB */
+    unsigned shards;           /* power of two, 1 to 4096; 0: the default */
+    struct pawl_subkey subkey; /* PAWL_SUBKEY_LIMITS */
+    uint64_t salt[2];          /* random at each boot: placement inside shards */
+    uint16_t life; /* random at each boot: marks the charge handles of this life; 0 is 1 */
+    bool persist;  /* somebody collects dirty records; else they are not tracked */
+    pawl_arena_release release; /* may be NULL */
+};
+
+/** 64-bit counters; `checks in overflow` and kin count rates, the others requests. */
+struct pawl_limiter_metrics {
+    uint64_t allowed;        /* requests */
+    uint64_t denied;         /* requests */
+    uint64_t shadow_denied;  /* rates of shadow limits that refused */
+    uint64_t peeks;          /* requests */
+    uint64_t keys;           /* records of keys, now */
+    uint64_t cells;          /* records that are overflow cells, now */
+    uint64_t overflowed;     /* rates counted in a cell */
+    uint64_t full;           /* rates answered without room at all */
+    uint64_t sweeps;         /* records looked at by the sweeping hand */
+    uint64_t expired;        /* records freed because their window had passed */
+    uint64_t squeezed;       /* charges that found no memory to grow and merged harder */
+    uint64_t refunded;       /* cost taken back */
+    uint64_t resets;         /* records forgotten by request */
+    uint64_t loaded;         /* records taken from the saver */
+    uint64_t collected;      /* records handed to the saver */
+    uint64_t memory_max;     /* bytes */
+    uint64_t memory_records; /* bytes of slab pages and big records */
+    uint64_t memory_index;   /* bytes of the shards' indexes */
+    uint64_t memory_own;     /* bytes of bookkeeping */
+    uint64_t memory_free;    /* bytes of whole free pages */
+};
+
+struct pawl_limiter_shard; /* private */
+
+struct pawl_limiter {
+    /* private */
+    struct pawl_arena arena;
+    struct pawl_limiter_shard *shards;
+    uint32_t shards_count;
+    uint32_t reserve_pages; /* kept for growth and cells: new keys stop here */
+    uint64_t salt[2];
+    uint16_t life;
+    bool persist;
+    struct pawl_subkey subkey;
+    struct pawl_id inline_cells;
+    uint64_t memory_max;
+};
+
+/**
+ * Begin an empty table in config->region.
+ *
+ * Returns PAWL_OK, or PAWL_EINVAL with @error (may be NULL): what is out of bounds; memory_max has
+ * to be at least 1 MiB and 32 KiB a shard.
+ */
+PAWL_MUST_USE enum pawl_status pawl_limiter_init(struct pawl_limiter *limiter,
+                                                 const struct pawl_limiter_config *config,
+                                                 struct pawl_error *error);
+
+/** End it: no thread may be inside. The region is the caller's again. */
+void pawl_limiter_deinit(struct pawl_limiter *limiter);
+
+/* ---- asking ---- */
+
+/**
+ * Decide a request, and charge it if op is PAWL_OP_CHECK.
+ *
+ * PAWL_MODE_ATOMIC: all limits allow and all are charged, or none is charged. PAWL_MODE_EACH: each
+ * limit is decided and charged for itself. In both, a limit with several rates is charged on all
+ * of them or on none. On a refusal a limit with count_denied that itself refused records the
+ * attempt on all its rates. A shadow limit never refuses the request; it is charged when it
+ * itself has room and the request is allowed.
+ *
+ * @results  out, one for each rate in the order of items and rates; @capacity of them.
+ * @outcome  out.
+ *
+ * Returns PAWL_OK; PAWL_EINVAL for no items, no or too many parts, a cost of 0 or above
+ * PAWL_COUNT_MAX, the same record twice; PAWL_ETOOBIG for keys or names above the maxima, more
+ * than PAWL_LIMITER_SLOTS_MAX rates, or @capacity too small. Then nothing is charged and the
+ * verdict is PAWL_VERDICT_NONE.
+ */
+PAWL_MUST_USE PAWL_HOT enum pawl_status pawl_limiter_check(struct pawl_limiter *limiter,
+                                                           const struct pawl_limit_request *request,
+                                                           struct pawl_limit_result *results,
+                                                           size_t capacity,
+                                                           struct pawl_limit_outcome *outcome);
+
+/** One rate of one item, resolved: private to the limiter, public for its size. */
+struct pawl_limiter_slot {
+    struct pawl_id id;
+    uint64_t cost;
+    const struct pawl_limit *limit;
+    struct pawl_window *record; /* under the lock: where it counts, or NULL */
+    uint32_t tag;
+    uint16_t shard;
+    uint16_t item;
+    uint8_t rate_index;
+    bool allowed;
+    bool fresh;
+    bool in_cell;
+    bool full;
+};
+
+/** A request with everything computed that needs no lock. */
+struct pawl_limiter_plan {
+    const struct pawl_limit_request *request;
+    size_t slots_count;
+    struct pawl_limiter_slot slots[PAWL_LIMITER_SLOTS_MAX];
+};
+
+/**
+ * The two halves of pawl_limiter_check, for a batch: prepare all requests of a read (hash, find
+ * the memory and ask the processor to fetch it), then decide them in order. The request and all
+ * it points to are lent until decided; request->now may be set in between. prepare returns what
+ * check returns; decide cannot fail after a prepare that did not, given room for
+ * plan->slots_count results.
+ */
+PAWL_MUST_USE PAWL_HOT enum pawl_status pawl_limiter_prepare(
+    const struct pawl_limiter *limiter, const struct pawl_limit_request *request,
+    struct pawl_limiter_plan *plan);
+PAWL_HOT void pawl_limiter_decide(struct pawl_limiter *limiter, struct pawl_limiter_plan *plan,
+                                  struct pawl_limit_result *results,
+                                  struct pawl_limit_outcome *outcome);
+
+/**
+ * Take back up to item->cost on each rate of item->limit. @charges has a handle for each rate in
+ * order (0 among them: that rate was not charged, nothing is taken back there), or is NULL:
+ * nothing is named, and the oldest entries are lowered (not in overflow cells, where they may be
+ * another key's). A charge that has left its window, or of another life of the node, takes back
+ * nothing. @refunded (may be NULL) has room for each rate: how much was taken back.
+ *
+ * Returns PAWL_OK, also if nothing was taken back; else as pawl_limiter_check.
+ */
+PAWL_MUST_USE enum pawl_status pawl_limiter_refund(struct pawl_limiter *limiter,
+                                                   const struct pawl_limit_item *item,
+                                                   const uint64_t *charges, struct pawl_instant now,
+                                                   uint64_t *refunded);
+
+/**
+ * Forget the records of a key: all rates of item->limit (an inline limit: those of its windows).
+ * item->cost is not looked at. Overflow cells stay: they hold other keys too. @forgotten (may be
+ * NULL): how many records there were. Returns as pawl_limiter_check.
+ */
+PAWL_MUST_USE enum pawl_status pawl_limiter_reset(struct pawl_limiter *limiter,
+                                                  const struct pawl_limit_item *item,
+                                                  struct pawl_instant now, size_t *forgotten);
+
+/**
+ * Free expired records of shard @shard, looking at up to @budget places of its index from where
+ * the last call stopped. Call it for all shards in turn, by a timer. Returns how many were freed.
+ */
+size_t pawl_limiter_sweep(struct pawl_limiter *limiter, unsigned shard, size_t budget,
+                          struct pawl_instant now);
+
+/** Sum the metrics of all shards (takes each shard's lock in turn). */
+void pawl_limiter_metrics_get(struct pawl_limiter *limiter, struct pawl_limiter_metrics *metrics);
+
+/* ---- saving and loading ---- */
+
+/**
+ * Takes one serialized record (window.h has the form; lent for the call), under a shard's lock:
+ * copy it and return at once. Returns false when there is no room for it now: it stays to be
+ * collected.
+ */
+typedef bool (*pawl_limiter_sink)(void *data, const uint8_t *record, size_t size);
+
+/**
+ * Hand the changed records of shard @shard to @sink, until about @budget bytes are handed over,
+ * @sink returns false, or none is left; each counts as saved from then on. Records that were
+ * reset come as tombstones (no entries). Costs in proportion to what changed.
+ *
+ * @scratch  room for PAWL_RECORD_BYTES_MAX bytes; the caller's.
+ * @handed   out, may be NULL: number of records.
+ *
+ * Returns PAWL_OK when nothing is left in this shard, PAWL_EAGAIN when there is more.
+ */
+PAWL_MUST_USE enum pawl_status pawl_limiter_collect_dirty(struct pawl_limiter *limiter,
+                                                          unsigned shard, size_t budget,
+                                                          struct pawl_instant now, uint8_t *scratch,
+                                                          pawl_limiter_sink sink, void *data,
+                                                          size_t *handed);
+
+/**
+ * Hand all live records of a shard to @sink: the first call with @restart true begins, further
+ * ones with false go on while PAWL_EAGAIN is returned. One walk a shard at a time. A record that
+ * is missed because it moved between two calls is dirty and comes with the next
+ * pawl_limiter_collect_dirty; what is dirty stays dirty. So a file begun with collect_all and
+ * continued with collect_dirty is whole.
+ */
+PAWL_MUST_USE enum pawl_status pawl_limiter_collect_all(struct pawl_limiter *limiter,
+                                                        unsigned shard, bool restart, size_t budget,
+                                                        struct pawl_instant now, uint8_t *scratch,
+                                                        pawl_limiter_sink sink, void *data,
+                                                        size_t *handed);
+
+/**
+ * Hand the records of one item (all rates; an overflow cell where the key counts in one) to
+ * @sink now, for limits that are saved before the answer. Dirty marks stay.
+ */
+PAWL_MUST_USE enum pawl_status pawl_limiter_collect_item(struct pawl_limiter *limiter,
+                                                         const struct pawl_limit_item *item,
+                                                         struct pawl_instant now, uint8_t *scratch,
+                                                         pawl_limiter_sink sink, void *data);
+
+/**
+ * Since when something changed that was not collected. Returns false if there is nothing; else
+ * @since is the "now" of the oldest such change.
+ */
+bool pawl_limiter_unsaved_since(struct pawl_limiter *limiter, struct pawl_instant *since);
+
+/**
+ * Take in one serialized record that was saved @elapsed_ms ago (0 if that cannot be known: too
+ * young is allowed, too old never). Meant for the start, into an empty table: a record of the
+ * same id is replaced, the last one wins; a tombstone removes it.
+ *
+ * Returns PAWL_OK, also for a record of which nothing is left; PAWL_ECORRUPT or PAWL_EVERSION as
+ * pawl_record_check; PAWL_EFULL if there is no memory (memory_max was lowered). Then nothing
+ * changed.
+ */
+PAWL_MUST_USE enum pawl_status pawl_limiter_load(struct pawl_limiter *limiter,
+                                                 struct pawl_bytes record, uint64_t elapsed_ms,
+                                                 struct pawl_instant now);
+
+#endif
