@@ -20,9 +20,9 @@
 
 /* Caps; what is longer is refused with PAWL_ETOOBIG, never cut. */
 #define PAWL_NS_MAX           64
-#define PAWL_NAME_MAX         255 /* issuer, jti, sid, sub, client, kid */
+#define PAWL_NAME_MAX         512 /* issuer, jti, sid, sub, client, kid */
 #define PAWL_ACTOR_MAX        128
-#define PAWL_FACT_CANCELS_MAX 256
+#define PAWL_FACT_CANCELS_MAX 64
 #define PAWL_FACT_EXTRA_MAX   1024
 #define PAWL_ORIGIN_BYTES     16
 #define PAWL_FACT_ID_BYTES    24
@@ -38,14 +38,14 @@
 /** What a fact is about; the numbers are stored. */
 enum pawl_scope {
     PAWL_SCOPE_NONE = 0,
-    PAWL_SCOPE_TOKEN = 1,      /* issuer + jti */
-    PAWL_SCOPE_TOKEN_TEXT = 2, /* a JWT without jti: SHA-256 of header.payload */
-    PAWL_SCOPE_OPAQUE = 3,     /* SHA-256 of an opaque token or API key */
-    PAWL_SCOPE_FAMILY = 4,     /* issuer + sid */
-    PAWL_SCOPE_SUBJECT = 5,    /* issuer + sub */
-    PAWL_SCOPE_CLIENT = 6,     /* issuer + client */
-    PAWL_SCOPE_KEY = 7,        /* issuer + kid */
-    PAWL_SCOPE_NAMESPACE = 8,  /* everything in the namespace */
+    PAWL_SCOPE_TOKEN = 1,     /* issuer + jti */
+    PAWL_SCOPE_SIGNED = 2,    /* a JWT without jti: SHA-256 of header.payload */
+    PAWL_SCOPE_OPAQUE = 3,    /* SHA-256 of an opaque token or API key */
+    PAWL_SCOPE_FAMILY = 4,    /* issuer + sid */
+    PAWL_SCOPE_SUBJECT = 5,   /* issuer + sub */
+    PAWL_SCOPE_CLIENT = 6,    /* issuer + client */
+    PAWL_SCOPE_KEY = 7,       /* issuer + kid */
+    PAWL_SCOPE_NAMESPACE = 8, /* everything in the namespace */
 };
 #define PAWL_SCOPES 9 /* a table indexed by scope */
 
@@ -99,7 +99,7 @@ struct pawl_fact {
     enum pawl_scope scope;
     enum pawl_reason reason;
     struct pawl_bytes ns;
-    struct pawl_bytes issuer;  /* "" when none; not used by text, opaque and namespace scope */
+    struct pawl_bytes issuer;  /* "" when none; not used by signed, opaque and namespace scope */
     struct pawl_bytes value;   /* jti, sid, sub, client, kid in clear; 32 bytes of hash; "" */
     struct pawl_bytes actor;   /* who asked, "" when not known */
     uint64_t cutoff_ms;        /* fleet clock; 0 unless a cutoff */
@@ -133,7 +133,7 @@ static inline bool pawl_scope_is_token(enum pawl_scope scope)
 
 /**
  * The identity of a scope key: keyed hash over length-prefixed (scope, ns, issuer, value). The
- * same in memory, on disk and between nodes. Text, opaque and namespace scope leave out @issuer
+ * same in memory, on disk and between nodes. Signed, opaque and namespace scope leave out @issuer
  * (a hash is its own name); number and string forms of a sub are made one by the caller.
  *
  * @facts  the `facts` subkey. @ns, @issuer, @value: within the caps above (asserted).

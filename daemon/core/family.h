@@ -16,7 +16,7 @@
 
 #define PAWL_FAMILY_JTIS       8    /* how many of the last tokens are known by hash */
 #define PAWL_FAMILY_GRACE_MAX  64   /* grace answers for one predecessor */
-#define PAWL_FAMILY_BYTES_MAX  4096 /* any serialized record */
+#define PAWL_FAMILY_BYTES_MAX  8192 /* any serialized record */
 #define PAWL_FAMILY_KEY_BYTES  32   /* binding hash, at most */
 #define PAWL_FAMILY_SEED_BYTES 16
 /* A fork has no moment of its own: it sorts after every revocation that somebody asked for. */
@@ -24,7 +24,7 @@
 
 /** A name with its bytes; at most PAWL_NAME_MAX. */
 struct pawl_name {
-    uint8_t size;
+    uint16_t size;
     uint8_t data[PAWL_NAME_MAX];
 };
 
@@ -36,7 +36,7 @@ enum pawl_family_state {
 
 /** One refresh token of a family. */
 struct pawl_family_token {
-    enum pawl_scope scope; /* TOKEN: jti; TOKEN_TEXT, OPAQUE: 32 bytes of hash. NONE: no token */
+    enum pawl_scope scope; /* TOKEN: jti; SIGNED, OPAQUE: 32 bytes of hash. NONE: no token */
     struct pawl_name value;
     int64_t iat_s;
     int64_t exp_s;
@@ -81,7 +81,7 @@ struct pawl_family_open {
     struct pawl_bytes subject; /* "" if not known */
     struct pawl_bytes client;
     struct pawl_bytes binding; /* at most PAWL_FAMILY_KEY_BYTES: a hash, not the thing itself */
-    enum pawl_scope scope;     /* of the first refresh token: TOKEN, TOKEN_TEXT, OPAQUE */
+    enum pawl_scope scope;     /* of the first refresh token: TOKEN, SIGNED, OPAQUE */
     struct pawl_bytes value;
     int64_t iat_s;         /* 0: now */
     int64_t exp_s;         /* > 0; lowered to the end of the family's life: see cur.exp_s */

@@ -29,13 +29,13 @@
     X(NONE, 0, "none")                      \
     X(ROTATED, 1, "rotated")                \
     X(GRACE, 2, "grace")                    \
-    X(RACED, 3, "raced")                    \
-    X(REUSE, 4, "reuse")                    \
-    X(ADOPTED, 5, "adopted")                \
-    X(EXPIRED, 6, "expired")                \
-    X(NOT_YET_VALID, 7, "not_yet_valid")    \
-    X(MISMATCH, 8, "mismatch")              \
-    X(REVOKED, 9, "revoked")                \
+    X(ADOPTED, 3, "adopted")                \
+    X(RACED, 4, "raced")                    \
+    X(REUSE, 5, "reuse")                    \
+    X(REVOKED, 6, "revoked")                \
+    X(EXPIRED, 7, "expired")                \
+    X(NOT_YET_VALID, 8, "not_yet_valid")    \
+    X(MISMATCH, 9, "mismatch")              \
     X(FAMILY_EXPIRED, 10, "family_expired") \
     X(UNKNOWN, 11, "unknown")               \
     X(INVALID, 12, "invalid")               \
@@ -99,7 +99,7 @@ struct pawl_rotation_policy {
     uint64_t max_lifetime_s;
 };
 
-/** A token by name: scope TOKEN (jti), TOKEN_TEXT or OPAQUE (32 bytes of hash). */
+/** A token by name: scope TOKEN (jti), SIGNED or OPAQUE (32 bytes of hash). */
 struct pawl_token_ref {
     enum pawl_scope scope;
     struct pawl_bytes value;
@@ -128,7 +128,8 @@ struct pawl_rotation_request {
     bool has_exp;
     bool has_generation;
     bool has_leeway;
-    bool verified;   /* the caller checked signature and claims: row 13, and adoption's hint */
+    bool verified;   /* the caller checked signature and claims (row 13) */
+    bool adopt;      /* the same, and it asks for adoption (row 15) */
     bool authorised; /* the edge: this caller may rotate in this namespace */
 };
 

@@ -46,8 +46,8 @@ struct pawl_token_claims {
     struct pawl_bytes ns;     /* not empty */
     struct pawl_bytes issuer; /* after pawl_issuer_default() */
     struct pawl_bytes jti;
-    struct pawl_bytes text_hash; /* JWT without jti: SHA-256 of header.payload; empty or 32 */
-    struct pawl_bytes opaque;    /* SHA-256 of an opaque token; empty or 32 */
+    struct pawl_bytes signed_hash; /* JWT without jti: SHA-256 of header.payload; empty or 32 */
+    struct pawl_bytes opaque;      /* SHA-256 of an opaque token; empty or 32 */
     struct pawl_bytes subject;
     struct pawl_bytes client;
     struct pawl_bytes kid;
@@ -78,7 +78,7 @@ struct pawl_token_verdict {
 };
 
 /**
- * Judge the token of @claims. At least one of jti, text_hash, opaque, sid, subject must be there.
+ * Judge the token of @claims. At least one of jti, signed_hash, opaque, sid, subject must be there.
  *
  * Order: malformed is invalid; with a frozen table a hit is revoked and all else undecided; exp +
  * skew <= now is expired; iat > now + skew and lives longer than max_lifetime are invalid; any
