@@ -12,8 +12,10 @@
 
 #include <stdio.h>
 
+#include "core/policy.h"
+#include "core/rate_text.h"
+#include "core/rotation.h"
 #include "core/status.h"
-#include "pawl/v1/caps.h"
 #include "port/config_tree.h"
 #include "port/log.h"
 
@@ -47,23 +49,12 @@ enum pawl_grant {
 struct pawl_listen_settings {
     const char *uri; /* "unix:/run/pawl/pawld.sock", "tcp:127.0.0.1:7401", "tcp:[::1]:7401" */
     enum pawl_listen_kind kind;
-    const char *path;  /* UNIX: absolute; else "" */
-    const char *host;  /* TCP: an IPv4 or IPv6 address without brackets; else "" */
-    uint16_t port;     /* TCP: 0 = the system chooses */
-    unsigned role;     /* bits of pawl_grant: at most these; never 0 */
-    uint32_t mode;     /* UNIX: of the socket's file, 0660 */
-    bool insecure;     /* TCP: open beyond loopback without TLS was written out */
-};
-
-struct pawl_rate_settings {
-    uint64_t count;     /* 1 to PAWL_COUNT_MAX */
-    uint32_t window_ms; /* 1 to PAWL_WINDOW_MS_MAX */
-};
-
-enum pawl_when_full {
-    PAWL_WHEN_FULL_OVERFLOW = 0, /* count in a shared cell */
-    PAWL_WHEN_FULL_OPEN,
-    PAWL_WHEN_FULL_CLOSED,
+    const char *path; /* UNIX: absolute; else "" */
+    const char *host; /* TCP: an IPv4 or IPv6 address without brackets; else "" */
+    uint16_t port;    /* TCP: 0 = the system chooses */
+    unsigned role;    /* bits of pawl_grant: at most these; never 0 */
+    uint32_t mode;    /* UNIX: of the socket's file, 0660 */
+    bool insecure;    /* TCP: open beyond loopback without TLS was written out */
 };
 
 enum pawl_consistency {
@@ -71,75 +62,51 @@ enum pawl_consistency {
     PAWL_CONSISTENCY_EXACT,      /* durably saved before the answer */
 };
 
-enum pawl_algorithm {
-    PAWL_ALGORITHM_SLIDING = 0,
-};
-
-/** A named limit; plain values, from which main builds the core's object. */
+/** A named limit; plain values, from which main builds the core's struct pawl_limit. */
 struct pawl_limit_settings {
-    const char *name; /* 1 to PAWL_LIMIT_NAME_MAX bytes; may hold a tier: "api.premium" */
-    const char *ns;   /* namespace, 1 to PAWL_NAMESPACE_MAX bytes */
-    struct pawl_rate_settings rates[PAWL_RATES_MAX];
-    unsigned rate_count;                /* 1 to PAWL_RATES_MAX */
-    uint32_t precision;                 /* PAWL_PRECISION_MIN to PAWL_PRECISION_MAX */
-    enum pawl_on_error on_error;        /* NONE: the client's own */
-    enum pawl_when_full when_full;
+    const char *name; /* 1 to 64 bytes; may hold a tier: "api.premium" */
+    const char *ns;   /* namespace, 1 to 64 bytes */
+    struct pawl_rate rates[PAWL_RATES_MAX];
+    unsigned rate_count; /* 1 to PAWL_RATES_MAX */
+    uint32_t precision;  /* PAWL_PRECISION_MIN to PAWL_PRECISION_MAX */
+    unsigned on_error;   /* enum pawl_on_error; NONE: the client's own */
+    unsigned when_full;  /* enum pawl_when_full of core/limiter.h */
+    unsigned algorithm;  /* enum pawl_algorithm of core/limiter.h */
     enum pawl_consistency consistency;
-    enum pawl_algorithm algorithm;
     bool count_denied; /* denied calls are recorded too */
 };
 
-/** What to answer about a token where the store cannot know. */
-enum pawl_unsure {
-    PAWL_UNSURE_UNDECIDED = 0,
-    PAWL_UNSURE_ACCEPT,
-};
-
 struct pawl_tokens_settings {
-    uint64_t max_lifetime_ms;           /* longer-lived tokens are invalid */
-    uint64_t staleness_max_ms;          /* older data is not called fresh */
-    uint64_t skew_ms;                   /* between our clock and the issuers' */
-    enum pawl_unsure when_stale;
-    enum pawl_unsure older_than_store;
-};
-
-enum pawl_rotation_mode {
-    PAWL_ROTATION_IDEMPOTENT = 0,
-    PAWL_ROTATION_SOFT,
-};
-
-enum pawl_rotation_reuse {
-    PAWL_REUSE_REVOKE_FAMILY = 0,
-    PAWL_REUSE_DENY,
-    PAWL_REUSE_REVOKE_SUBJECT,
-};
-
-enum pawl_rotation_mismatch {
-    PAWL_MISMATCH_DENY = 0,
-    PAWL_MISMATCH_REVOKE_FAMILY,
+    uint64_t max_lifetime_s;      /* longer-lived tokens are invalid */
+    uint64_t skew_s;              /* allowed between our clock and the issuers' */
+    uint64_t staleness_max_ms;    /* older data is not called fresh */
+    uint64_t stale_accept_max_ms; /* for when_stale: accept_until; else 0 */
+    unsigned when_stale;          /* enum pawl_when_stale */
+    unsigned older_than_store;    /* enum pawl_older_than_store */
 };
 
 struct pawl_rotation_settings {
-    uint64_t leeway_ms;     /* 0 = strict */
-    uint64_t family_max_ms; /* from birth; 0 = none */
-    uint64_t idle_max_ms;   /* since the last rotation; 0 = none */
-    uint64_t adopt_before_s; /* tokens issued until then may be adopted, seconds since 1970; 0 = off */
-    enum pawl_rotation_mode mode;
-    enum pawl_rotation_reuse on_reuse;
-    enum pawl_rotation_mismatch on_mismatch;
+    uint64_t leeway_ms;    /* 0 = strict */
+    uint64_t family_max_s; /* from birth; 0 = none */
+    uint64_t idle_max_s;   /* since the last rotation; 0 = none */
+    uint64_t
+        adopt_before_s;   /* seconds since 1970: tokens issued until then may be adopted; 0 = off */
+    unsigned mode;        /* enum pawl_rotation_mode */
+    unsigned on_reuse;    /* enum pawl_on_reuse */
+    unsigned on_mismatch; /* enum pawl_on_mismatch */
 };
 
 struct pawl_server_settings {
-    uint64_t workers;          /* 0 = one for each core the process may use */
-    uint64_t connections_max;  /* of all listeners together */
-    uint64_t in_flight_max;    /* requests of one connection that wait for their answer */
-    uint64_t output_max_bytes; /* answers of one connection that wait to be sent */
+    uint64_t workers;           /* 0 = one for each core the process may use */
+    uint64_t connections_max;   /* of all listeners together */
+    uint64_t in_flight_max;     /* requests of one connection that wait for their answer */
+    uint64_t output_max_bytes;  /* answers of one connection that wait to be sent */
     uint64_t buffers_max_bytes; /* input and output of all connections together */
-    uint64_t backlog;          /* of listen(2) */
-    uint64_t frame_timeout_ms; /* from a frame's first byte to its last */
-    uint64_t write_timeout_ms; /* a peer that does not read */
-    uint64_t idle_timeout_ms;  /* a connection with nothing in flight; 0 = none */
-    uint64_t drain_timeout_ms; /* SIGTERM: how long pending answers may take */
+    uint64_t backlog;           /* of listen(2) */
+    uint64_t frame_timeout_ms;  /* from a frame's first byte to its last */
+    uint64_t write_timeout_ms;  /* a peer that does not read */
+    uint64_t idle_timeout_ms;   /* a connection with nothing in flight; 0 = none */
+    uint64_t drain_timeout_ms;  /* SIGTERM: how long pending answers may take */
 };
 
 struct pawl_store_settings {
@@ -154,19 +121,19 @@ struct pawl_settings {
     unsigned listen_count; /* at least 1 */
     const char *data_dir;
     const char *secret_files[PAWL_SETTINGS_SECRETS_MAX]; /* [new, old]; "" where not given */
-    unsigned secret_count; /* 0 = data_dir/secret, made at the first start */
-    uint64_t memory_max_bytes; /* of the limiter's table */
-    uint64_t revocations_max;  /* entries */
+    unsigned secret_count;              /* 0 = data_dir/secret, made at the first start */
+    uint64_t memory_max_bytes;          /* of the limiter's table */
+    uint64_t revocations_max;           /* entries */
     struct pawl_limit_settings *limits; /* sorted by name */
     unsigned limit_count;
     struct pawl_tokens_settings tokens;
     struct pawl_rotation_settings rotation;
     struct pawl_server_settings server;
     struct pawl_store_settings store;
-    enum pawl_log_level log_level;
+    unsigned log_level; /* enum pawl_log_level */
 
     /* ---- private ---- */
-    struct pawl_arena *arena;
+    struct pawl_pool *pool;
 };
 
 /* ---- problems ------------------------------------------------------------------------------ */
@@ -176,7 +143,7 @@ struct pawl_settings {
 
 /** One complaint, whole: "pawld.yaml:7:12: limits.api.rate: what is wrong; what to do". */
 struct pawl_problem {
-    bool warning; /* the settings hold all the same */
+    bool warning;                  /* the settings hold all the same */
     unsigned source, line, column; /* of the place, for sorting */
     char text[PAWL_PROBLEM_TEXT_BYTES];
 };
@@ -196,12 +163,12 @@ void pawl_problems_print(const struct pawl_problems *problems, FILE *out);
 
 /** What defaults depend on; NULL = not set. pawl_settings_env_read() fills it. */
 struct pawl_settings_env {
-    bool root;                      /* effective uid 0 */
-    const char *runtime_directory;  /* RUNTIME_DIRECTORY, of systemd */
-    const char *state_directory;    /* STATE_DIRECTORY */
-    const char *xdg_runtime_dir;    /* XDG_RUNTIME_DIR */
-    const char *xdg_state_home;     /* XDG_STATE_HOME */
-    const char *home;               /* HOME */
+    bool root;                        /* effective uid 0 */
+    const char *runtime_directory;    /* RUNTIME_DIRECTORY, of systemd */
+    const char *state_directory;      /* STATE_DIRECTORY */
+    const char *xdg_runtime_dir;      /* XDG_RUNTIME_DIR */
+    const char *xdg_state_home;       /* XDG_STATE_HOME */
+    const char *home;                 /* HOME */
     char cwd[PAWL_SETTINGS_PATH_MAX]; /* "" = not known */
 };
 
@@ -215,8 +182,8 @@ struct pawl_settings_sources {
     const char *config_file;   /* NULL = none */
     const char *const *listen; /* --listen; any replaces the listeners of file and defaults */
     unsigned listen_count;
-    const char *http;     /* --http, or NULL */
-    const char *data_dir; /* --data-dir, or NULL */
+    const char *http;        /* --http, or NULL */
+    const char *data_dir;    /* --data-dir, or NULL */
     const char *const *sets; /* --set: "a.b=value", the value in the language of the file */
     unsigned set_count;
 };
