@@ -1,0 +1,131 @@
+/*
+ * The network half of the edge as one thing: listeners, N worker threads with a loop each, and the
+ * main loop with signals and timers in the calling thread.
+ *
+ * Life:
+ *   pawl_server_create   binds every listener, opens the handler's worker contexts (calling
+ *                        thread). Nothing is accepted yet: clients that connect wait in the
+ *                        backlog until the rest of the daemon has been loaded.
+ *   pawl_server_run      starts the workers, turns the main loop; returns when all is drained.
+ *   (stop the store here: its last completions may still post to workers)
+ *   pawl_server_destroy  runs posts that are left, closes the handler's contexts, frees all.
+ *
+ * Drain, after the first SIGTERM or SIGINT or pawl_server_stop():
+ *
+ *   on_drain_start -> accept what is in the backlog, stop listening, unlink Unix sockets
+ *     -> goaway{last_id = UINT64_MAX} on every session: "send nothing new, what is sent is begun"
+ *     -> a session that has been quiet for 100 ms and is owed nothing gets the final
+ *        goaway{last_id = last begun}, then FIN
+ *     -> after half of drain_timeout_ms nothing new is read; what was begun is answered
+ *     -> drain_timeout_ms: what is left is closed
+ *   a second signal: on_force, then everything is closed at once.
+ */
+#ifndef PAWL_EDGE_SERVER_H
+#define PAWL_EDGE_SERVER_H
+
+#include "core/status.h"
+#include "edge/handler.h"
+#include "port/log.h"
+#include "port/stats.h"
+
+struct pawl_server;
+
+#define PAWL_LISTENERS_MAX 16 /* addresses in the settings */
+#define PAWL_WORKERS_MAX   64
+
+/** One address to listen on. */
+struct pawl_listen_options {
+    const char *uri; /* core/address.h; borrowed for pawl_server_create() */
+    unsigned roles;  /* narrows what the listener grants; 0 = not narrowed */
+    bool insecure;   /* permits plain TCP beyond loopback */
+    int fd;          /* already listening, from a service manager; taken over. -1 = bind @uri */
+};
+
+/** Limits of the network half; pawl_server_options_init() fills in the defaults. */
+struct pawl_server_options {
+    const struct pawl_listen_options *listen; /* borrowed for pawl_server_create() */
+    unsigned listen_count;                    /* 1 to PAWL_LISTENERS_MAX */
+    unsigned workers;                /* threads; 0 = cores this process may use, at most 4 */
+    unsigned connections_max;        /* over all workers; 1 to 1,000,000 */
+    unsigned listen_backlog;         /* connections that wait to be accepted, per address */
+    unsigned socket_mode;            /* of Unix sockets, permission bits */
+    unsigned frame_timeout_ms;       /* first byte of a frame to its last */
+    unsigned write_timeout_ms;       /* a piece of output (256 KiB or one reply) to be taken */
+    unsigned idle_timeout_ms;        /* no byte read; 0 = none. Closed within twice of it */
+    unsigned drain_timeout_ms;       /* SIGTERM to closing what is left */
+    unsigned in_flight_max;          /* requests of one session that wait for a reply */
+    unsigned keepalive_s;            /* TCP: idle seconds before probes; 0 = none */
+    unsigned tcp_user_timeout_ms;    /* TCP: unacknowledged data; 0 = the system's own */
+    size_t session_output_max_bytes; /* output waiting in one session */
+    size_t buffers_max_bytes;        /* all buffers of all sessions */
+};
+
+/** What the rest of the daemon wants to hear; any may be NULL. All on the main loop's thread. */
+struct pawl_server_hooks {
+    void (*on_pulse)(void *app);       /* every 100 ms */
+    void (*on_second)(void *app);      /* every second */
+    void (*on_reload)(void *app);      /* SIGHUP */
+    void (*on_drain_start)(void *app); /* first SIGTERM, SIGINT or pawl_server_stop() */
+    void (*on_force)(void *app);       /* second one; may leave the process */
+    void *app;
+};
+
+/** The defaults; listen is left NULL. */
+void pawl_server_options_init(struct pawl_server_options *options);
+
+/**
+ * Bind, allocate, open the handler's contexts.
+ *
+ * @options, @handler, @hooks  copied; what handler->app and hooks->app point at must outlive the
+ *                             server. @hooks may be NULL.
+ * @log     must outlive the server.
+ * @server  out; NULL after an error.
+ * @error   may be NULL: which address, what, what to do.
+ *
+ * Sets SIGPIPE to be ignored and raises the soft descriptor limit towards what connections_max
+ * needs. Returns PAWL_OK; PAWL_EINVAL (options, address), PAWL_EPERM (not permitted: insecure
+ * address, file modes), PAWL_EBUSY (address in use by a live server), PAWL_ENOENT (folder or
+ * host missing), PAWL_ENOMEM, PAWL_EIO, PAWL_EUNAVAIL (worker_open refused).
+ */
+PAWL_MUST_USE enum pawl_status pawl_server_create(const struct pawl_server_options *options,
+                                                  const struct pawl_handler *handler,
+                                                  const struct pawl_server_hooks *hooks,
+                                                  const struct pawl_log *log,
+                                                  struct pawl_server **server,
+                                                  struct pawl_error *error);
+
+/**
+ * Serve until drained; at most once for each server. Takes SIGTERM, SIGINT and SIGHUP for its time.
+ *
+ * Returns PAWL_OK after an orderly drain, PAWL_ETIMEDOUT if the drain's deadline closed sessions,
+ * PAWL_ECANCELED after a second signal, PAWL_EIO with @error if threads could not be started.
+ */
+PAWL_MUST_USE enum pawl_status pawl_server_run(struct pawl_server *server,
+                                               struct pawl_error *error);
+
+/** As a SIGTERM: drain, and at the second call exit at once. Any thread, also before run. */
+void pawl_server_stop(struct pawl_server *server);
+
+/**
+ * Run the posts that are left (their sessions are gone), close contexts, free. Not while
+ * pawl_server_run() runs, and nobody may post any more. NULL is nothing.
+ */
+void pawl_server_destroy(struct pawl_server *server);
+
+/** Number of workers, and worker @index; for those who post without a session. */
+unsigned pawl_server_workers(const struct pawl_server *server);
+struct pawl_worker *pawl_server_worker(struct pawl_server *server, unsigned index);
+
+/** The port TCP listener number @index was bound to (port 0 asked); 0 if it is not TCP. */
+unsigned pawl_server_port(const struct pawl_server *server, unsigned index);
+
+/**
+ * CLOCK_BOOTTIME ms when worker @index last began to wait for events. An idle worker turns at
+ * least every 100 ms, so an old value means a stuck one. Any thread.
+ */
+uint64_t pawl_server_heartbeat_ms(const struct pawl_server *server, unsigned index);
+
+/** Hand the sums over all workers to @sink. Any thread. */
+void pawl_server_stats(const struct pawl_server *server, const struct pawl_stats_sink *sink);
+
+#endif
