@@ -12,6 +12,7 @@
 
 #include <stdio.h>
 
+#include "core/address.h"
 #include "core/policy.h"
 #include "core/rate_text.h"
 #include "core/rotation.h"
@@ -23,7 +24,6 @@
 #define PAWL_SETTINGS_LIMITS_MAX  1024 /* named limits */
 #define PAWL_SETTINGS_SECRETS_MAX 2    /* secret_files: [new, old] */
 #define PAWL_SETTINGS_PATH_MAX    1024 /* bytes of a file's path, its end included */
-#define PAWL_SETTINGS_SOCKET_MAX  108  /* bytes of a socket's path, its end included */
 
 /* ---- values ---------------------------------------------------------------------------------
  *
@@ -31,12 +31,6 @@
  * relative one of the config file is taken from that file's folder, one of the command line from
  * the working directory.
  */
-
-enum pawl_listen_kind {
-    PAWL_LISTEN_NONE = 0,
-    PAWL_LISTEN_UNIX,
-    PAWL_LISTEN_TCP,
-};
 
 /** What a listener may grant; bit (ROLE - 1) of the wire's Role, as enum pawl_role of the edge. */
 enum pawl_grant {
@@ -47,14 +41,11 @@ enum pawl_grant {
 };
 
 struct pawl_listen_settings {
-    const char *uri; /* "unix:/run/pawl/pawld.sock", "tcp:127.0.0.1:7401", "tcp:[::1]:7401" */
-    enum pawl_listen_kind kind;
-    const char *path; /* UNIX: absolute; else "" */
-    const char *host; /* TCP: an IPv4 or IPv6 address without brackets; else "" */
-    uint16_t port;    /* TCP: 0 = the system chooses */
-    unsigned role;    /* bits of pawl_grant: at most these; never 0 */
-    uint32_t mode;    /* UNIX: of the socket's file, 0660 */
-    bool insecure;    /* TCP: open beyond loopback without TLS was written out */
+    const char *uri;             /* canonical: "unix:/run/pawl/pawld.sock", "tcp:[::1]:7401" */
+    struct pawl_address address; /* UNIX: an absolute path or an abstract name; TCP: a number */
+    unsigned role;               /* bits of pawl_grant: at most these; never 0 */
+    uint32_t mode;               /* UNIX: of the socket's file, 0660 */
+    bool insecure;               /* TCP: open beyond loopback without TLS was written out */
 };
 
 enum pawl_consistency {
