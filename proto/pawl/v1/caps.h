@@ -24,6 +24,12 @@
 #define PAWL_FACT_IDS_MAX   64 /* in one unrevoke */
 #define PAWL_NESTING_MAX    4  /* envelope, body, item, rate */
 
+/* What the lines above do not name. */
+#define PAWL_FIELD_BYTES_MAX 512   /* any other bytes field */
+#define PAWL_FACT_BYTES_MAX  8192  /* one serialized fact in a watch reply */
+#define PAWL_CURSORS_MAX     1024  /* origins followed by one watch */
+#define PAWL_LIST_MAX        16384 /* entries of any other repeated field */
+
 #define PAWL_PRECISION_MIN     2
 #define PAWL_PRECISION_MAX     4096
 #define PAWL_PRECISION_DEFAULT 64

@@ -18,6 +18,7 @@ struct pawl_cold_arena {
     uint8_t *memory;
     size_t size;
     size_t used;
+    bool full; /* the last unpack asked for more than there was */
 };
 
 /** Use @memory (@size bytes, caller's, outlives the arena) for unpacking. */
@@ -28,20 +29,29 @@ void pawl_cold_arena_reset(struct pawl_cold_arena *arena);
 
 /**
  * Unpack a request into @arena and hold it against every cap of caps.h (bytes fields, repeated
- * counts, enums in range). @request lives until the arena is reset and points into it only.
+ * counts, enums in range). @request lives until the arena is reset and points into it only; NULL
+ * unless PAWL_OK. A request may have no body known here: body_case NOT_SET (STATUS_UNSUPPORTED).
+ * What an inline rate's count, window or precision may be is for the dispatcher.
  *
- * Returns PAWL_OK, PAWL_EINVAL, or PAWL_ETOOBIG when a cap is passed or the arena is full.
+ * Returns PAWL_OK, PAWL_EINVAL (not protobuf, or an enum value not known here), or PAWL_ETOOBIG
+ * when a cap is passed or the arena is full.
  */
 PAWL_MUST_USE enum pawl_status pawl_cold_read_request(struct pawl_cold_arena *arena,
                                                       struct pawl_bytes message,
                                                       Pawl__V1__Request **request);
 
-/** The same for a reply (client side). */
+/**
+ * The same for a reply (client side), but an enum value not known here is set to 0, the safe
+ * meaning: a newer server is no reason to fail (COMPAT.md).
+ */
 PAWL_MUST_USE enum pawl_status pawl_cold_read_reply(struct pawl_cold_arena *arena,
                                                     struct pawl_bytes message,
                                                     Pawl__V1__Reply **reply);
 
-/** Frame header and packed message at @out; returns bytes written, 0 if @capacity is too small. */
+/**
+ * Frame header and packed message at @out. Returns the bytes written, 0 if @capacity is too small
+ * or the message above PAWL_REPLY_BYTES_MAX or PAWL_REQUEST_BYTES_MAX.
+ */
 size_t pawl_cold_write_reply(uint8_t *out, size_t capacity, const Pawl__V1__Reply *reply);
 size_t pawl_cold_write_request(uint8_t *out, size_t capacity, const Pawl__V1__Request *request);
 

@@ -2,9 +2,17 @@
  * The hot messages (check, token check and their replies), read and written without a copy and
  * without an allocation. Tested differentially against protobuf-c on the same pawl.proto.
  *
- * Reading leaves views into the input: they live as long as it does. Unknown fields are skipped,
- * a field seen twice takes the last value (proto3), sub-messages seen twice are merged as
- * protobuf does it. Pure functions, any thread.
+ * Reading leaves views into the input: they live as long as it does. Unknown fields are skipped, a
+ * field seen twice takes the last value (proto3), a sub-message seen twice is merged field by
+ * field, and of several bodies the last one holds. Pure functions, any thread.
+ *
+ * What is refused here is what the bytes alone show: not protobuf, a known number with another wire
+ * type, groups, field number 0, varints over 64 bits, tags and lengths over 32 bits, and every
+ * count and length over its cap, each occurrence of a field by itself. A hello and the claims of a
+ * verdict are kept as bytes, unread: a second one is refused. Enums and 32-bit fields take the low
+ * 32 bits of what was sent, as in protobuf. Ranges are for the dispatcher: op, mode, algorithm and
+ * on_error known; precision, count, cost and window_ms within caps.h; digests of 32 bytes; a
+ * limit's name or rates, not both.
  */
 #ifndef PAWL_V1_HOT_H
 #define PAWL_V1_HOT_H
@@ -66,15 +74,17 @@ struct pawl_wire_request {
 /**
  * Decode @message into @request.
  *
- * Only what the message holds is written: items beyond item_count keep old bytes. When the body is
- * not hot, body is PAWL_BODY_COLD and the envelope's fields alone are filled.
+ * Only what the message holds is written: items beyond item_count, keys and rates beyond their
+ * counts and a token without has_token keep old bytes. When the body is not hot, or a number from
+ * 31 to 127 that only a later version knows, body is PAWL_BODY_COLD and the envelope's fields alone
+ * are filled.
  *
  * Returns PAWL_OK, PAWL_EINVAL (not protobuf, wrong wire type of a known field, no body) or
  * PAWL_ETOOBIG (over a cap of caps.h). After an error request->id is the id when it could be read,
  * else 0, so that the refusal can be addressed.
  */
 PAWL_MUST_USE PAWL_HOT enum pawl_status pawl_wire_read_request(struct pawl_wire_request *request,
-                                                              struct pawl_bytes message);
+                                                               struct pawl_bytes message);
 
 /** A rate's result, as in RateResult of the .proto (units there). */
 struct pawl_wire_result {
@@ -117,14 +127,19 @@ size_t pawl_wire_reply_bound(const struct pawl_wire_reply *reply);
  */
 PAWL_HOT size_t pawl_wire_write_reply(uint8_t *out, const struct pawl_wire_reply *reply);
 
-/** The client's half: the same for requests. @request->hello is a packed Hello, or empty. */
+/**
+ * The client's half: the same for requests. @request->hello is a packed Hello; it is sent when
+ * has_hello is set or it is not empty. Bodies other than the two hot ones are not written.
+ */
 size_t pawl_wire_request_bound(const struct pawl_wire_request *request);
 size_t pawl_wire_write_request(uint8_t *out, const struct pawl_wire_request *request);
 
 /**
- * Decode a reply. body is PAWL_BODY_COLD for those protobuf-c has to read; the envelope's fields
- * (id, status, error, hello) are filled for all. @reply->results must point at an array of
- * PAWL_RESULTS_MAX. Returns PAWL_OK, PAWL_EINVAL or PAWL_ETOOBIG.
+ * Decode a reply. body is PAWL_BODY_COLD for those protobuf-c has to read: the other bodies, and
+ * anything with a goaway; the envelope's fields (id, status, error, hello) are filled for all.
+ * Enums not known here are left as they came (a verdict that is neither ALLOW nor DENY is
+ * UNDECIDED). @reply->results must point at an array of PAWL_RESULTS_MAX. Returns PAWL_OK,
+ * PAWL_EINVAL or PAWL_ETOOBIG.
  */
 PAWL_MUST_USE enum pawl_status pawl_wire_read_reply(struct pawl_wire_reply *reply,
                                                     struct pawl_bytes message);

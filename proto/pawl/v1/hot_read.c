@@ -1,0 +1,784 @@
+#include "pawl/v1/hot.h"
+
+#include "pawl/v1/hot_wire.h"
+#include "pawl/v1/pawl.pb-c.h"
+
+/*
+ * One function for each message, all of one shape: a loop over the fields with a switch on the
+ * whole tag, so that number and wire type are compared at once and a known number with another
+ * wire type falls through to pawl_wire_skip(), which refuses it.
+ *
+ * Speed comes from three things: views instead of copies, one-byte fast paths, and clearing only
+ * what the message makes us use.
+ */
+
+_Static_assert((int)PAWL_BODY_CHECK == (int)PAWL__V1__REQUEST__BODY_CHECK, "see pawl.proto");
+_Static_assert((int)PAWL_BODY_TOKEN_CHECK == (int)PAWL__V1__REQUEST__BODY_TOKEN_CHECK, "");
+_Static_assert((int)PAWL_BODY_CHECK == (int)PAWL__V1__REPLY__BODY_CHECK, "");
+_Static_assert((int)PAWL_BODY_TOKEN_CHECK == (int)PAWL__V1__REPLY__BODY_TOKEN_CHECK, "");
+
+#define BODY_LAST                                                                  \
+    127 /* of the numbers of an envelope that are bodies, now or later (COMPAT.md) \
+         */
+
+#define KNOWN_RATE    (WIRE_BIT(4) - WIRE_BIT(1))
+#define KNOWN_ITEM    (WIRE_BIT(8) - WIRE_BIT(1))
+#define KNOWN_TOKEN   (WIRE_BIT(14) - WIRE_BIT(1))
+#define KNOWN_CHECK   (WIRE_BIT(5) - WIRE_BIT(1))
+#define KNOWN_REQUEST (WIRE_BIT(8) - WIRE_BIT(1) + WIRE_BIT(31) - WIRE_BIT(16))
+#define KNOWN_RESULT  (WIRE_BIT(17) - WIRE_BIT(1))
+#define KNOWN_VERDICT (WIRE_BIT(8) - WIRE_BIT(1))
+#define KNOWN_REPLY   (WIRE_BIT(6) - WIRE_BIT(1) + WIRE_BIT(31) - WIRE_BIT(16))
+
+#define VARINT(number) WIRE_TAG(number, WIRE_VARINT)
+#define LEN(number)    WIRE_TAG(number, WIRE_LEN)
+
+/* ---- the long forms of hot_wire.h ------------------------------------------------------- */
+
+bool pawl_wire_varint_long(struct wire_in *in, uint64_t *value)
+{
+    const uint8_t *at = in->at;
+    uint64_t sum = 0;
+
+    for (unsigned shift = 0; shift < 64 && at < in->end; shift += 7) {
+        uint64_t byte = *at++;
+
+        if (shift == 63 && byte > 1) {
+            return false; /* over 64 bits, or an eleventh byte follows */
+        }
+        sum |= (byte & 0x7f) << shift;
+        if (byte < 0x80) {
+            in->at = at;
+            *value = sum;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A varint of at most 5 bytes and 32 bits: what tags and lengths are. */
+static bool varint32(struct wire_in *in, uint32_t *value)
+{
+    const uint8_t *at = in->at;
+    uint32_t sum = 0;
+
+    for (unsigned shift = 0; shift < 32 && at < in->end; shift += 7) {
+        uint32_t byte = *at++;
+
+        if (shift == 28 && byte > 0x0f) {
+            return false;
+        }
+        sum |= (byte & 0x7f) << shift;
+        if (byte < 0x80) {
+            in->at = at;
+            *value = sum;
+            return true;
+        }
+    }
+    return false;
+}
+
+uint32_t pawl_wire_tag_long(struct wire_in *in)
+{
+    uint32_t tag;
+
+    return varint32(in, &tag) ? tag : 0;
+}
+
+bool pawl_wire_length_long(struct wire_in *in, size_t *size)
+{
+    uint32_t length;
+
+    if (!varint32(in, &length)) {
+        return false;
+    }
+    *size = length;
+    return true;
+}
+
+static enum pawl_status skip_fixed(struct wire_in *in, size_t size)
+{
+    if (size > wire_left(in)) {
+        return PAWL_EINVAL;
+    }
+    in->at += size;
+    return PAWL_OK;
+}
+
+enum pawl_status pawl_wire_skip(struct wire_in *in, uint32_t tag, uint32_t known)
+{
+    uint32_t number = tag >> 3;
+    struct pawl_bytes bytes;
+    uint64_t value;
+
+    if (number == 0 || (number < 32 && (known & WIRE_BIT(number)) != 0)) {
+        return PAWL_EINVAL;
+    }
+    switch (tag & 7) {
+    case WIRE_VARINT:
+        return wire_u64(in, &value);
+    case WIRE_I64:
+        return skip_fixed(in, 8);
+    case WIRE_LEN:
+        return wire_bytes(in, SIZE_MAX, &bytes);
+    case WIRE_I32:
+        return skip_fixed(in, 4);
+    default:
+        return PAWL_EINVAL; /* groups, and types that do not exist */
+    }
+}
+
+/* ---- requests --------------------------------------------------------------------------- */
+
+static enum pawl_status read_rate(struct pawl_wire_rate *rate, struct wire_in in)
+{
+    enum pawl_status status = PAWL_OK;
+
+    memset(rate, 0, sizeof(*rate));
+    while (in.at < in.end && status == PAWL_OK) {
+        uint32_t tag = wire_tag(&in);
+
+        switch (tag) {
+        case VARINT(1):
+            status = wire_u64(&in, &rate->count);
+            break;
+        case VARINT(2):
+            status = wire_u32(&in, &rate->window_ms);
+            break;
+        case VARINT(3):
+            status = wire_u32(&in, &rate->algorithm);
+            break;
+        default:
+            status = pawl_wire_skip(&in, tag, KNOWN_RATE);
+            break;
+        }
+    }
+    return status;
+}
+
+static inline enum pawl_status add_key(struct pawl_wire_item *item, struct wire_in *in)
+{
+    if (PAWL_UNLIKELY(item->key_count == PAWL_KEY_PARTS_MAX)) {
+        return PAWL_ETOOBIG;
+    }
+    return wire_bytes(in, PAWL_KEY_BYTES_MAX, &item->key[item->key_count++]);
+}
+
+static inline enum pawl_status add_rate(struct pawl_wire_item *item, struct wire_in *in)
+{
+    struct wire_in message;
+    enum pawl_status status;
+
+    if (PAWL_UNLIKELY(item->rate_count == PAWL_RATES_MAX)) {
+        return PAWL_ETOOBIG;
+    }
+    status = wire_message(in, &message);
+    return status == PAWL_OK ? read_rate(&item->rates[item->rate_count++], message) : status;
+}
+
+static inline void clear_item(struct pawl_wire_item *item)
+{
+    item->limit = pawl_bytes_of(NULL, 0);
+    item->tier = pawl_bytes_of(NULL, 0);
+    item->key_count = 0;
+    item->rate_count = 0;
+    item->cost = 0;
+    item->precision = 0;
+    item->on_error = 0;
+}
+
+/* "api" and "premium" name the limit "api.premium": the cap is on the whole of it. */
+static inline bool name_fits(const struct pawl_wire_item *item)
+{
+    return item->tier.size == 0 || item->limit.size + 1 + item->tier.size <= PAWL_LIMIT_NAME_MAX;
+}
+
+static enum pawl_status read_item(struct pawl_wire_item *item, struct wire_in in)
+{
+    clear_item(item);
+    while (in.at < in.end) {
+        uint32_t tag = wire_tag(&in);
+        enum pawl_status status;
+
+        switch (tag) {
+        case LEN(1):
+            status = wire_bytes(&in, PAWL_LIMIT_NAME_MAX, &item->limit);
+            break;
+        case LEN(2):
+            status = add_key(item, &in);
+            break;
+        case VARINT(3):
+            status = wire_u64(&in, &item->cost);
+            break;
+        case LEN(4):
+            status = add_rate(item, &in);
+            break;
+        case VARINT(5):
+            status = wire_u32(&in, &item->precision);
+            break;
+        case VARINT(6):
+            status = wire_u32(&in, &item->on_error);
+            break;
+        case LEN(7):
+            status = wire_bytes(&in, PAWL_LIMIT_NAME_MAX, &item->tier);
+            break;
+        default:
+            status = pawl_wire_skip(&in, tag, KNOWN_ITEM);
+            break;
+        }
+        if (PAWL_UNLIKELY(status != PAWL_OK)) {
+            return status;
+        }
+    }
+    return PAWL_LIKELY(name_fits(item)) ? PAWL_OK : PAWL_ETOOBIG;
+}
+
+/* Merges into @token: the caller clears it before the first of several. */
+static enum pawl_status read_token(struct pawl_wire_token *token, struct wire_in in)
+{
+    while (in.at < in.end) {
+        uint32_t tag = wire_tag(&in);
+        enum pawl_status status;
+
+        switch (tag) {
+        case LEN(1):
+            status = wire_bytes(&in, PAWL_CLAIM_MAX, &token->issuer);
+            break;
+        case LEN(2):
+            status = wire_bytes(&in, PAWL_CLAIM_MAX, &token->jti);
+            break;
+        case LEN(3):
+            status = wire_bytes(&in, PAWL_CLAIM_MAX, &token->subject);
+            break;
+        case LEN(4):
+            status = wire_bytes(&in, PAWL_CLAIM_MAX, &token->client);
+            break;
+        case LEN(5):
+            status = wire_bytes(&in, PAWL_CLAIM_MAX, &token->key);
+            break;
+        case LEN(6):
+            status = wire_bytes(&in, PAWL_CLAIM_MAX, &token->sid);
+            break;
+        case VARINT(7):
+            status = wire_u64(&in, &token->iat);
+            break;
+        case VARINT(8):
+            status = wire_u64(&in, &token->exp);
+            break;
+        case LEN(9):
+            status = wire_bytes(&in, PAWL_FIELD_BYTES_MAX, &token->opaque_sha256);
+            break;
+        case LEN(10):
+            status = wire_bytes(&in, PAWL_FIELD_BYTES_MAX, &token->signed_sha256);
+            break;
+        case LEN(11):
+            status = wire_bytes(&in, PAWL_TOKEN_MAX, &token->raw);
+            break;
+        case LEN(12):
+            status = wire_bytes(&in, PAWL_FIELD_BYTES_MAX, &token->audience);
+            break;
+        case LEN(13):
+            status = wire_bytes(&in, PAWL_FIELD_BYTES_MAX, &token->type);
+            break;
+        default:
+            status = pawl_wire_skip(&in, tag, KNOWN_TOKEN);
+            break;
+        }
+        if (PAWL_UNLIKELY(status != PAWL_OK)) {
+            return status;
+        }
+    }
+    return PAWL_OK;
+}
+
+static enum pawl_status add_token(struct pawl_wire_request *request, struct wire_in *in)
+{
+    struct wire_in message;
+    enum pawl_status status = wire_message(in, &message);
+
+    if (PAWL_UNLIKELY(status != PAWL_OK)) {
+        return status;
+    }
+    if (!request->has_token) {
+        memset(&request->token, 0, sizeof(request->token));
+        request->has_token = true;
+    }
+    return read_token(&request->token, message);
+}
+
+static inline enum pawl_status add_item(struct pawl_wire_request *request, struct wire_in *in)
+{
+    struct wire_in message;
+    enum pawl_status status;
+
+    if (PAWL_UNLIKELY(request->item_count == PAWL_ITEMS_MAX)) {
+        return PAWL_ETOOBIG;
+    }
+    status = wire_message(in, &message);
+    return status == PAWL_OK ? read_item(&request->items[request->item_count++], message) : status;
+}
+
+static bool rates_fit(const struct pawl_wire_request *request)
+{
+    uint32_t rates = 0;
+
+    for (uint32_t i = 0; i < request->item_count; i++) {
+        rates += request->items[i].rate_count;
+    }
+    return rates <= PAWL_RESULTS_MAX;
+}
+
+static inline enum pawl_status read_check(struct pawl_wire_request *request, struct wire_in in)
+{
+    while (in.at < in.end) {
+        uint32_t tag = wire_tag(&in);
+        enum pawl_status status;
+
+        switch (tag) {
+        case LEN(1):
+            status = add_item(request, &in);
+            break;
+        case VARINT(2):
+            status = wire_u32(&in, &request->op);
+            break;
+        case VARINT(3):
+            status = wire_u32(&in, &request->mode);
+            break;
+        case LEN(4):
+            status = add_token(request, &in);
+            break;
+        default:
+            status = pawl_wire_skip(&in, tag, KNOWN_CHECK);
+            break;
+        }
+        if (PAWL_UNLIKELY(status != PAWL_OK)) {
+            return status;
+        }
+    }
+    return PAWL_LIKELY(rates_fit(request)) ? PAWL_OK : PAWL_ETOOBIG;
+}
+
+static enum pawl_status read_token_check(struct pawl_wire_request *request, struct wire_in in)
+{
+    enum pawl_status status = PAWL_OK;
+
+    while (in.at < in.end && status == PAWL_OK) {
+        uint32_t tag = wire_tag(&in);
+
+        status = tag == LEN(1) ? add_token(request, &in) : pawl_wire_skip(&in, tag, WIRE_BIT(1));
+    }
+    return status;
+}
+
+/*
+ * The oneof: the last body wins, and what an earlier one of another kind left behind is forgotten;
+ * one of the same kind is merged into.
+ */
+static inline void begin_request_body(struct pawl_wire_request *request, enum pawl_wire_body body)
+{
+    if (request->body != body) {
+        request->body = body;
+        request->op = 0;
+        request->mode = 0;
+        request->item_count = 0;
+        request->has_token = false;
+    }
+}
+
+static inline enum pawl_status request_body(struct pawl_wire_request *request, struct wire_in *in,
+                                            enum pawl_wire_body body)
+{
+    struct wire_in message;
+    enum pawl_status status = wire_message(in, &message);
+
+    if (PAWL_UNLIKELY(status != PAWL_OK)) {
+        return status;
+    }
+    begin_request_body(request, body);
+    return body == PAWL_BODY_CHECK ? read_check(request, message)
+                                   : read_token_check(request, message);
+}
+
+/* Credentials ride in a hello: two of them in one request are refused, not mixed. */
+static enum pawl_status request_hello(struct pawl_wire_request *request, struct wire_in *in)
+{
+    if (request->has_hello) {
+        return PAWL_EINVAL;
+    }
+    request->has_hello = true;
+    return wire_bytes(in, SIZE_MAX, &request->hello);
+}
+
+static bool is_cold_body(uint32_t tag)
+{
+    return tag >= LEN(18) && tag <= LEN(30) && (tag & 7) == WIRE_LEN;
+}
+
+/* A body of a later version: the dispatcher says that it does not know it. */
+static bool is_unknown_body(uint32_t tag)
+{
+    return tag >= LEN(31) && tag <= LEN(BODY_LAST) && (tag & 7) == WIRE_LEN;
+}
+
+static enum pawl_status request_other(struct pawl_wire_request *request, struct wire_in *in,
+                                      uint32_t tag, bool *unknown_body)
+{
+    struct pawl_bytes bytes;
+
+    if (is_cold_body(tag)) {
+        begin_request_body(request, PAWL_BODY_COLD);
+        return wire_bytes(in, SIZE_MAX, &bytes);
+    }
+    *unknown_body = *unknown_body || is_unknown_body(tag);
+    return pawl_wire_skip(in, tag, KNOWN_REQUEST);
+}
+
+static inline void clear_request(struct pawl_wire_request *request)
+{
+    request->id = 0;
+    request->deadline_ms = 0;
+    request->now_ms = 0;
+    request->view = 0;
+    request->forwarded = false;
+    request->has_hello = false;
+    request->has_token = false;
+    request->namespace_ = pawl_bytes_of(NULL, 0);
+    request->hello = pawl_bytes_of(NULL, 0);
+    request->body = PAWL_BODY_NONE;
+    request->op = 0;
+    request->mode = 0;
+    request->item_count = 0;
+}
+
+static inline enum pawl_status read_request(struct pawl_wire_request *request, struct wire_in in)
+{
+    bool unknown_body = false;
+
+    while (in.at < in.end) {
+        uint32_t tag = wire_tag(&in);
+        enum pawl_status status;
+
+        switch (tag) {
+        case VARINT(1):
+            status = wire_u64(&in, &request->id);
+            break;
+        case VARINT(2):
+            status = wire_u32(&in, &request->deadline_ms);
+            break;
+        case LEN(3):
+            status = wire_bytes(&in, PAWL_NAMESPACE_MAX, &request->namespace_);
+            break;
+        case VARINT(4):
+            status = wire_u64(&in, &request->now_ms);
+            break;
+        case LEN(5):
+            status = request_hello(request, &in);
+            break;
+        case VARINT(6):
+            status = wire_bool(&in, &request->forwarded);
+            break;
+        case VARINT(7):
+            status = wire_u64(&in, &request->view);
+            break;
+        case LEN(PAWL_BODY_CHECK):
+            status = request_body(request, &in, PAWL_BODY_CHECK);
+            break;
+        case LEN(PAWL_BODY_TOKEN_CHECK):
+            status = request_body(request, &in, PAWL_BODY_TOKEN_CHECK);
+            break;
+        default:
+            status = request_other(request, &in, tag, &unknown_body);
+            break;
+        }
+        if (PAWL_UNLIKELY(status != PAWL_OK)) {
+            return status;
+        }
+    }
+    if (PAWL_UNLIKELY(request->body == PAWL_BODY_NONE)) {
+        request->body = PAWL_BODY_COLD;
+        return unknown_body ? PAWL_OK : PAWL_EINVAL;
+    }
+    return PAWL_OK;
+}
+
+/* The id of a message that was refused, wherever in it the id stands; 0 if it cannot be read. */
+static uint64_t find_id(struct wire_in in)
+{
+    uint64_t id = 0;
+    enum pawl_status status = PAWL_OK;
+
+    while (in.at < in.end && status == PAWL_OK) {
+        uint32_t tag = wire_tag(&in);
+
+        status = tag == VARINT(1) ? wire_u64(&in, &id) : pawl_wire_skip(&in, tag, 0);
+    }
+    return id;
+}
+
+enum pawl_status pawl_wire_read_request(struct pawl_wire_request *request,
+                                        struct pawl_bytes message)
+{
+    struct wire_in in;
+    enum pawl_status status;
+
+    clear_request(request);
+    if (PAWL_UNLIKELY(message.size == 0 || message.size > PAWL_REQUEST_BYTES_MAX)) {
+        return message.size == 0 ? PAWL_EINVAL : PAWL_ETOOBIG;
+    }
+    in = wire_in_of(message);
+    status = read_request(request, in);
+    if (PAWL_UNLIKELY(status != PAWL_OK)) {
+        request->id = find_id(in);
+    }
+    return status;
+}
+
+/* ---- replies ---------------------------------------------------------------------------- */
+
+static enum pawl_status read_result(struct pawl_wire_result *result, struct wire_in in)
+{
+    uint32_t on_error = 0;
+
+    memset(result, 0, sizeof(*result));
+    while (in.at < in.end) {
+        uint32_t tag = wire_tag(&in);
+        enum pawl_status status;
+
+        switch (tag) {
+        case VARINT(1):
+            status = wire_u32(&in, &result->item);
+            break;
+        case VARINT(2):
+            status = wire_u32(&in, &result->rate_index);
+            break;
+        case VARINT(3):
+            status = wire_u32(&in, &result->window_ms);
+            break;
+        case VARINT(4):
+            status = wire_u64(&in, &result->limit_count);
+            break;
+        case VARINT(5):
+            status = wire_u64(&in, &result->count);
+            break;
+        case VARINT(6):
+            status = wire_u64(&in, &result->remaining);
+            break;
+        case VARINT(7):
+            status = wire_u64(&in, &result->oldest_age_ms);
+            break;
+        case VARINT(8):
+            status = wire_u64(&in, &result->reset_after_ms);
+            break;
+        case VARINT(9):
+            status = wire_u64(&in, &result->retry_after_ms);
+            break;
+        case VARINT(10):
+            status = wire_bool(&in, &result->never);
+            break;
+        case VARINT(11):
+            status = wire_bool(&in, &result->allowed);
+            break;
+        case VARINT(12):
+            status = wire_bool(&in, &result->shadow);
+            break;
+        case WIRE_TAG(13, WIRE_I64):
+            status = wire_fixed64(&in, &result->charge);
+            break;
+        case VARINT(14):
+            status = wire_bool(&in, &result->overflow);
+            break;
+        case VARINT(15):
+            status = wire_bool(&in, &result->contended);
+            break;
+        case VARINT(16):
+            status = wire_u32(&in, &on_error);
+            break;
+        default:
+            status = pawl_wire_skip(&in, tag, KNOWN_RESULT);
+            break;
+        }
+        if (PAWL_UNLIKELY(status != PAWL_OK)) {
+            return status;
+        }
+    }
+    result->on_error = on_error <= UINT8_MAX ? (uint8_t)on_error : PAWL_ON_ERROR_NONE;
+    return PAWL_OK;
+}
+
+/* Kept as bytes, so two of them cannot be merged: refused. */
+static enum pawl_status packed_once(struct wire_in *in, struct pawl_bytes *packed)
+{
+    return packed->data != NULL ? PAWL_EINVAL : wire_bytes(in, SIZE_MAX, packed);
+}
+
+static enum pawl_status read_verdict(struct pawl_wire_token_verdict *verdict, struct wire_in in)
+{
+    while (in.at < in.end) {
+        uint32_t tag = wire_tag(&in);
+        enum pawl_status status;
+
+        switch (tag) {
+        case VARINT(1):
+            status = wire_u32(&in, &verdict->status);
+            break;
+        case VARINT(2):
+            status = wire_u32(&in, &verdict->reason);
+            break;
+        case VARINT(3):
+            status = wire_u32(&in, &verdict->scope);
+            break;
+        case VARINT(4):
+            status = wire_bool(&in, &verdict->fresh);
+            break;
+        case VARINT(5):
+            status = wire_u64(&in, &verdict->staleness_ms);
+            break;
+        case LEN(6):
+            status = wire_bytes(&in, PAWL_FIELD_BYTES_MAX, &verdict->detail);
+            break;
+        case LEN(7):
+            status = packed_once(&in, &verdict->claims);
+            break;
+        default:
+            status = pawl_wire_skip(&in, tag, KNOWN_VERDICT);
+            break;
+        }
+        if (PAWL_UNLIKELY(status != PAWL_OK)) {
+            return status;
+        }
+    }
+    return PAWL_OK;
+}
+
+static enum pawl_status merge_verdict(struct pawl_wire_reply *reply, struct wire_in message)
+{
+    if (!reply->has_token) {
+        memset(&reply->token, 0, sizeof(reply->token));
+        reply->has_token = true;
+    }
+    return read_verdict(&reply->token, message);
+}
+
+static enum pawl_status add_result(struct pawl_wire_reply *reply, struct wire_in message)
+{
+    if (PAWL_UNLIKELY(reply->result_count == PAWL_RESULTS_MAX)) {
+        return PAWL_ETOOBIG;
+    }
+    return read_result(&reply->results[reply->result_count++], message);
+}
+
+static enum pawl_status read_check_reply(struct pawl_wire_reply *reply, struct wire_in in)
+{
+    enum pawl_status status = PAWL_OK;
+
+    while (in.at < in.end && status == PAWL_OK) {
+        uint32_t tag = wire_tag(&in);
+        struct wire_in message;
+
+        if (tag == VARINT(1)) {
+            status = wire_u32(&in, &reply->verdict);
+        } else if (tag == LEN(2) || tag == LEN(3)) {
+            status = wire_message(&in, &message);
+            if (status == PAWL_OK) {
+                status = tag == LEN(2) ? add_result(reply, message) : merge_verdict(reply, message);
+            }
+        } else {
+            status = pawl_wire_skip(&in, tag, WIRE_BIT(1) | WIRE_BIT(2) | WIRE_BIT(3));
+        }
+    }
+    return status;
+}
+
+static void begin_reply_body(struct pawl_wire_reply *reply, enum pawl_wire_body body)
+{
+    if (reply->body != body) {
+        reply->body = body;
+        reply->verdict = 0;
+        reply->has_token = false;
+        reply->result_count = 0;
+    }
+}
+
+static enum pawl_status reply_body(struct pawl_wire_reply *reply, struct wire_in *in,
+                                   enum pawl_wire_body body)
+{
+    struct wire_in message;
+    enum pawl_status status = wire_message(in, &message);
+
+    if (status != PAWL_OK) {
+        return status;
+    }
+    begin_reply_body(reply, body);
+    return body == PAWL_BODY_CHECK ? read_check_reply(reply, message)
+                                   : merge_verdict(reply, message);
+}
+
+/* What protobuf-c has to read: bodies that are not hot, and the server's goaway. */
+static enum pawl_status reply_other(struct pawl_wire_reply *reply, struct wire_in *in, uint32_t tag,
+                                    bool *cold)
+{
+    struct pawl_bytes bytes;
+
+    if (tag == LEN(5)) {
+        *cold = true;
+        return wire_bytes(in, SIZE_MAX, &bytes);
+    }
+    if (is_cold_body(tag)) {
+        begin_reply_body(reply, PAWL_BODY_COLD);
+        return wire_bytes(in, SIZE_MAX, &bytes);
+    }
+    return pawl_wire_skip(in, tag, KNOWN_REPLY);
+}
+
+static enum pawl_status read_reply(struct pawl_wire_reply *reply, struct wire_in in)
+{
+    bool cold = false;
+
+    while (in.at < in.end) {
+        uint32_t tag = wire_tag(&in);
+        enum pawl_status status;
+
+        switch (tag) {
+        case VARINT(1):
+            status = wire_u64(&in, &reply->id);
+            break;
+        case VARINT(2):
+            status = wire_u32(&in, &reply->status);
+            break;
+        case LEN(3):
+            status = wire_bytes(&in, PAWL_FIELD_BYTES_MAX, &reply->error);
+            break;
+        case LEN(4):
+            status = packed_once(&in, &reply->hello);
+            break;
+        case LEN(PAWL_BODY_CHECK):
+            status = reply_body(reply, &in, PAWL_BODY_CHECK);
+            break;
+        case LEN(PAWL_BODY_TOKEN_CHECK):
+            status = reply_body(reply, &in, PAWL_BODY_TOKEN_CHECK);
+            break;
+        default:
+            status = reply_other(reply, &in, tag, &cold);
+            break;
+        }
+        if (PAWL_UNLIKELY(status != PAWL_OK)) {
+            return status;
+        }
+    }
+    if (cold) {
+        reply->body = PAWL_BODY_COLD;
+    }
+    return PAWL_OK;
+}
+
+enum pawl_status pawl_wire_read_reply(struct pawl_wire_reply *reply, struct pawl_bytes message)
+{
+    struct pawl_wire_result *results = reply->results;
+
+    memset(reply, 0, sizeof(*reply));
+    reply->results = results;
+    if (PAWL_UNLIKELY(message.size == 0 || message.size > PAWL_REPLY_BYTES_MAX)) {
+        return message.size == 0 ? PAWL_EINVAL : PAWL_ETOOBIG;
+    }
+    return read_reply(reply, wire_in_of(message));
+}

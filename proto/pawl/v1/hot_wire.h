@@ -1,0 +1,243 @@
+/*
+ * Private to hot_read.c and hot_write.c: tags, varints and length-prefixed bytes of protobuf
+ * (protobuf.dev, "Encoding"), inlined with a fast path for what is one byte long.
+ *
+ * Readers move a cursor over lent bytes and never pass its end. Writers write without looking at
+ * room: their callers took a bound first.
+ */
+#ifndef PAWL_V1_HOT_WIRE_H
+#define PAWL_V1_HOT_WIRE_H
+
+#include "core/status.h"
+
+#include <string.h>
+
+enum {
+    WIRE_VARINT = 0,
+    WIRE_I64 = 1,
+    WIRE_LEN = 2,
+    WIRE_I32 = 5
+};
+
+#define WIRE_TAG(number, type) ((uint32_t)(number) << 3 | (uint32_t)(type))
+#define WIRE_BIT(number)       (UINT32_C(1) << (number))
+#define WIRE_VARINT_MAX        10 /* bytes of a 64-bit varint */
+
+struct wire_in {
+    const uint8_t *at;
+    const uint8_t *end;
+};
+
+/** A varint of more than one byte, or the end of the input. False: cut short or over 64 bits. */
+bool pawl_wire_varint_long(struct wire_in *in, uint64_t *value);
+
+/** A tag of more than two bytes. Returns 0 when malformed; no field has the number 0. */
+uint32_t pawl_wire_tag_long(struct wire_in *in);
+
+/** A length of more than one byte: at most 5 of them and 32 bits, as in protobuf's own readers. */
+bool pawl_wire_length_long(struct wire_in *in, size_t *size);
+
+/**
+ * Skip the value of a field that @tag's message does not know. @known has a bit for each number
+ * that it does know: such a field got here by a wrong wire type. Groups are refused.
+ */
+enum pawl_status pawl_wire_skip(struct wire_in *in, uint32_t tag, uint32_t known);
+
+static inline struct wire_in wire_in_of(struct pawl_bytes bytes)
+{
+    struct wire_in in = { bytes.data, bytes.data + bytes.size };
+
+    return in;
+}
+
+static inline size_t wire_left(const struct wire_in *in)
+{
+    return (size_t)(in->end - in->at);
+}
+
+static inline bool wire_varint(struct wire_in *in, uint64_t *value)
+{
+    if (PAWL_LIKELY(in->at < in->end && *in->at < 0x80)) {
+        *value = *in->at++;
+        return true;
+    }
+    return pawl_wire_varint_long(in, value);
+}
+
+/** The next tag; the cursor is not at its end. Returns 0 when malformed. */
+static inline uint32_t wire_tag(struct wire_in *in)
+{
+    uint32_t first = in->at[0];
+
+    if (PAWL_LIKELY(first < 0x80)) {
+        in->at++;
+        return first;
+    }
+    if (PAWL_LIKELY(wire_left(in) > 1 && in->at[1] < 0x80)) {
+        uint32_t tag = (first & 0x7f) | (uint32_t)in->at[1] << 7;
+
+        in->at += 2;
+        return tag;
+    }
+    return pawl_wire_tag_long(in);
+}
+
+static inline enum pawl_status wire_u64(struct wire_in *in, uint64_t *value)
+{
+    return PAWL_LIKELY(wire_varint(in, value)) ? PAWL_OK : PAWL_EINVAL;
+}
+
+/** The low 32 bits, as protobuf reads a uint32 or an enum that was sent wider. */
+static inline enum pawl_status wire_u32(struct wire_in *in, uint32_t *value)
+{
+    uint64_t wide;
+
+    if (PAWL_UNLIKELY(!wire_varint(in, &wide))) {
+        return PAWL_EINVAL;
+    }
+    *value = (uint32_t)wide;
+    return PAWL_OK;
+}
+
+static inline enum pawl_status wire_bool(struct wire_in *in, bool *value)
+{
+    uint64_t wide;
+
+    if (PAWL_UNLIKELY(!wire_varint(in, &wide))) {
+        return PAWL_EINVAL;
+    }
+    *value = wide != 0;
+    return PAWL_OK;
+}
+
+static inline enum pawl_status wire_fixed64(struct wire_in *in, uint64_t *value)
+{
+    uint64_t sum = 0;
+
+    if (PAWL_UNLIKELY(wire_left(in) < 8)) {
+        return PAWL_EINVAL;
+    }
+    for (unsigned i = 0; i < 8; i++) {
+        sum |= (uint64_t)in->at[i] << (8 * i);
+    }
+    in->at += 8;
+    *value = sum;
+    return PAWL_OK;
+}
+
+/** Length-prefixed bytes, @max at most. The cap comes first: what is too big is not looked at. */
+static inline enum pawl_status wire_bytes(struct wire_in *in, size_t max, struct pawl_bytes *bytes)
+{
+    size_t size;
+
+    if (PAWL_LIKELY(in->at < in->end && *in->at < 0x80)) {
+        size = *in->at++;
+    } else if (!pawl_wire_length_long(in, &size)) {
+        return PAWL_EINVAL;
+    }
+    if (PAWL_UNLIKELY(size > max)) {
+        return PAWL_ETOOBIG;
+    }
+    if (PAWL_UNLIKELY(size > wire_left(in))) {
+        return PAWL_EINVAL;
+    }
+    bytes->data = in->at;
+    bytes->size = size;
+    in->at += size;
+    return PAWL_OK;
+}
+
+/** A sub-message as a cursor of its own; its size has no cap but that of what holds it. */
+static inline enum pawl_status wire_message(struct wire_in *in, struct wire_in *message)
+{
+    struct pawl_bytes bytes;
+    enum pawl_status status = wire_bytes(in, SIZE_MAX, &bytes);
+
+    if (PAWL_LIKELY(status == PAWL_OK)) {
+        *message = wire_in_of(bytes);
+    }
+    return status;
+}
+
+/* ---- writing: @out has room ------------------------------------------------------------ */
+
+static inline uint8_t *wire_put_varint(uint8_t *out, uint64_t value)
+{
+    while (value >= 0x80) {
+        *out++ = (uint8_t)(value | 0x80);
+        value >>= 7;
+    }
+    *out++ = (uint8_t)value;
+    return out;
+}
+
+/** A varint field, left out when 0. */
+static inline uint8_t *wire_put_u64(uint8_t *out, unsigned number, uint64_t value)
+{
+    if (value != 0) {
+        out = wire_put_varint(out, WIRE_TAG(number, WIRE_VARINT));
+        out = wire_put_varint(out, value);
+    }
+    return out;
+}
+
+/** A fixed64 field, left out when 0. */
+static inline uint8_t *wire_put_fixed64(uint8_t *out, unsigned number, uint64_t value)
+{
+    if (value != 0) {
+        out = wire_put_varint(out, WIRE_TAG(number, WIRE_I64));
+        for (unsigned i = 0; i < 8; i++) {
+            *out++ = (uint8_t)(value >> (8 * i));
+        }
+    }
+    return out;
+}
+
+static inline uint8_t *wire_put_bool(uint8_t *out, unsigned number, bool value)
+{
+    if (value) {
+        out = wire_put_varint(out, WIRE_TAG(number, WIRE_VARINT));
+        *out++ = 1;
+    }
+    return out;
+}
+
+/** Length-prefixed bytes, also when empty: parts of a key, packed sub-messages. */
+static inline uint8_t *wire_put_part(uint8_t *out, unsigned number, struct pawl_bytes bytes)
+{
+    out = wire_put_varint(out, WIRE_TAG(number, WIRE_LEN));
+    out = wire_put_varint(out, bytes.size);
+    if (bytes.size > 0) {
+        memcpy(out, bytes.data, bytes.size);
+    }
+    return out + bytes.size;
+}
+
+/** A bytes field, left out when empty. */
+static inline uint8_t *wire_put_bytes(uint8_t *out, unsigned number, struct pawl_bytes bytes)
+{
+    return bytes.size == 0 ? out : wire_put_part(out, number, bytes);
+}
+
+/** Begin a sub-message: leaves one byte for its length, which wire_put_end() fills. */
+static inline uint8_t *wire_put_begin(uint8_t *out, unsigned number)
+{
+    return wire_put_varint(out, WIRE_TAG(number, WIRE_LEN)) + 1;
+}
+
+/** Moves what began at @body up by the bytes its length takes beyond one. */
+uint8_t *pawl_wire_put_end_long(uint8_t *body, uint8_t *out);
+
+/** End the sub-message whose first byte is at @body. */
+static inline uint8_t *wire_put_end(uint8_t *body, uint8_t *out)
+{
+    size_t size = (size_t)(out - body);
+
+    if (PAWL_LIKELY(size < 0x80)) {
+        body[-1] = (uint8_t)size;
+        return out;
+    }
+    return pawl_wire_put_end_long(body, out);
+}
+
+#endif
