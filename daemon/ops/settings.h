@@ -58,18 +58,19 @@ struct pawl_limit_settings {
     const char *name; /* 1 to 64 bytes; may hold a tier: "api.premium" */
     const char *ns;   /* namespace, 1 to 64 bytes */
     struct pawl_rate rates[PAWL_RATES_MAX];
-    unsigned rate_count; /* 1 to PAWL_RATES_MAX */
-    uint32_t precision;  /* PAWL_PRECISION_MIN to PAWL_PRECISION_MAX */
-    unsigned on_error;   /* enum pawl_on_error; NONE: the client's own */
-    unsigned when_full;  /* enum pawl_when_full of core/limiter.h */
-    unsigned algorithm;  /* enum pawl_algorithm of core/limiter.h */
-    enum pawl_consistency consistency;
-    bool count_denied; /* denied calls are recorded too */
+    unsigned rate_count;  /* 1 to PAWL_RATES_MAX */
+    uint32_t precision;   /* PAWL_PRECISION_MIN to PAWL_PRECISION_MAX */
+    unsigned on_error;    /* enum pawl_on_error; NONE: the client's own */
+    unsigned when_full;   /* enum pawl_when_full of core/limiter.h */
+    unsigned algorithm;   /* enum pawl_algorithm of core/limiter.h */
+    unsigned consistency; /* enum pawl_consistency */
+    bool count_denied;    /* denied calls are recorded too */
 };
 
+/** Durations that end in seconds in the core are whole seconds. */
 struct pawl_tokens_settings {
-    uint64_t max_lifetime_s;      /* longer-lived tokens are invalid */
-    uint64_t skew_s;              /* allowed between our clock and the issuers' */
+    uint64_t max_lifetime_ms;     /* longer-lived tokens are invalid */
+    uint64_t skew_ms;             /* allowed between our clock and the issuers' */
     uint64_t staleness_max_ms;    /* older data is not called fresh */
     uint64_t stale_accept_max_ms; /* for when_stale: accept_until; else 0 */
     unsigned when_stale;          /* enum pawl_when_stale */
@@ -77,14 +78,13 @@ struct pawl_tokens_settings {
 };
 
 struct pawl_rotation_settings {
-    uint64_t leeway_ms;    /* 0 = strict */
-    uint64_t family_max_s; /* from birth; 0 = none */
-    uint64_t idle_max_s;   /* since the last rotation; 0 = none */
-    uint64_t
-        adopt_before_s;   /* seconds since 1970: tokens issued until then may be adopted; 0 = off */
-    unsigned mode;        /* enum pawl_rotation_mode */
-    unsigned on_reuse;    /* enum pawl_on_reuse */
-    unsigned on_mismatch; /* enum pawl_on_mismatch */
+    uint64_t leeway_ms;      /* 0 = strict */
+    uint64_t family_max_ms;  /* from birth; 0 = none */
+    uint64_t idle_max_ms;    /* since the last rotation; 0 = none */
+    uint64_t adopt_before_s; /* iat of adopted tokens, seconds since 1970; 0 = off */
+    unsigned mode;           /* enum pawl_rotation_mode */
+    unsigned on_reuse;       /* enum pawl_on_reuse */
+    unsigned on_mismatch;    /* enum pawl_on_mismatch */
 };
 
 struct pawl_server_settings {
@@ -112,9 +112,10 @@ struct pawl_settings {
     unsigned listen_count; /* at least 1 */
     const char *data_dir;
     const char *secret_files[PAWL_SETTINGS_SECRETS_MAX]; /* [new, old]; "" where not given */
-    unsigned secret_count;              /* 0 = data_dir/secret, made at the first start */
-    uint64_t memory_max_bytes;          /* of the limiter's table */
-    uint64_t revocations_max;           /* entries */
+    const char *secret_file;   /* as secret_files with one; "" where secret_files was written */
+    unsigned secret_count;     /* 0 = data_dir/secret, made at the first start */
+    uint64_t memory_max_bytes; /* of the limiter's table */
+    uint64_t revocations_max;  /* entries */
     struct pawl_limit_settings *limits; /* sorted by name */
     unsigned limit_count;
     struct pawl_tokens_settings tokens;
@@ -130,7 +131,7 @@ struct pawl_settings {
 /* ---- problems ------------------------------------------------------------------------------ */
 
 #define PAWL_PROBLEMS_MAX       100
-#define PAWL_PROBLEM_TEXT_BYTES 480
+#define PAWL_PROBLEM_TEXT_BYTES 800
 
 /** One complaint, whole: "pawld.yaml:7:12: limits.api.rate: what is wrong; what to do". */
 struct pawl_problem {
