@@ -9,8 +9,8 @@
  *     struct pawl_check_item item = {
  *         .rates = "5/minute", .key = &user, .key_count = 1, .on_error = PAWL_FAIL_CLOSED,
  *     };
- *     struct pawl_check check = { .struct_size = sizeof(check), .items = &item, .item_count = 1 };
- *     struct pawl_check_result result = { .struct_size = sizeof(result) };
+ *     struct pawl_check_call check = { .struct_size = sizeof(check), .items = &item, .item_count =
+ * 1 }; struct pawl_check_result result = { .struct_size = sizeof(result) };
  *
  *     pawl_client_check(client, &check, &result);
  *     if (result.outcome == PAWL_OUTCOME_ALLOW) { serve(); }
@@ -133,13 +133,13 @@ enum pawl_effect {
     PAWL_EFFECT_UNKNOWN = 2, /* a byte of the request may have left, and no answer came */
 };
 
-enum pawl_token_status {
-    PAWL_TOKEN_STATUS_NONE = 0,
-    PAWL_TOKEN_STATUS_VALID = 1,
-    PAWL_TOKEN_STATUS_REVOKED = 2,
-    PAWL_TOKEN_STATUS_EXPIRED = 3,
-    PAWL_TOKEN_STATUS_INVALID = 4,
-    PAWL_TOKEN_STATUS_UNDECIDED = 5,
+enum pawl_token_state {
+    PAWL_TOKEN_STATE_NONE = 0,
+    PAWL_TOKEN_STATE_VALID = 1,
+    PAWL_TOKEN_STATE_REVOKED = 2,
+    PAWL_TOKEN_STATE_EXPIRED = 3,
+    PAWL_TOKEN_STATE_INVALID = 4,
+    PAWL_TOKEN_STATE_UNDECIDED = 5,
 };
 
 /** What a revocation is about, and what a token verdict was hit by. */
@@ -393,28 +393,28 @@ struct pawl_token {
 };
 
 /** What pawld found in a token that it verified. */
-struct pawl_token_claims {
+struct pawl_claims {
     struct pawl_text issuer, jti, subject, client, key, sid;
     uint64_t iat_s, exp_s;
 };
 
 /** A token's verdict. */
-struct pawl_token_verdict {
-    enum pawl_token_status status;
-    enum pawl_why reason;             /* with REVOKED */
-    enum pawl_revoke_scope scope;     /* which one hit */
-    bool fresh;                       /* the data under it is not older than the daemon's bound */
-    bool has_claims;                  /* claims below were filled */
-    uint64_t staleness_ms;            /* how old it may be */
-    char detail[64];                  /* why INVALID or UNDECIDED, a word of a closed list */
-    struct pawl_token_claims *claims; /* in: NULL, or where to put them */
+struct pawl_token_answer {
+    enum pawl_token_state status;
+    enum pawl_why reason;         /* with REVOKED */
+    enum pawl_revoke_scope scope; /* which one hit */
+    bool fresh;                   /* the data under it is not older than the daemon's bound */
+    bool has_claims;              /* claims below were filled */
+    uint64_t staleness_ms;        /* how old it may be */
+    char detail[64];              /* why INVALID or UNDECIDED, a word of a closed list */
+    struct pawl_claims *claims;   /* in: NULL, or where to put them */
     uint64_t reserved[4];
 };
 
 #define PAWL_CHECK_PEEK 1u /* flags: ask without charging */
 #define PAWL_CHECK_EACH 2u /* flags: each limit for itself; without: all or none */
 
-struct pawl_check {
+struct pawl_check_call {
     size_t struct_size;
     const struct pawl_check_item *items;
     size_t item_count;              /* up to 64; 0 only with a token */
@@ -452,19 +452,19 @@ struct pawl_check_result {
     enum pawl_outcome outcome;
     bool has_token;
     struct pawl_info info;
-    struct pawl_token_verdict token; /* with has_token */
-    struct pawl_rate_result *rates;  /* in: NULL, or an array for rates_max entries */
-    size_t rates_max;                /* PAWL_CHECK_RATES is always enough */
-    size_t rate_count;               /* out: filled; never more than rates_max */
-    uint64_t retry_after_ms;         /* longest of those denied; 0: none, or never */
-    uint64_t retry_never;            /* 1: a denied cost can never fit */
+    struct pawl_token_answer token; /* with has_token */
+    struct pawl_rate_result *rates; /* in: NULL, or an array for rates_max entries */
+    size_t rates_max;               /* PAWL_CHECK_RATES is always enough */
+    size_t rate_count;              /* out: filled; never more than rates_max */
+    uint64_t retry_after_ms;        /* longest of those denied; 0: none, or never */
+    uint64_t retry_never;           /* 1: a denied cost can never fit */
 };
 
 /** Ask, and charge unless PAWL_CHECK_PEEK. Token and limits: DENY if any of them says no. */
-PAWL_API int pawl_client_check(struct pawl_client *client, const struct pawl_check *check,
+PAWL_API int pawl_client_check(struct pawl_client *client, const struct pawl_check_call *check,
                                struct pawl_check_result *result);
 
-struct pawl_token_check {
+struct pawl_token_check_call {
     size_t struct_size;
     const struct pawl_token *token;
     uint32_t flags; /* 0 */
@@ -476,11 +476,11 @@ struct pawl_token_check {
 struct pawl_token_check_result {
     size_t struct_size;
     struct pawl_info info;
-    struct pawl_token_verdict token; /* UNDECIDED when nobody answers: there is no fallback */
+    struct pawl_token_answer token; /* UNDECIDED when nobody answers: there is no fallback */
 };
 
 PAWL_API int pawl_client_token_check(struct pawl_client *client,
-                                     const struct pawl_token_check *check,
+                                     const struct pawl_token_check_call *check,
                                      struct pawl_token_check_result *result);
 
 /** Take a charge back. @charges as pawl_rate_result.charge, by rate index. */
@@ -497,7 +497,7 @@ struct pawl_refund_item {
     uint64_t reserved[2];
 };
 
-struct pawl_refund {
+struct pawl_refund_call {
     size_t struct_size;
     const struct pawl_refund_item *items;
     size_t item_count; /* 1 to 64 */
@@ -514,11 +514,11 @@ struct pawl_refund_result {
     uint64_t refunded[PAWL_CHECK_ITEMS]; /* by item: given back on its first rate */
 };
 
-PAWL_API int pawl_client_refund(struct pawl_client *client, const struct pawl_refund *refund,
+PAWL_API int pawl_client_refund(struct pawl_client *client, const struct pawl_refund_call *refund,
                                 struct pawl_refund_result *result);
 
 /** Forget a key of a limit. */
-struct pawl_reset {
+struct pawl_reset_call {
     size_t struct_size;
     struct pawl_str limit;
     const char *rates;
@@ -538,10 +538,10 @@ struct pawl_reset_result {
     uint32_t records; /* forgotten */
 };
 
-PAWL_API int pawl_client_reset(struct pawl_client *client, const struct pawl_reset *reset,
+PAWL_API int pawl_client_reset(struct pawl_client *client, const struct pawl_reset_call *reset,
                                struct pawl_reset_result *result);
 
-struct pawl_revoke {
+struct pawl_revoke_call {
     size_t struct_size;
     enum pawl_revoke_scope scope;
     enum pawl_why reason;   /* NONE is sent as UNSPECIFIED */
@@ -565,11 +565,11 @@ struct pawl_revoke_result {
     uint64_t until_s; /* kept until */
 };
 
-PAWL_API int pawl_client_revoke(struct pawl_client *client, const struct pawl_revoke *revoke,
+PAWL_API int pawl_client_revoke(struct pawl_client *client, const struct pawl_revoke_call *revoke,
                                 struct pawl_revoke_result *result);
 
 /** Cancel revocations of tokens by the ids they were given. */
-struct pawl_unrevoke {
+struct pawl_unrevoke_call {
     size_t struct_size;
     const struct pawl_fact_name *ids;
     size_t id_count; /* 1 to 64 */
@@ -588,11 +588,12 @@ struct pawl_unrevoke_result {
     struct pawl_fact_name id; /* of the cancel */
 };
 
-PAWL_API int pawl_client_unrevoke(struct pawl_client *client, const struct pawl_unrevoke *unrevoke,
+PAWL_API int pawl_client_unrevoke(struct pawl_client *client,
+                                  const struct pawl_unrevoke_call *unrevoke,
                                   struct pawl_unrevoke_result *result);
 
 /** A login: a family of refresh tokens begins. */
-struct pawl_family_open {
+struct pawl_family_open_call {
     size_t struct_size;
     struct pawl_str issuer;
     struct pawl_str subject;
@@ -618,11 +619,11 @@ struct pawl_family_open_result {
 };
 
 PAWL_API int pawl_client_family_open(struct pawl_client *client,
-                                     const struct pawl_family_open *open,
+                                     const struct pawl_family_open_call *open,
                                      struct pawl_family_open_result *result);
 
 /** A log-out: the family ends, all its tokens with it. The result is that of a revocation. */
-struct pawl_family_end {
+struct pawl_family_end_call {
     size_t struct_size;
     struct pawl_str issuer;
     struct pawl_str sid;
@@ -635,7 +636,8 @@ struct pawl_family_end {
     struct pawl_str ns;
 };
 
-PAWL_API int pawl_client_family_end(struct pawl_client *client, const struct pawl_family_end *end,
+PAWL_API int pawl_client_family_end(struct pawl_client *client,
+                                    const struct pawl_family_end_call *end,
                                     struct pawl_revoke_result *result);
 
 #define PAWL_ROTATE_HAS_GENERATION 1u /* flags: generation is a claim of the presented token */
@@ -644,7 +646,7 @@ PAWL_API int pawl_client_family_end(struct pawl_client *client, const struct paw
 #define PAWL_ROTATE_VERIFIED       8u /* flags: signature and sid claim were verified */
 
 /** Exchange a refresh token for its successor. */
-struct pawl_rotate {
+struct pawl_rotate_call {
     size_t struct_size;
     const struct pawl_token
         *presented; /* sid, jti (or opaque), iat, exp, subject, client, issuer */
@@ -685,11 +687,11 @@ struct pawl_rotate_result {
     uint64_t family_exp_s;     /* 0: none */
 };
 
-PAWL_API int pawl_client_rotate(struct pawl_client *client, const struct pawl_rotate *rotate,
+PAWL_API int pawl_client_rotate(struct pawl_client *client, const struct pawl_rotate_call *rotate,
                                 struct pawl_rotate_result *result);
 
 /** List the named limits, a page at a time. */
-struct pawl_limits {
+struct pawl_limits_call {
     size_t struct_size;
     struct pawl_str limit; /* only this one; empty: all */
     struct pawl_str after; /* the last name of the page before; empty: from the start */
@@ -722,11 +724,11 @@ struct pawl_limits_result {
     bool more;          /* ask again with after = the last name */
 };
 
-PAWL_API int pawl_client_limits(struct pawl_client *client, const struct pawl_limits *limits,
+PAWL_API int pawl_client_limits(struct pawl_client *client, const struct pawl_limits_call *limits,
                                 struct pawl_limits_result *result);
 
 /** The daemon's figures. */
-struct pawl_stats {
+struct pawl_stats_call {
     size_t struct_size;
     struct pawl_str prefix; /* empty: all */
     uint32_t flags;         /* 0 */
@@ -754,11 +756,11 @@ struct pawl_stats_result {
     size_t stat_total; /* out: how many the daemon sent */
 };
 
-PAWL_API int pawl_client_stats(struct pawl_client *client, const struct pawl_stats *stats,
+PAWL_API int pawl_client_stats(struct pawl_client *client, const struct pawl_stats_call *stats,
                                struct pawl_stats_result *result);
 
 /** End the frozen state of the daemon's store. */
-struct pawl_thaw {
+struct pawl_thaw_call {
     size_t struct_size;
     uint64_t lost_since_s; /* for the audit log */
     struct pawl_str actor;
@@ -777,10 +779,10 @@ struct pawl_thaw_result {
     struct pawl_text set_aside; /* file name of an unreadable database */
 };
 
-PAWL_API int pawl_client_thaw(struct pawl_client *client, const struct pawl_thaw *thaw,
+PAWL_API int pawl_client_thaw(struct pawl_client *client, const struct pawl_thaw_call *thaw,
                               struct pawl_thaw_result *result);
 
-struct pawl_ping {
+struct pawl_ping_call {
     size_t struct_size;
     uint32_t flags; /* 0 */
     uint32_t deadline_ms;
@@ -794,7 +796,7 @@ struct pawl_ping_result {
 };
 
 /** Does somebody answer? @ping NULL: all defaults. */
-PAWL_API int pawl_client_ping(struct pawl_client *client, const struct pawl_ping *ping,
+PAWL_API int pawl_client_ping(struct pawl_client *client, const struct pawl_ping_call *ping,
                               struct pawl_ping_result *result);
 
 /* ---- without blocking -------------------------------------------------------------------- *
@@ -853,35 +855,42 @@ typedef void (*pawl_on_answer)(void *data, const struct pawl_answer *answer);
  * Submit a call. @id (may be NULL) is for pawl_client_cancel(). Returns PAWL_RC_OK,
  * PAWL_RC_INVALID, PAWL_RC_TOO_BIG, PAWL_RC_FULL (in_flight_max, or 4 MiB waiting), PAWL_RC_NOMEM.
  */
-PAWL_API int pawl_client_submit_check(struct pawl_client *client, const struct pawl_check *call,
-                                      pawl_on_answer on_answer, void *data, uint64_t *id);
+PAWL_API int pawl_client_submit_check(struct pawl_client *client,
+                                      const struct pawl_check_call *call, pawl_on_answer on_answer,
+                                      void *data, uint64_t *id);
 PAWL_API int pawl_client_submit_token_check(struct pawl_client *client,
-                                            const struct pawl_token_check *call,
+                                            const struct pawl_token_check_call *call,
                                             pawl_on_answer on_answer, void *data, uint64_t *id);
-PAWL_API int pawl_client_submit_refund(struct pawl_client *client, const struct pawl_refund *call,
+PAWL_API int pawl_client_submit_refund(struct pawl_client *client,
+                                       const struct pawl_refund_call *call,
                                        pawl_on_answer on_answer, void *data, uint64_t *id);
-PAWL_API int pawl_client_submit_reset(struct pawl_client *client, const struct pawl_reset *call,
-                                      pawl_on_answer on_answer, void *data, uint64_t *id);
-PAWL_API int pawl_client_submit_revoke(struct pawl_client *client, const struct pawl_revoke *call,
+PAWL_API int pawl_client_submit_reset(struct pawl_client *client,
+                                      const struct pawl_reset_call *call, pawl_on_answer on_answer,
+                                      void *data, uint64_t *id);
+PAWL_API int pawl_client_submit_revoke(struct pawl_client *client,
+                                       const struct pawl_revoke_call *call,
                                        pawl_on_answer on_answer, void *data, uint64_t *id);
 PAWL_API int pawl_client_submit_unrevoke(struct pawl_client *client,
-                                         const struct pawl_unrevoke *call, pawl_on_answer on_answer,
-                                         void *data, uint64_t *id);
-PAWL_API int pawl_client_submit_rotate(struct pawl_client *client, const struct pawl_rotate *call,
+                                         const struct pawl_unrevoke_call *call,
+                                         pawl_on_answer on_answer, void *data, uint64_t *id);
+PAWL_API int pawl_client_submit_rotate(struct pawl_client *client,
+                                       const struct pawl_rotate_call *call,
                                        pawl_on_answer on_answer, void *data, uint64_t *id);
 PAWL_API int pawl_client_submit_family_open(struct pawl_client *client,
-                                            const struct pawl_family_open *call,
+                                            const struct pawl_family_open_call *call,
                                             pawl_on_answer on_answer, void *data, uint64_t *id);
 PAWL_API int pawl_client_submit_family_end(struct pawl_client *client,
-                                           const struct pawl_family_end *call,
+                                           const struct pawl_family_end_call *call,
                                            pawl_on_answer on_answer, void *data, uint64_t *id);
-PAWL_API int pawl_client_submit_limits(struct pawl_client *client, const struct pawl_limits *call,
+PAWL_API int pawl_client_submit_limits(struct pawl_client *client,
+                                       const struct pawl_limits_call *call,
                                        pawl_on_answer on_answer, void *data, uint64_t *id);
-PAWL_API int pawl_client_submit_stats(struct pawl_client *client, const struct pawl_stats *call,
-                                      pawl_on_answer on_answer, void *data, uint64_t *id);
-PAWL_API int pawl_client_submit_thaw(struct pawl_client *client, const struct pawl_thaw *call,
+PAWL_API int pawl_client_submit_stats(struct pawl_client *client,
+                                      const struct pawl_stats_call *call, pawl_on_answer on_answer,
+                                      void *data, uint64_t *id);
+PAWL_API int pawl_client_submit_thaw(struct pawl_client *client, const struct pawl_thaw_call *call,
                                      pawl_on_answer on_answer, void *data, uint64_t *id);
-PAWL_API int pawl_client_submit_ping(struct pawl_client *client, const struct pawl_ping *call,
+PAWL_API int pawl_client_submit_ping(struct pawl_client *client, const struct pawl_ping_call *call,
                                      pawl_on_answer on_answer, void *data, uint64_t *id);
 
 /**
@@ -940,7 +949,7 @@ PAWL_API const char *pawl_outcome_text(enum pawl_outcome outcome);
 PAWL_API const char *pawl_fail_text(enum pawl_fail fail);
 PAWL_API const char *pawl_source_text(enum pawl_source source);
 PAWL_API const char *pawl_effect_text(enum pawl_effect effect);
-PAWL_API const char *pawl_token_status_text(enum pawl_token_status status);
+PAWL_API const char *pawl_token_state_text(enum pawl_token_state status);
 PAWL_API const char *pawl_revoke_scope_text(enum pawl_revoke_scope scope);
 PAWL_API const char *pawl_why_text(enum pawl_why why);
 PAWL_API const char *pawl_level_text(enum pawl_level level);
