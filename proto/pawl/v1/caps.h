@@ -15,10 +15,10 @@
 #define PAWL_KEY_PARTS_MAX  8    /* parts of one key */
 #define PAWL_KEY_BYTES_MAX  1024 /* one part */
 #define PAWL_RATES_MAX      8    /* rates of one limit */
-#define PAWL_RESULTS_MAX    128  /* limit and rate pairs in one check */
-#define PAWL_LIMIT_NAME_MAX 128  /* bytes of a limit's name, tier included */
+#define PAWL_RESULTS_MAX    64   /* limit and rate pairs in one check */
+#define PAWL_LIMIT_NAME_MAX 64   /* bytes of a limit's name, tier included */
 #define PAWL_NAMESPACE_MAX  64   /* bytes */
-#define PAWL_CLAIM_MAX      512  /* issuer, jti, sub, client, kid, sid */
+#define PAWL_CLAIM_MAX      255  /* issuer, jti, sub, client, kid, sid */
 #define PAWL_TOKEN_MAX      8192 /* a raw token */
 #define PAWL_ACTOR_MAX      128
 #define PAWL_FACT_IDS_MAX   64 /* in one unrevoke */
