@@ -8,7 +8,7 @@
  *
  * Slabs (limiter_slab.h) cut pages of 4 KiB into records of one size.
  *
- * Life: pawl_arena_init once, over a region that outlives it (zeroed or not); pawl_arena_deinit.
+ * Life: pawl_arena_init once, over a region that is all zero and outlives it; pawl_arena_deinit.
  * Any thread may call take and give: one mutex, held for some hundred ns, innermost of all locks.
  */
 #ifndef PAWL_CORE_ARENA_H
@@ -24,8 +24,9 @@
 #define PAWL_ARENA_NONE      UINT32_MAX
 #define PAWL_ARENA_RELEASE   (64 * 1024) /* smallest run that is given back to the system */
 #define PAWL_ARENA_BYTES_MIN (64 * 1024)
-#define PAWL_ARENA_BYTES_MAX (UINT64_C(32) << 30) /* references are 32 bits, in units of 8 bytes \
-                                                   */
+#define PAWL_ARENA_BYTES_MAX                                            \
+    (UINT64_C(32) << 30) /* references are 32 bits, in units of 8 bytes \
+                          */
 
 /** Called under the arena's mutex with a run that nobody uses; must not call back. */
 typedef void (*pawl_arena_release)(void *ptr, size_t size);
@@ -45,7 +46,7 @@ struct pawl_arena {
 };
 
 /**
- * Take over @size bytes at @region (aligned to 4 KiB; PAWL_ARENA_BYTES_MIN to
+ * Take over @size zero bytes at @region (fresh from mmap; aligned to 4 KiB; PAWL_ARENA_BYTES_MIN to
  * PAWL_ARENA_BYTES_MAX; a rest below 4 KiB is not used). @release may be NULL.
  *
  * Returns PAWL_OK, or PAWL_EINVAL for a region outside those bounds.

@@ -134,7 +134,8 @@ struct pawl_limiter;
 
 /**
  * Check @limit (name 1 to 64 bytes, ns, rates, precision, algorithm filled in) and compute its
- * base ids. Returns PAWL_OK, or PAWL_EINVAL with @error (may be NULL) naming the field.
+ * base ids; @limiter NULL only checks. Returns PAWL_OK, or PAWL_EINVAL with @error (may be NULL)
+ * naming the field.
  */
 PAWL_MUST_USE enum pawl_status pawl_limit_init(struct pawl_limit *limit,
                                                const struct pawl_limiter *limiter,
@@ -153,7 +154,7 @@ PAWL_MUST_USE enum pawl_status pawl_limit_init_inline(struct pawl_limit *limit,
 /* ---- the table ---- */
 
 struct pawl_limiter_config {
-    void *region;              /* aligned to 4 KiB, lives until deinit; best fresh from mmap */
+    void *region;              /* aligned to 4 KiB, all zero (fresh from mmap), lives until deinit */
     size_t memory_max;         /* its size: the ceiling of everything in it; up to 32 GiB */
     unsigned shards;           /* power of two, 1 to 4096; 0: the default */
     struct pawl_subkey subkey; /* PAWL_SUBKEY_LIMITS */

@@ -118,16 +118,20 @@ bool pawl_window_is_spent(const struct pawl_window *window, struct pawl_instant 
 PAWL_HOT bool pawl_window_ask(const struct pawl_window *window, const struct pawl_rate *rate,
                               uint64_t cost, struct pawl_window_answer *answer);
 
+/** Only the decision of pawl_window_ask(), in constant time but for overflow cells. */
+PAWL_HOT bool pawl_window_fits(const struct pawl_window *window, const struct pawl_rate *rate,
+                               uint64_t cost);
+
 /** What pawl_window_ask() says about a record that does not exist. */
 bool pawl_window_ask_empty(const struct pawl_rate *rate, uint64_t cost,
                            struct pawl_window_answer *answer);
 
 /**
- * The size in bytes the record would like to have before @cost (>= 1) is charged at @precision;
- * 0 if it is big enough. Move it first (pawl_window_move) or charge anyway.
+ * The size in bytes the record would like to have before @cost (>= 1) is charged at @precision,
+ * and in @wide the form; 0 if it is big enough. Move it first (pawl_window_move) or charge anyway.
  */
 PAWL_HOT size_t pawl_window_wants(const struct pawl_window *window, unsigned precision,
-                                  uint64_t cost);
+                                  uint64_t cost, bool *wide);
 
 /**
  * Record @cost at the time of the last advance. Does not ask whether it fits. A record that is
