@@ -38,7 +38,7 @@ enum pawl_job_kind {
     PAWL_JOB_APPEND,  /* log: one fact; the store gives it its id */
     PAWL_JOB_CANCEL,  /* log: a cancel fact; the store finds what its ids name */
     PAWL_JOB_FAMILY,  /* family: read, decide, write, with the facts that come of it */
-    PAWL_JOB_COUNTER, /* counter: one record, durable before done (consistency: exact) */
+    PAWL_JOB_COUNTER, /* counter: records, durable before done (consistency: exact) */
     PAWL_JOB_THAW,    /* end the frozen state */
     PAWL_JOB_FLUSH,   /* nothing but a commit: done when all before it is on disk */
 };
@@ -74,7 +74,7 @@ struct pawl_job {
     struct pawl_fact fact; /* APPEND, CANCEL: bytes inside are the owner's until done */
     struct pawl_id family; /* FAMILY: identity of the record (core/family.h) */
     pawl_family_decide decide;
-    struct pawl_bytes record; /* COUNTER: a serialized record (core/limiter.h) */
+    struct pawl_bytes record; /* COUNTER: records in the form of struct pawl_counter_source */
     int64_t lost_since_unix_s; /* THAW */
 
     /* out */
