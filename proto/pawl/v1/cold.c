@@ -85,18 +85,35 @@ static const struct cap caps[] = {
     { MESSAGE(limit_info), 1, PAWL_LIMIT_NAME_MAX, 0 },
     { MESSAGE(limit_info), 2, 0, PAWL_RATES_MAX },
     { MESSAGE(limit_info), 8, PAWL_NAMESPACE_MAX, 0 },
+    { MESSAGE(token), 1, PAWL_CLAIM_MAX, 0 },
+    { MESSAGE(token), 2, PAWL_CLAIM_MAX, 0 },
+    { MESSAGE(token), 3, PAWL_CLAIM_MAX, 0 },
+    { MESSAGE(token), 4, PAWL_CLAIM_MAX, 0 },
+    { MESSAGE(token), 5, PAWL_CLAIM_MAX, 0 },
+    { MESSAGE(token), 6, PAWL_CLAIM_MAX, 0 },
     { MESSAGE(token), 11, PAWL_TOKEN_MAX, 0 },
+    { MESSAGE(revoke), 2, PAWL_CLAIM_MAX, 0 },
+    { MESSAGE(revoke), 3, PAWL_CLAIM_MAX, 0 },
     { MESSAGE(revoke), 7, PAWL_ACTOR_MAX, 0 },
     { MESSAGE(revoke), 9, PAWL_TOKEN_MAX, 0 },
     { MESSAGE(unrevoke), 1, 0, PAWL_FACT_IDS_MAX },
     { MESSAGE(unrevoke), 2, PAWL_ACTOR_MAX, 0 },
+    { MESSAGE(family_open), 1, PAWL_CLAIM_MAX, 0 },
+    { MESSAGE(family_open), 2, PAWL_CLAIM_MAX, 0 },
+    { MESSAGE(family_open), 3, PAWL_CLAIM_MAX, 0 },
+    { MESSAGE(family_open), 5, PAWL_CLAIM_MAX, 0 },
+    { MESSAGE(family_open_reply), 1, PAWL_CLAIM_MAX, 0 },
+    { MESSAGE(family_end), 1, PAWL_CLAIM_MAX, 0 },
+    { MESSAGE(family_end), 2, PAWL_CLAIM_MAX, 0 },
     { MESSAGE(family_end), 4, PAWL_ACTOR_MAX, 0 },
+    { MESSAGE(rotate), 4, PAWL_CLAIM_MAX, 0 },
+    { MESSAGE(rotate_reply), 4, PAWL_CLAIM_MAX, 0 },
+    { MESSAGE(rotate_reply), 7, PAWL_CLAIM_MAX, 0 },
+    { MESSAGE(rotate_reply), 12, PAWL_CLAIM_MAX, 0 },
     { MESSAGE(thaw), 2, PAWL_ACTOR_MAX, 0 },
     { MESSAGE(watch), 1, 0, PAWL_CURSORS_MAX },
     { MESSAGE(watch_reply), 1, PAWL_FACT_BYTES_MAX, 0 },
 };
-
-_Static_assert(PAWL_CLAIM_MAX == PAWL_FIELD_BYTES_MAX, "claims have no lines of their own above");
 
 static struct cap cap_of(const ProtobufCMessageDescriptor *message, uint32_t number)
 {
@@ -229,7 +246,8 @@ static enum pawl_status check_sums(const Pawl__V1__Check *check)
     for (size_t i = 0; i < check->n_items; i++) {
         const Pawl__V1__CheckItem *item = check->items[i];
 
-        if (item->tier.len > 0 && item->limit.len + 1 + item->tier.len > PAWL_LIMIT_NAME_MAX) {
+        if (item->limit.len > 0 && item->tier.len > 0 &&
+            item->limit.len + 1 + item->tier.len > PAWL_LIMIT_NAME_MAX) {
             return PAWL_ETOOBIG;
         }
         rates += item->n_rates;

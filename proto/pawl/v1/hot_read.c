@@ -190,7 +190,8 @@ static inline void clear_item(struct pawl_wire_item *item)
 /* "api" and "premium" name the limit "api.premium": the cap is on the whole of it. */
 static inline bool name_fits(const struct pawl_wire_item *item)
 {
-    return item->tier.size == 0 || item->limit.size + 1 + item->tier.size <= PAWL_LIMIT_NAME_MAX;
+    return item->tier.size == 0 || item->limit.size == 0 ||
+           item->limit.size + 1 + item->tier.size <= PAWL_LIMIT_NAME_MAX;
 }
 
 static enum pawl_status read_item(struct pawl_wire_item *item, struct wire_in in)
