@@ -5,8 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define READS_MAX  4
-#define SPREAD_NS  20000
+#define READS_MAX 4
+#define SPREAD_NS 20000
 
 static uint64_t read_ns(struct pawl_sys_clock *self, clockid_t which)
 {

@@ -10,6 +10,7 @@
 #ifndef PAWL_ADAPTER_SYS_CLOCK_H
 #define PAWL_ADAPTER_SYS_CLOCK_H
 
+#include "core/status.h"
 #include "port/clock.h"
 
 #include <stdatomic.h>

@@ -6,7 +6,7 @@
  * this module's business. Form, all numbers little endian:
  *
  *   header, 64 bytes:  magic 8 "pawlcnt\n", version u32, reserved u32, secret check u64,
- *                      birth of the store 16, nonce u64, commits u64, keyed hash u64
+ *                      birth of the store 16, nonce u64, reserved u64, keyed hash u64
  *   block, 80 bytes:   magic u32, payload bytes u32, records u32, reserved u32, boot id 16,
  *                      BOOTTIME ns u64, wall us u64, stamp us u64, number u64, commits u64,
  *                      keyed hash u64
@@ -45,13 +45,13 @@ struct pawl_counter_anchor {
 /** What the file says of itself, and what became of it at open. */
 struct pawl_counter_report {
     bool existed;
-    bool from_store;   /* made beside a store: `birth` is meant */
+    bool from_store; /* made beside a store: `birth` is meant */
     uint8_t birth[PAWL_BIRTH_BYTES];
-    uint64_t commits;  /* the most that a good block knows of */
-    uint64_t blocks;   /* good ones */
+    uint64_t commits; /* the most that a good block knows of */
+    uint64_t blocks;  /* good ones */
     uint64_t records;
     uint64_t bytes;
-    uint64_t torn_bytes;   /* of a last block cut short: normal after a crash */
+    uint64_t torn_bytes;     /* of a last block cut short: normal after a crash */
     enum pawl_status damage; /* PAWL_OK; ECORRUPT, ESECRET, EVERSION: the file was set aside */
     char set_aside[256];     /* its new name, or "" */
 };
@@ -92,11 +92,10 @@ uint64_t pawl_counter_elapsed_ms(const struct pawl_counter_anchor *then,
  * (something at @good does not check out), PAWL_ESECRET, PAWL_EVERSION. Also fills @nonce and
  * @number for going on.
  */
-PAWL_MUST_USE enum pawl_status
-pawl_counter_parse(struct pawl_bytes data, const struct pawl_store_keys *keys, unsigned keys_count,
-                   const struct pawl_counter_anchor *now, pawl_counter_record on_record,
-                   void *record_data, struct pawl_counter_report *report, size_t *good,
-                   uint64_t *nonce, uint64_t *number);
+PAWL_MUST_USE enum pawl_status pawl_counter_parse(
+    struct pawl_bytes data, const struct pawl_store_keys *keys, unsigned keys_count,
+    const struct pawl_counter_anchor *now, pawl_counter_record on_record, void *record_data,
+    struct pawl_counter_report *report, size_t *good, uint64_t *nonce, uint64_t *number);
 
 /**
  * Open "counters" in @dir_fd, load its records, get ready to append. A file that does not check
@@ -109,13 +108,11 @@ pawl_counter_parse(struct pawl_bytes data, const struct pawl_store_keys *keys, u
  *
  * Returns PAWL_OK; PAWL_EIO, PAWL_ENOMEM (nothing is open then).
  */
-PAWL_MUST_USE enum pawl_status
-pawl_counter_file_open(struct pawl_counter_file *file, int dir_fd,
-                       const struct pawl_store_keys *keys, unsigned keys_count,
-                       const uint8_t birth[PAWL_BIRTH_BYTES], uint64_t nonce,
-                       const struct pawl_counter_anchor *now, pawl_counter_record on_record,
-                       void *record_data, struct pawl_counter_report *report,
-                       struct pawl_error *error);
+PAWL_MUST_USE enum pawl_status pawl_counter_file_open(
+    struct pawl_counter_file *file, int dir_fd, const struct pawl_store_keys *keys,
+    unsigned keys_count, const uint8_t birth[PAWL_BIRTH_BYTES], uint64_t nonce,
+    const struct pawl_counter_anchor *now, pawl_counter_record on_record, void *record_data,
+    struct pawl_counter_report *report, struct pawl_error *error);
 
 /**
  * Append one block to the journal (and to the snapshot, where one is being written).
@@ -126,10 +123,8 @@ pawl_counter_file_open(struct pawl_counter_file *file, int dir_fd,
  */
 PAWL_MUST_USE enum pawl_status pawl_counter_file_append(struct pawl_counter_file *file,
                                                         const struct pawl_counter_anchor *anchor,
-                                                        uint64_t commits,
-                                                        struct pawl_bytes payload,
-                                                        uint32_t records,
-                                                        struct pawl_error *error);
+                                                        uint64_t commits, struct pawl_bytes payload,
+                                                        uint32_t records, struct pawl_error *error);
 
 /** fdatasync the journal. PAWL_OK or PAWL_EIO. */
 PAWL_MUST_USE enum pawl_status pawl_counter_file_sync(struct pawl_counter_file *file,
@@ -141,11 +136,9 @@ PAWL_MUST_USE enum pawl_status pawl_counter_snapshot_begin(struct pawl_counter_f
                                                            struct pawl_error *error);
 
 /** Append a block to the snapshot alone. On failure the snapshot is dropped. */
-PAWL_MUST_USE enum pawl_status
-pawl_counter_snapshot_append(struct pawl_counter_file *file,
-                             const struct pawl_counter_anchor *anchor, uint64_t commits,
-                             struct pawl_bytes payload, uint32_t records,
-                             struct pawl_error *error);
+PAWL_MUST_USE enum pawl_status pawl_counter_snapshot_append(
+    struct pawl_counter_file *file, const struct pawl_counter_anchor *anchor, uint64_t commits,
+    struct pawl_bytes payload, uint32_t records, struct pawl_error *error);
 
 /** Sync the snapshot and put it in the journal's place. On failure the journal goes on. */
 PAWL_MUST_USE enum pawl_status pawl_counter_snapshot_commit(struct pawl_counter_file *file,

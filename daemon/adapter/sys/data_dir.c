@@ -80,8 +80,8 @@ enum pawl_status pawl_data_dir_open(struct pawl_data_dir *dir, const char *path,
     }
     dir->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir->fd < 0 || realpath(path, dir->path) == NULL) {
-        enum pawl_status status = pawl_error_set(error, PAWL_EIO, errno, "data_dir %s: %s", path,
-                                                 strerror(errno));
+        enum pawl_status status =
+            pawl_error_set(error, PAWL_EIO, errno, "data_dir %s: %s", path, strerror(errno));
 
         pawl_data_dir_close(dir);
         return status;

@@ -51,8 +51,7 @@ enum pawl_status pawl_region_map_shared(struct pawl_region *region, const char *
             (void)close(fd);
         }
         return pawl_error_set(error, saved == ENOMEM ? PAWL_ENOMEM : PAWL_EIO, saved,
-                              "%zu bytes of shared memory \"%s\": %s", size, name,
-                              strerror(saved));
+                              "%zu bytes of shared memory \"%s\": %s", size, name, strerror(saved));
     }
     (void)madvise(data, size, MADV_DONTDUMP);
     *region = (struct pawl_region){ .data = data, .size = size, .fd = fd };

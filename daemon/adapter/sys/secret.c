@@ -84,8 +84,7 @@ static enum pawl_status check_file(int fd, const char *name, struct pawl_error *
     return PAWL_OK;
 }
 
-static enum pawl_status read_fd(int fd, const char *name, uint8_t *secret,
-                                struct pawl_error *error)
+static enum pawl_status read_fd(int fd, const char *name, uint8_t *secret, struct pawl_error *error)
 {
     uint8_t text[FILE_BYTES + 1];
     enum pawl_status status = check_file(fd, name, error);
