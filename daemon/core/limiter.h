@@ -154,9 +154,9 @@ PAWL_MUST_USE enum pawl_status pawl_limit_init_inline(struct pawl_limit *limit,
 /* ---- the table ---- */
 
 struct pawl_limiter_config {
-    void *region;              /* aligned to 4 KiB, all zero (fresh from mmap), lives until deinit */
-    size_t memory_max;         /* its size: the ceiling of everything in it; up to 32 GiB */
-    unsigned shards;           /* power of two, 1 to 4096; 0: the default */
+    void *region;      /* aligned to 4 KiB, all zero (fresh from mmap), lives until deinit */
+    size_t memory_max; /* its size: the ceiling of everything in it; up to 32 GiB */
+    unsigned shards;   /* power of two, 1 to 4096; 0: the default */
     struct pawl_subkey subkey; /* PAWL_SUBKEY_LIMITS */
     uint64_t salt[2];          /* random at each boot: placement inside shards */
     uint16_t life; /* random at each boot: marks the charge handles of this life; 0 is 1 */
@@ -368,7 +368,7 @@ bool pawl_limiter_unsaved_since(struct pawl_limiter *limiter, struct pawl_instan
 /**
  * Take in one serialized record that was saved @elapsed_ms ago (0 if that cannot be known: too
  * young is allowed, too old never). Meant for the start, into an empty table: a record of the
- * same id is replaced, the last one wins; a tombstone removes it.
+ * same id is replaced, the last one wins; a tombstone removes it. What was loaded is not dirty.
  *
  * Returns PAWL_OK, also for a record of which nothing is left; PAWL_ECORRUPT or PAWL_EVERSION as
  * pawl_record_check; PAWL_EFULL if there is no memory (memory_max was lowered). Then nothing

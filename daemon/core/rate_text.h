@@ -4,7 +4,7 @@
  *   list   = rate *( "," rate )                     at most PAWL_RATES_MAX
  *   rate   = count "/" period | count "per" period
  *   period = [ number ] unit | number               a bare number is seconds: 100/60
- *   unit   = ms msec millisecond | s sec second | m min minute | h hr hour | d day | w week,
+ *   unit   = ms millisecond | s sec second | m min minute | h hr hour | d day | w week,
  *            each with a plural s where it has more than two letters; lower or upper case
  *
  * White space may stand between the words. A count of 0 ("0/minute") is valid and denies all: it
