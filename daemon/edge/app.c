@@ -1,0 +1,255 @@
+#include "edge/app.h"
+
+#include <string.h>
+
+#define SWEEP_SHARDS 8   /* shards looked at in one tick */
+#define SWEEP_BUDGET 512 /* places of the index looked at in each */
+
+/* ---- what the store hands over ------------------------------------------------------------- */
+
+void pawl_app_on_fact(void *self, const struct pawl_fact *fact)
+{
+    struct pawl_app *app = self;
+
+    if (!pawl_fact_is_known(fact) || fact->kind == PAWL_FACT_CANCEL) {
+        return; /* kept and passed on by the store; says nothing to this version's table */
+    }
+    enum pawl_status status = pawl_revocations_apply(app->revocations, &app->keys->facts, fact, 0);
+
+    if (status != PAWL_OK &&
+        atomic_fetch_add_explicit(&app->facts_refused, 1, memory_order_relaxed) == 0) {
+        pawl_log_event(app->log, PAWL_LOG_ERROR, "revocation_table_refused",
+                       PAWL_F_TEXT("why", pawl_status_text(status)),
+                       PAWL_F_TEXT("do", "raise revocations_max and restart"));
+    }
+    if (status != PAWL_OK) {
+        /* A fact that the table cannot hold must not read as "valid". */
+        pawl_revocations_set_mode(app->revocations, PAWL_REVOCATIONS_FROZEN);
+    }
+}
+
+void pawl_app_on_cancel(void *self, const struct pawl_fact *canceled,
+                        const struct pawl_fact *remaining)
+{
+    struct pawl_app *app = self;
+    struct pawl_revocation rest = { PAWL_REASON_NONE, 0, 0 };
+
+    if (remaining != NULL) {
+        rest.reason = remaining->reason;
+        rest.until_s = remaining->until_s;
+    }
+    (void)pawl_revocations_clear(app->revocations, pawl_fact_scope_id(&app->keys->facts, canceled),
+                                 remaining == NULL ? NULL : &rest);
+}
+
+void pawl_app_on_counter(void *self, struct pawl_bytes record, uint64_t elapsed_ms)
+{
+    struct pawl_app *app = self;
+
+    if (pawl_limiter_load(app->limiter, record, elapsed_ms, pawl_clock_read(app->clock).instant) !=
+        PAWL_OK) {
+        (void)atomic_fetch_add_explicit(&app->counters_refused, 1, memory_order_relaxed);
+    }
+}
+
+void pawl_app_on_frozen(void *self, bool frozen, const char *reason)
+{
+    struct pawl_app *app = self;
+
+    pawl_revocations_set_mode(app->revocations,
+                              frozen ? PAWL_REVOCATIONS_FROZEN : PAWL_REVOCATIONS_SERVING);
+    pawl_log_event(app->log, frozen ? PAWL_LOG_ERROR : PAWL_LOG_WARN, frozen ? "frozen" : "thawed",
+                   PAWL_F_TEXT("why", reason),
+                   PAWL_F_TEXT("do", frozen ? "token verdicts are undecided; restore the store, or "
+                                              "run pawlctl thaw --lost-since TIME"
+                                            : ""));
+}
+
+/* ---- counters out of the limiter ----------------------------------------------------------- */
+
+struct collect_sink {
+    uint8_t *out;
+    size_t used;
+    size_t capacity;
+};
+
+static bool on_record(void *data, const uint8_t *record, size_t size)
+{
+    struct collect_sink *sink = data;
+
+    if (sink->capacity - sink->used < size + 4) {
+        return false;
+    }
+    uint8_t *out = sink->out + sink->used;
+
+    for (unsigned i = 0; i < 4; i++) {
+        out[i] = (uint8_t)(size >> (8 * i));
+    }
+    memcpy(out + 4, record, size);
+    sink->used += size + 4;
+    return true;
+}
+
+#define CURSOR_INSIDE (UINT64_C(1) << 32) /* the walk of this shard goes on */
+
+size_t pawl_app_collect(void *self, uint64_t *cursor, bool all, uint8_t *out, size_t capacity,
+                        struct pawl_now now)
+{
+    struct pawl_app *app = self;
+    struct collect_sink sink = { out, 0, capacity };
+    unsigned shard = (unsigned)(*cursor & UINT32_MAX);
+    bool inside = (*cursor & CURSOR_INSIDE) != 0;
+
+    while (shard < app->limiter->shards_count) {
+        size_t before = sink.used;
+        enum pawl_status status =
+            all ? pawl_limiter_collect_all(app->limiter, shard, !inside, capacity, now.instant,
+                                           app->collect_scratch, on_record, &sink, NULL)
+                : pawl_limiter_collect_dirty(app->limiter, shard, capacity, now.instant,
+                                             app->collect_scratch, on_record, &sink, NULL);
+
+        if (status == PAWL_OK) {
+            shard++;
+            inside = false;
+            continue;
+        }
+        inside = true;
+        if (sink.used == before || capacity - sink.used < PAWL_RECORD_BYTES_MAX + 4) {
+            *cursor = shard | CURSOR_INSIDE;
+            return sink.used;
+        }
+    }
+    *cursor = 0;
+    return sink.used;
+}
+
+/* ---- time passes --------------------------------------------------------------------------- */
+
+void pawl_app_tick(struct pawl_app *app)
+{
+    struct pawl_now now = pawl_clock_read(app->clock);
+    uint64_t boottime_ms = now.instant.ns / 1000000;
+
+    pawl_revocations_pulse(app->revocations, boottime_ms);
+    /* Embedded: this node's memory is all there is to know. */
+    pawl_revocations_synced(app->revocations, boottime_ms);
+    for (unsigned i = 0; i < SWEEP_SHARDS; i++) {
+        (void)pawl_limiter_sweep(app->limiter, app->sweep_shard, SWEEP_BUDGET, now.instant);
+        app->sweep_shard = (app->sweep_shard + 1) % app->limiter->shards_count;
+    }
+}
+
+/* ---- figures ------------------------------------------------------------------------------- */
+
+static void limiter_stats(struct pawl_app *app, const struct pawl_stats_sink *sink)
+{
+    struct pawl_limiter_metrics m;
+
+    pawl_limiter_metrics_get(app->limiter, &m);
+    sink->number(sink->self, "keys", m.keys);
+    sink->number(sink->self, "overflow_keys", m.cells);
+    sink->number(sink->self, "limiter_allowed", m.allowed);
+    sink->number(sink->self, "limiter_denied", m.denied);
+    sink->number(sink->self, "limiter_shadow_denied", m.shadow_denied);
+    sink->number(sink->self, "limiter_peeks", m.peeks);
+    sink->number(sink->self, "limiter_overflowed", m.overflowed);
+    sink->number(sink->self, "limiter_full", m.full);
+    sink->number(sink->self, "limiter_expired", m.expired);
+    sink->number(sink->self, "limiter_squeezed", m.squeezed);
+    sink->number(sink->self, "limiter_refunded", m.refunded);
+    sink->number(sink->self, "limiter_resets", m.resets);
+    sink->number(sink->self, "counters_loaded", m.loaded);
+    sink->number(sink->self, "counters_collected", m.collected);
+    sink->number(sink->self, "counters_refused", atomic_load(&app->counters_refused));
+    sink->number(sink->self, "memory_max_bytes", m.memory_max);
+    sink->number(sink->self, "memory_records_bytes", m.memory_records);
+    sink->number(sink->self, "memory_index_bytes", m.memory_index);
+    sink->number(sink->self, "memory_limiter_own_bytes", m.memory_own);
+}
+
+static void token_stats(struct pawl_app *app, const struct pawl_stats_sink *sink)
+{
+    struct pawl_revocations_stats stats;
+    uint64_t now_ms = pawl_clock_read(app->clock).instant.ns / 1000000;
+
+    pawl_revocations_get_stats(app->revocations, &stats);
+    sink->number(sink->self, "revocations", stats.entries);
+    sink->number(sink->self, "revocations_max", app->revocations->header->max);
+    sink->number(sink->self, "revocations_rebuilds", stats.rebuilds);
+    sink->number(sink->self, "revocations_dropped", stats.dropped);
+    sink->number(sink->self, "revocations_refused", stats.refused);
+    sink->number(sink->self, "memory_revocations_bytes", stats.slots * 24);
+    sink->number(sink->self, "staleness_ms",
+                 pawl_revocations_staleness_ms(&app->revocations->view, now_ms));
+}
+
+static void dispatch_stats(struct pawl_app *app, const struct pawl_stats_sink *sink)
+{
+    static const struct {
+        const char *name;
+        size_t offset;
+    } fields[] = {
+#define FIELD(field) { #field, offsetof(struct pawl_dispatch_metrics, field) }
+        FIELD(checks),        FIELD(checks_denied),   FIELD(token_checks),
+        FIELD(token_revoked), FIELD(token_undecided), FIELD(cold),
+        FIELD(invalid),       FIELD(forbidden),       FIELD(late),
+        FIELD(unavailable),   FIELD(pending),         FIELD(reuse_events),
+#undef FIELD
+    };
+    char name[64] = "requests_";
+
+    for (unsigned i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        uint64_t sum = 0;
+
+        for (unsigned w = 0; w < PAWL_WORKERS_MAX; w++) {
+            const char *base = (const char *)&app->metrics[w];
+
+            sum += atomic_load_explicit((const _Atomic uint64_t *)(const void *)(base +
+                                                                                 fields[i].offset),
+                                        memory_order_relaxed);
+        }
+        memcpy(name + 9, fields[i].name, strlen(fields[i].name) + 1);
+        sink->number(sink->self, name, sum);
+    }
+}
+
+static void rotation_stats(struct pawl_app *app, const struct pawl_stats_sink *sink)
+{
+    char name[] = "rotations_row_00";
+
+    for (unsigned row = 1; row < 16; row++) {
+        uint64_t sum = 0;
+
+        for (unsigned w = 0; w < PAWL_WORKERS_MAX; w++) {
+            sum += atomic_load_explicit(&app->metrics[w].rotate_rows[row], memory_order_relaxed);
+        }
+        name[14] = (char)('0' + row / 10);
+        name[15] = (char)('0' + row % 10);
+        sink->number(sink->self, name, sum);
+    }
+}
+
+void pawl_app_stats(struct pawl_app *app, const struct pawl_stats_sink *sink)
+{
+    struct pawl_limiter_metrics m;
+    struct pawl_revocations_stats stats;
+
+    pawl_limiter_metrics_get(app->limiter, &m);
+    pawl_revocations_get_stats(app->revocations, &stats);
+    sink->text(sink->self, "version", pawl_bytes_of(PAWL_VERSION, sizeof(PAWL_VERSION) - 1));
+    sink->flag(sink->self, "frozen", app->store.ops->frozen(app->store.self));
+    sink->flag(sink->self, "test_clock", app->test_clock);
+    sink->number(sink->self, "members", 1);
+    sink->number(sink->self, "uptime_s",
+                 (pawl_clock_read(app->clock).instant.ns - app->started.ns) / 1000000000);
+    sink->number(sink->self, "memory_bytes",
+                 m.memory_records + m.memory_index + m.memory_own + stats.slots * 24);
+    limiter_stats(app, sink);
+    token_stats(app, sink);
+    dispatch_stats(app, sink);
+    rotation_stats(app, sink);
+    app->store.ops->stats(app->store.self, sink);
+    if (app->more_stats != NULL) {
+        app->more_stats(app->more_stats_ctx, sink);
+    }
+}

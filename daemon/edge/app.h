@@ -1,0 +1,92 @@
+/*
+ * What all workers share: the tables, the store, the rules. Built by main.c, which alone names the
+ * adapters; read-only for workers but for what is safe to share.
+ */
+#ifndef PAWL_EDGE_APP_H
+#define PAWL_EDGE_APP_H
+
+#include "core/limiter.h"
+#include "core/revocations.h"
+#include "core/sid.h"
+#include "edge/rules.h"
+#include "edge/server.h"
+#include "port/clock.h"
+#include "port/entropy.h"
+#include "port/log.h"
+#include "port/stats.h"
+#include "port/store.h"
+
+#include <stdatomic.h>
+
+/** Figures of one worker's dispatcher; one writer, read by anyone. */
+struct pawl_dispatch_metrics {
+    _Atomic uint64_t checks;        /* requests, peeks included */
+    _Atomic uint64_t checks_denied; /* requests whose verdict was deny */
+    _Atomic uint64_t token_checks;
+    _Atomic uint64_t token_revoked;
+    _Atomic uint64_t token_undecided;
+    _Atomic uint64_t cold;            /* all other requests */
+    _Atomic uint64_t invalid;         /* refused as malformed */
+    _Atomic uint64_t forbidden;       /* refused for want of a role */
+    _Atomic uint64_t late;            /* dropped: their deadline had passed */
+    _Atomic uint64_t unavailable;     /* the store could not take or do the job */
+    _Atomic uint64_t pending;         /* jobs at the store now */
+    _Atomic uint64_t rotate_rows[16]; /* by row of the decision table; [0] unused */
+    _Atomic uint64_t reuse_events;
+};
+
+struct pawl_app {
+    struct pawl_limiter *limiter;
+    struct pawl_revocations *revocations;
+    const struct pawl_token_keys *keys;
+    struct pawl_store store;
+    const struct pawl_clock *clock;
+    const struct pawl_entropy *entropy;
+    const struct pawl_log *log;
+    struct pawl_rules_slot rules;
+
+    uint8_t node[PAWL_ORIGIN_BYTES]; /* node id and boot nonce */
+    struct pawl_instant started;
+    bool test_clock; /* requests bring their own time */
+    /** Test clock only: a request's time becomes the time of the whole process. */
+    void (*set_clock)(void *clock, uint64_t now_ms);
+    uint32_t in_flight_max;
+
+    /** Figures beyond those of the tables and the store (the server's): called for status. */
+    void (*more_stats)(void *ctx, const struct pawl_stats_sink *sink);
+    void *more_stats_ctx;
+
+    struct pawl_dispatch_metrics metrics[PAWL_WORKERS_MAX];
+
+    /* ---- private ---- */
+    unsigned sweep_shard;                           /* main loop's thread */
+    uint8_t collect_scratch[PAWL_RECORD_BYTES_MAX]; /* the store's saving thread */
+    _Atomic uint64_t counters_refused;              /* saved records that did not load */
+    _Atomic uint64_t facts_refused;                 /* facts for which the table had no room */
+};
+
+/** What pawl_server_create() wants: the dispatcher, with @app as its shared state. */
+struct pawl_handler pawl_dispatch_handler(struct pawl_app *app);
+
+/** All figures of the daemon, for status and later for metrics. Any thread. */
+void pawl_app_stats(struct pawl_app *app, const struct pawl_stats_sink *sink);
+
+/** Facts and cancels as the store hands them over: into the revocation table. */
+void pawl_app_on_fact(void *app, const struct pawl_fact *fact);
+void pawl_app_on_cancel(void *app, const struct pawl_fact *canceled,
+                        const struct pawl_fact *remaining);
+
+/** A counter record as the store hands it over: into the limiter. */
+void pawl_app_on_counter(void *app, struct pawl_bytes record, uint64_t elapsed_ms);
+
+/** The counter source of the store: dirty records out of the limiter. */
+size_t pawl_app_collect(void *app, uint64_t *cursor, bool all, uint8_t *out, size_t capacity,
+                        struct pawl_now now);
+
+/** The node froze or thawed: the revocation table and the log hear of it. */
+void pawl_app_on_frozen(void *app, bool frozen, const char *reason);
+
+/** Every PAWL_REVOCATIONS_PULSE_MS: pulse, freshness, a bit of sweeping. Main loop's thread. */
+void pawl_app_tick(struct pawl_app *app);
+
+#endif

@@ -1,0 +1,220 @@
+#include "edge/dispatch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "edge/pending.h"
+
+unsigned pawl_wire_status(enum pawl_status status)
+{
+    switch (status) {
+    case PAWL_OK:
+        return PAWL__V1__STATUS__STATUS_OK;
+    case PAWL_EINVAL:
+    case PAWL_ETOOBIG:
+        return PAWL__V1__STATUS__STATUS_INVALID;
+    case PAWL_EPERM:
+        return PAWL__V1__STATUS__STATUS_DENIED;
+    case PAWL_ENOENT:
+        return PAWL__V1__STATUS__STATUS_NOT_FOUND;
+    case PAWL_EFULL:
+        return PAWL__V1__STATUS__STATUS_FULL;
+    case PAWL_EFROZEN:
+        return PAWL__V1__STATUS__STATUS_FROZEN;
+    case PAWL_ETIMEDOUT:
+        return PAWL__V1__STATUS__STATUS_LATE;
+    default:
+        return PAWL__V1__STATUS__STATUS_UNAVAILABLE;
+    }
+}
+
+void pawl_reply_error(struct pawl_session *session, uint64_t id, unsigned status, const char *text)
+{
+    struct pawl_wire_reply reply = { .id = id, .status = status };
+
+    reply.error = pawl_bytes_of(text, strnlen(text, PAWL_ERROR_BYTES));
+    uint8_t *out = pawl_session_reserve(session, pawl_wire_reply_bound(&reply));
+
+    if (out != NULL) {
+        pawl_session_commit(session, pawl_wire_write_reply(out, &reply));
+    }
+}
+
+void pawl_reply_cold(struct pawl_session *session, const Pawl__V1__Reply *reply)
+{
+    size_t size = pawl__v1__reply__get_packed_size(reply);
+
+    if (size > PAWL_REPLY_BYTES_MAX) {
+        pawl_reply_error(session, reply->id, PAWL__V1__STATUS__STATUS_INVALID,
+                         "the answer is longer than a frame may be; ask for less");
+        return;
+    }
+    uint8_t *out = pawl_session_reserve(session, PAWL_FRAME_HEADER_BYTES + size);
+
+    if (out != NULL) {
+        pawl_session_commit(session,
+                            pawl_cold_write_reply(out, PAWL_FRAME_HEADER_BYTES + size, reply));
+    }
+}
+
+static void *worker_open(void *data, struct pawl_worker *worker, unsigned index)
+{
+    struct pawl_app *app = data;
+    struct pawl_dispatch *dispatch = index < PAWL_WORKERS_MAX ? calloc(1, sizeof(*dispatch)) : NULL;
+
+    if (dispatch == NULL) {
+        return NULL;
+    }
+    dispatch->app = app;
+    dispatch->worker = worker;
+    dispatch->metrics = &app->metrics[index];
+    dispatch->rules = pawl_rules_current(&app->rules, &dispatch->rules_version);
+    dispatch->now = pawl_clock_read(app->clock);
+    pawl_cold_arena_init(&dispatch->arena, dispatch->arena_memory, sizeof(dispatch->arena_memory));
+    return dispatch;
+}
+
+static void worker_close(void *ctx)
+{
+    struct pawl_dispatch *dispatch = ctx;
+
+    pawl_pending_free_all(dispatch);
+    pawl_rules_release(dispatch->rules);
+    free(dispatch);
+}
+
+static void on_batch(void *ctx)
+{
+    struct pawl_dispatch *dispatch = ctx;
+    struct pawl_app *app = dispatch->app;
+
+    dispatch->now = pawl_clock_read(app->clock);
+    dispatch->staleness_ms =
+        pawl_revocations_staleness_ms(&app->revocations->view, dispatch->now.instant.ns / 1000000);
+    if (PAWL_UNLIKELY(dispatch->rules_version !=
+                      atomic_load_explicit(&app->rules.version, memory_order_acquire))) {
+        pawl_rules_release(dispatch->rules);
+        dispatch->rules = pawl_rules_current(&app->rules, &dispatch->rules_version);
+    }
+}
+
+/* The test clock: the request's time is everybody's time from now on. */
+static bool take_request_time(struct pawl_dispatch *dispatch)
+{
+    const struct pawl_wire_request *request = &dispatch->request;
+
+    if (request->now_ms == 0) {
+        return true;
+    }
+    if (!dispatch->app->test_clock) {
+        return false;
+    }
+    dispatch->app->set_clock(dispatch->app->clock->self, request->now_ms);
+    dispatch->now = pawl_clock_read(dispatch->app->clock);
+    dispatch->now.instant.ns = request->now_ms * 1000000;
+    dispatch->now.wall.unix_s = (int64_t)(request->now_ms / 1000);
+    dispatch->staleness_ms = 0; /* the pulse runs on the machine's clock, not on this one */
+    return true;
+}
+
+/* The namespace of the request: its own, else that of the connection's hello, else "default". */
+static void take_namespace(struct pawl_dispatch *dispatch, struct pawl_session *session)
+{
+    const struct pawl_session_state *state = pawl_session_user(session);
+
+    if (dispatch->request.namespace_.size > 0) {
+        dispatch->ns = dispatch->request.namespace_;
+    } else if (state->ns_size > 0) {
+        dispatch->ns = pawl_bytes_of(state->ns, state->ns_size);
+    } else {
+        dispatch->ns = pawl_bytes_of(PAWL_NS_DEFAULT, sizeof(PAWL_NS_DEFAULT) - 1);
+    }
+}
+
+static bool is_late(struct pawl_dispatch *dispatch)
+{
+    uint32_t budget = dispatch->request.deadline_ms;
+    struct pawl_instant now;
+
+    if (budget == 0 || dispatch->app->test_clock) {
+        return false;
+    }
+    now = dispatch->now.instant;
+    return now.ns / 1000000 > pawl_worker_batch_ms(dispatch->worker) + budget;
+}
+
+static enum pawl_status refuse(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                               enum pawl_status status)
+{
+    pawl_count(&dispatch->metrics->invalid);
+    pawl_reply_error(session, dispatch->request.id, PAWL__V1__STATUS__STATUS_INVALID,
+                     status == PAWL_ETOOBIG
+                         ? "a field or a count is over the caps of the protocol (caps.h)"
+                         : "not a request of pawl.v1: close, and check the client's version");
+    /* What is not protobuf at all may be anything: do not listen on. */
+    return status == PAWL_ETOOBIG ? PAWL_OK : PAWL_EINVAL;
+}
+
+static void by_body(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                    struct pawl_bytes message, struct pawl_bytes hello_reply)
+{
+    switch (dispatch->request.body) {
+    case PAWL_BODY_CHECK:
+        pawl_dispatch_check(dispatch, session, hello_reply);
+        return;
+    case PAWL_BODY_TOKEN_CHECK:
+        pawl_dispatch_token(dispatch, session, hello_reply);
+        return;
+    default:
+        pawl_dispatch_cold(dispatch, session, message);
+        return;
+    }
+}
+
+static enum pawl_status on_frame(void *ctx, struct pawl_session *session, struct pawl_bytes message)
+{
+    struct pawl_dispatch *dispatch = ctx;
+    struct pawl_wire_request *request = &dispatch->request;
+    uint8_t packed[PAWL_HELLO_BYTES];
+    struct pawl_bytes hello_reply = { NULL, 0 };
+    enum pawl_status status = pawl_wire_read_request(request, message);
+
+    if (PAWL_UNLIKELY(status != PAWL_OK)) {
+        return refuse(dispatch, session, status);
+    }
+    pawl_session_accepted(session, request->id);
+    if (PAWL_UNLIKELY(!take_request_time(dispatch))) {
+        pawl_reply_error(session, request->id, PAWL__V1__STATUS__STATUS_INVALID,
+                         "now_ms is for a pawld that runs with --test-clock");
+        return PAWL_OK;
+    }
+    if (PAWL_UNLIKELY(request->has_hello)) {
+        hello_reply = pawl_bytes_of(packed, pawl_dispatch_hello(dispatch, session, request->hello,
+                                                                packed, sizeof(packed)));
+        if (hello_reply.size == 0) {
+            pawl_reply_error(session, request->id, PAWL__V1__STATUS__STATUS_UNSUPPORTED,
+                             dispatch->error);
+            return PAWL_EINVAL;
+        }
+    }
+    if (PAWL_UNLIKELY(is_late(dispatch))) {
+        pawl_count(&dispatch->metrics->late);
+        pawl_reply_error(session, request->id, PAWL__V1__STATUS__STATUS_LATE,
+                         "its deadline had passed before it was read; nothing was done");
+        return PAWL_OK;
+    }
+    take_namespace(dispatch, session);
+    by_body(dispatch, session, message, hello_reply);
+    return PAWL_OK;
+}
+
+struct pawl_handler pawl_dispatch_handler(struct pawl_app *app)
+{
+    return (struct pawl_handler){
+        .worker_open = worker_open,
+        .worker_close = worker_close,
+        .on_batch = on_batch,
+        .on_frame = on_frame,
+        .app = app,
+    };
+}

@@ -1,0 +1,118 @@
+/*
+ * The dispatcher, inside: one context for each worker. Shared by dispatch*.c only.
+ *
+ * Life of a request: on_frame decodes it (hot codec) -> check and token check are decided at once
+ * from memory (dispatch_check.c) -> anything else is unpacked by protobuf-c into the worker's
+ * arena and found in a table of handlers with the role each wants (dispatch_cold.c) -> what has
+ * to be durable becomes a pending job at the store (pending.c), answered when the store is done.
+ */
+#ifndef PAWL_EDGE_DISPATCH_H
+#define PAWL_EDGE_DISPATCH_H
+
+#include "core/verdict.h"
+#include "edge/app.h"
+#include "edge/handler.h"
+#include "pawl/v1/cold.h"
+#include "pawl/v1/frame.h"
+#include "pawl/v1/hot.h"
+
+#define PAWL_ARENA_BYTES (256 * 1024) /* for one cold request and its reply */
+#define PAWL_PENDING_MAX 4096         /* jobs of one worker at the store */
+#define PAWL_HELLO_BYTES 512          /* a packed HelloReply */
+#define PAWL_ERROR_BYTES 240
+#define PAWL_NS_DEFAULT  "default"
+
+/** What a session remembers: fits pawl_session_user(). */
+struct pawl_session_state {
+    uint8_t ns_size; /* 0: no hello named one */
+    uint8_t ns[PAWL_NAMESPACE_MAX];
+};
+
+/** Where a reply goes. */
+struct pawl_reply_to {
+    struct pawl_ticket ticket;
+    uint64_t id;
+};
+
+struct pawl_pending;
+
+struct pawl_dispatch {
+    struct pawl_app *app;
+    struct pawl_worker *worker;
+    struct pawl_dispatch_metrics *metrics;
+    struct pawl_rules *rules;
+    unsigned rules_version;
+    struct pawl_now now; /* of this batch, or of the request under the test clock */
+    uint64_t staleness_ms;
+    struct pawl_wire_request request;
+    struct pawl_bytes ns; /* of the request at hand */
+    struct pawl_limit inline_limits[PAWL_ITEMS_MAX];
+    struct pawl_limit_item items[PAWL_ITEMS_MAX];
+    struct pawl_limit_result results[PAWL_LIMITER_SLOTS_MAX];
+    struct pawl_wire_result wire_results[PAWL_LIMITER_SLOTS_MAX];
+    char error[PAWL_ERROR_BYTES];
+    struct pawl_cold_arena arena;
+    uint8_t arena_memory[PAWL_ARENA_BYTES];
+    struct pawl_pending *pending_free;
+    unsigned pending_count;
+};
+
+static inline void pawl_count(_Atomic uint64_t *counter)
+{
+    /* One writer: a plain increment, made visible to readers. */
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+
+/* ---- dispatch.c: shared by all requests ---- */
+
+/** Reply to @id with @status and @text only (text is cut at PAWL_ERROR_BYTES). */
+void pawl_reply_error(struct pawl_session *session, uint64_t id, unsigned status, const char *text);
+
+/** Pack @reply (its id and status filled in) into the session's output. */
+void pawl_reply_cold(struct pawl_session *session, const Pawl__V1__Reply *reply);
+
+/** The status of the wire for one of ours. */
+unsigned pawl_wire_status(enum pawl_status status);
+
+/* ---- dispatch_check.c ---- */
+
+void pawl_dispatch_check(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                         struct pawl_bytes hello_reply);
+void pawl_dispatch_token(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                         struct pawl_bytes hello_reply);
+
+/**
+ * Make limiter items out of a request's limits: named ones from the rules, inline ones built in
+ * @inline_limits. Shared with refund and reset. On a bad one returns the status of the wire with
+ * dispatch->error filled, else 0.
+ */
+unsigned pawl_dispatch_item(struct pawl_dispatch *dispatch, const struct pawl_wire_item *wire,
+                            struct pawl_limit *inline_limit, struct pawl_limit_item *item,
+                            bool *exact);
+
+/* ---- dispatch_cold.c ---- */
+
+void pawl_dispatch_cold(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                        struct pawl_bytes message);
+
+/** Answer a hello: fills @packed (@capacity bytes) with a HelloReply; 0 bytes when refused. */
+size_t pawl_dispatch_hello(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                           struct pawl_bytes hello, uint8_t *packed, size_t capacity);
+
+/* ---- dispatch_token.c: what goes to the store ---- */
+
+void pawl_dispatch_revoke(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                          const Pawl__V1__Request *request);
+void pawl_dispatch_unrevoke(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                            const Pawl__V1__Request *request);
+void pawl_dispatch_rotate(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                          const Pawl__V1__Request *request);
+void pawl_dispatch_family_open(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                               const Pawl__V1__Request *request);
+void pawl_dispatch_family_end(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                              const Pawl__V1__Request *request);
+void pawl_dispatch_thaw(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                        const Pawl__V1__Request *request);
+
+#endif

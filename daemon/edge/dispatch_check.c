@@ -1,0 +1,403 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "edge/dispatch.h"
+#include "edge/pending.h"
+
+static bool may_check(struct pawl_dispatch *dispatch, struct pawl_session *session)
+{
+    if (PAWL_LIKELY((pawl_session_roles(session) & PAWL_ROLE_CHECK) != 0)) {
+        return true;
+    }
+    pawl_count(&dispatch->metrics->forbidden);
+    pawl_reply_error(session, dispatch->request.id, PAWL__V1__STATUS__STATUS_DENIED,
+                     "this connection lacks the role check; see DESIGN 12, roles");
+    return false;
+}
+
+/* ---- tokens -------------------------------------------------------------------------------- */
+
+static struct pawl_token_claims claims_of(const struct pawl_dispatch *dispatch)
+{
+    const struct pawl_wire_token *token = &dispatch->request.token;
+
+    return (struct pawl_token_claims){
+        .ns = dispatch->ns,
+        .issuer = token->issuer,
+        .jti = token->jti,
+        .signed_hash = token->signed_sha256,
+        .opaque = token->opaque_sha256,
+        .subject = token->subject,
+        .client = token->client,
+        .kid = token->key,
+        .sid = token->sid,
+        .iat_s = (int64_t)token->iat,
+        .exp_s = (int64_t)token->exp,
+        .has_iat = token->iat != 0,
+        .has_exp = token->exp != 0,
+    };
+}
+
+static const char *detail_of(const struct pawl_token_verdict *verdict)
+{
+    return verdict->cause == PAWL_TOKEN_CAUSE_NONE ? "" : pawl_token_cause_name(verdict->cause);
+}
+
+static enum pawl_token_status judge(struct pawl_dispatch *dispatch,
+                                    struct pawl_wire_token_verdict *out)
+{
+    struct pawl_token_claims claims = claims_of(dispatch);
+    struct pawl_token_view view = {
+        .table = &dispatch->app->revocations->view,
+        .keys = dispatch->app->keys,
+        .policy = &dispatch->rules->tokens,
+        .staleness_ms = dispatch->staleness_ms,
+        .now = dispatch->now.wall,
+        .stamp = dispatch->now.stamp,
+    };
+    struct pawl_token_verdict verdict = pawl_token_verdict(&view, &claims);
+    const char *detail = detail_of(&verdict);
+
+    *out = (struct pawl_wire_token_verdict){
+        .status = (uint32_t)verdict.status,
+        .reason = (uint32_t)verdict.reason,
+        .scope = (uint32_t)verdict.scope,
+        .fresh = verdict.fresh,
+        .staleness_ms = verdict.staleness_ms,
+        .detail = pawl_bytes_of(detail, strlen(detail)),
+    };
+    pawl_count(&dispatch->metrics->token_checks);
+    if (verdict.status == PAWL_TOKEN_REVOKED) {
+        pawl_count(&dispatch->metrics->token_revoked);
+    } else if (verdict.status == PAWL_TOKEN_UNDECIDED) {
+        pawl_count(&dispatch->metrics->token_undecided);
+    }
+    return verdict.status;
+}
+
+/* A raw token needs keys to verify it; claims alone would be taken on trust. */
+static bool refuse_raw(struct pawl_dispatch *dispatch, struct pawl_session *session)
+{
+    if (dispatch->request.token.raw.size == 0) {
+        return false;
+    }
+    pawl_reply_error(session, dispatch->request.id, PAWL__V1__STATUS__STATUS_UNSUPPORTED,
+                     "this pawld has no keys to verify tokens; send the verified claims instead");
+    return true;
+}
+
+static void send_reply(struct pawl_session *session, const struct pawl_wire_reply *reply)
+{
+    uint8_t *out = pawl_session_reserve(session, pawl_wire_reply_bound(reply));
+
+    if (PAWL_LIKELY(out != NULL)) {
+        pawl_session_commit(session, pawl_wire_write_reply(out, reply));
+    }
+}
+
+void pawl_dispatch_token(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                         struct pawl_bytes hello_reply)
+{
+    struct pawl_wire_reply reply = {
+        .id = dispatch->request.id,
+        .status = PAWL__V1__STATUS__STATUS_OK,
+        .hello = hello_reply,
+        .body = PAWL_BODY_TOKEN_CHECK,
+        .has_token = true,
+    };
+
+    if (!may_check(dispatch, session) || refuse_raw(dispatch, session)) {
+        return;
+    }
+    (void)judge(dispatch, &reply.token);
+    send_reply(session, &reply);
+}
+
+/* ---- limits -------------------------------------------------------------------------------- */
+
+static unsigned item_error(struct pawl_dispatch *dispatch, unsigned status, const char *text,
+                           struct pawl_bytes name)
+{
+    (void)snprintf(dispatch->error, sizeof(dispatch->error), "%s '%.*s'", text,
+                   (int)(name.size < 64 ? name.size : 64),
+                   name.size > 0 ? (const char *)name.data : "");
+    return status;
+}
+
+static unsigned inline_item(struct pawl_dispatch *dispatch, const struct pawl_wire_item *wire,
+                            struct pawl_limit *inline_limit)
+{
+    struct pawl_rate rates[PAWL_RATES_MAX];
+    struct pawl_error error = { PAWL_OK, 0, "" };
+
+    if (wire->rate_count == 0) {
+        return item_error(dispatch, PAWL__V1__STATUS__STATUS_INVALID,
+                          "an item needs the name of a limit or a rate; key",
+                          wire->key_count > 0 ? wire->key[0] : wire->limit);
+    }
+    for (unsigned i = 0; i < wire->rate_count; i++) {
+        if (wire->rates[i].algorithm != PAWL__V1__ALGORITHM__ALGORITHM_SLIDING) {
+            return item_error(dispatch, PAWL__V1__STATUS__STATUS_UNSUPPORTED,
+                              "only sliding windows are known; rate of key", wire->key[0]);
+        }
+        rates[i].count = wire->rates[i].count;
+        rates[i].window_ms = wire->rates[i].window_ms;
+    }
+    if (pawl_limit_init_inline(inline_limit, dispatch->app->limiter, rates, wire->rate_count,
+                               wire->precision, &error) != PAWL_OK) {
+        (void)snprintf(dispatch->error, sizeof(dispatch->error), "%.200s", error.text);
+        return PAWL__V1__STATUS__STATUS_INVALID;
+    }
+    return 0;
+}
+
+unsigned pawl_dispatch_item(struct pawl_dispatch *dispatch, const struct pawl_wire_item *wire,
+                            struct pawl_limit *inline_limit, struct pawl_limit_item *item,
+                            bool *exact)
+{
+    if (wire->limit.size > 0) {
+        const struct pawl_rule *rule =
+            pawl_rules_find(dispatch->rules, dispatch->ns, wire->limit, wire->tier);
+
+        if (rule == NULL) {
+            return item_error(dispatch, PAWL__V1__STATUS__STATUS_NOT_FOUND,
+                              "no limit of this name in the settings of this namespace:",
+                              wire->limit);
+        }
+        if (wire->rate_count > 0) {
+            return item_error(dispatch, PAWL__V1__STATUS__STATUS_INVALID,
+                              "rates come with the settings where a limit is named; limit",
+                              wire->limit);
+        }
+        item->limit = &rule->limit;
+        *exact = *exact || rule->exact;
+    } else {
+        unsigned status = inline_item(dispatch, wire, inline_limit);
+
+        if (status != 0) {
+            return status;
+        }
+        item->limit = inline_limit;
+    }
+    item->ns = dispatch->ns;
+    item->parts = wire->key;
+    item->parts_count = wire->key_count;
+    item->cost = wire->cost == 0 ? 1 : wire->cost;
+    return 0;
+}
+
+static unsigned build_items(struct pawl_dispatch *dispatch, bool *exact)
+{
+    const struct pawl_wire_request *request = &dispatch->request;
+
+    if (request->item_count == 0 || request->op > PAWL_OP_PEEK || request->mode > PAWL_MODE_EACH) {
+        return item_error(dispatch, PAWL__V1__STATUS__STATUS_INVALID,
+                          request->item_count == 0 ? "a check needs at least one limit"
+                                                   : "op or mode is not known",
+                          pawl_bytes_of("", 0));
+    }
+    for (uint32_t i = 0; i < request->item_count; i++) {
+        unsigned status =
+            pawl_dispatch_item(dispatch, &request->items[i], &dispatch->inline_limits[i],
+                               &dispatch->items[i], exact);
+
+        if (PAWL_UNLIKELY(status != 0)) {
+            return status;
+        }
+    }
+    return 0;
+}
+
+static void fill_results(struct pawl_dispatch *dispatch, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct pawl_limit_result *from = &dispatch->results[i];
+
+        dispatch->wire_results[i] = (struct pawl_wire_result){
+            .item = from->item,
+            .rate_index = from->rate_index,
+            .window_ms = from->window_ms,
+            .limit_count = from->limit_count,
+            .count = from->count,
+            .remaining = from->remaining,
+            .oldest_age_ms = from->oldest_age_ms,
+            .reset_after_ms = from->reset_after_ms,
+            .retry_after_ms = from->retry_after_ms,
+            .charge = from->charge,
+            .never = from->never,
+            .allowed = from->allowed,
+            .shadow = from->shadow,
+            .overflow = from->overflow,
+            .on_error = (uint8_t)dispatch->items[from->item].limit->on_error,
+        };
+    }
+}
+
+static const char *check_error(enum pawl_status status)
+{
+    return status == PAWL_ETOOBIG
+               ? "too many rates in one check, or a key longer than 1024 bytes"
+               : "a key needs 1 to 8 parts, a cost lies below 2^40, and no key may stand twice "
+                 "under the same limit and rate";
+}
+
+/* ---- consistency: exact -------------------------------------------------------------------- */
+
+struct exact_sink {
+    struct pawl_pending *pending;
+    bool full;
+};
+
+/* Records of a job follow each other, each behind its size: the form of the counter source. */
+static bool on_record(void *data, const uint8_t *record, size_t size)
+{
+    struct exact_sink *sink = data;
+    struct pawl_pending *pending = sink->pending;
+
+    if (sizeof(pending->bytes) - pending->used < size + 4) {
+        sink->full = true;
+        return false;
+    }
+    uint8_t *out = pending->bytes + pending->used;
+
+    for (unsigned i = 0; i < 4; i++) {
+        out[i] = (uint8_t)(size >> (8 * i));
+    }
+    memcpy(out + 4, record, size);
+    pending->used += size + 4;
+    return true;
+}
+
+/* The answer was made before the job went out, and lies behind the records. */
+static void exact_reply(struct pawl_pending *pending, struct pawl_session *session)
+{
+    const uint8_t *kept = pending->bytes + sizeof(pending->bytes) - pending->as.check.size;
+    uint8_t *out;
+
+    if (session == NULL) {
+        return;
+    }
+    if (pending->job.status != PAWL_OK) {
+        pawl_reply_error(session, pending->to.id, PAWL__V1__STATUS__STATUS_UNAVAILABLE,
+                         "charged, but the count could not be saved durably (consistency: exact)");
+        return;
+    }
+    out = pawl_session_reserve(session, pending->as.check.size);
+    if (out != NULL) {
+        memcpy(out, kept, pending->as.check.size);
+        pawl_session_commit(session, pending->as.check.size);
+    }
+}
+
+static bool collect_exact(struct pawl_dispatch *dispatch, struct pawl_pending *pending)
+{
+    static _Thread_local uint8_t scratch[PAWL_RECORD_BYTES_MAX];
+    struct exact_sink sink = { pending, false };
+
+    for (uint32_t i = 0; i < dispatch->request.item_count; i++) {
+        if (pawl_limiter_collect_item(dispatch->app->limiter, &dispatch->items[i],
+                                      dispatch->now.instant, scratch, on_record,
+                                      &sink) != PAWL_OK ||
+            sink.full) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void send_exact(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                       const struct pawl_wire_reply *reply)
+{
+    struct pawl_pending *pending = pawl_pending_take(dispatch, session, reply->id);
+    size_t bound = pawl_wire_reply_bound(reply);
+
+    if (pending == NULL || bound > sizeof(pending->bytes) / 2 ||
+        !collect_exact(dispatch, pending) || sizeof(pending->bytes) - pending->used < bound) {
+        if (pending != NULL) {
+            pawl_pending_give(pending);
+        }
+        pawl_count(&dispatch->metrics->unavailable);
+        pawl_reply_error(session, reply->id, PAWL__V1__STATUS__STATUS_UNAVAILABLE,
+                         "charged, but too large or too many to save durably at once");
+        return;
+    }
+    uint8_t *end = pending->bytes + sizeof(pending->bytes);
+    size_t size = pawl_wire_write_reply(end - bound, reply);
+
+    memmove(end - size, end - bound, size);
+    pending->as.check.size = size;
+    pending->job.kind = PAWL_JOB_COUNTER;
+    pending->job.record = pawl_bytes_of(pending->bytes, pending->used);
+    pending->reply = exact_reply;
+    (void)pawl_pending_submit(pending, session);
+}
+
+/* ---- check --------------------------------------------------------------------------------- */
+
+static uint32_t joint_verdict(enum pawl_verdict limits, enum pawl_token_status token)
+{
+    if (limits == PAWL_DENY || token == PAWL_TOKEN_REVOKED || token == PAWL_TOKEN_EXPIRED ||
+        token == PAWL_TOKEN_INVALID) {
+        return PAWL_DENY;
+    }
+    return token == PAWL_TOKEN_VALID ? (uint32_t)limits : PAWL_UNDECIDED;
+}
+
+void pawl_dispatch_check(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                         struct pawl_bytes hello_reply)
+{
+    const struct pawl_wire_request *request = &dispatch->request;
+    struct pawl_wire_reply reply = {
+        .id = request->id,
+        .status = PAWL__V1__STATUS__STATUS_OK,
+        .hello = hello_reply,
+        .body = PAWL_BODY_CHECK,
+        .has_token = request->has_token,
+        .results = dispatch->wire_results,
+    };
+    enum pawl_token_status token = PAWL_TOKEN_VALID;
+    struct pawl_limit_outcome outcome;
+    bool exact = false;
+
+    if (PAWL_UNLIKELY(!may_check(dispatch, session) || refuse_raw(dispatch, session))) {
+        return;
+    }
+    unsigned wire_status = build_items(dispatch, &exact);
+
+    if (PAWL_UNLIKELY(wire_status != 0)) {
+        pawl_count(&dispatch->metrics->invalid);
+        pawl_reply_error(session, request->id, wire_status, dispatch->error);
+        return;
+    }
+    if (request->has_token) {
+        token = judge(dispatch, &reply.token);
+    }
+    struct pawl_limit_request ask = {
+        .items = dispatch->items,
+        .items_count = request->item_count,
+        .mode = (enum pawl_limiter_mode)request->mode,
+        /* A request that its token does not admit costs its caller nothing. */
+        .op = token == PAWL_TOKEN_VALID ? (enum pawl_limiter_op)request->op : PAWL_OP_PEEK,
+        .now = dispatch->now.instant,
+    };
+    enum pawl_status status = pawl_limiter_check(dispatch->app->limiter, &ask, dispatch->results,
+                                                 PAWL_LIMITER_SLOTS_MAX, &outcome);
+
+    if (PAWL_UNLIKELY(status != PAWL_OK)) {
+        pawl_count(&dispatch->metrics->invalid);
+        pawl_reply_error(session, request->id, pawl_wire_status(status), check_error(status));
+        return;
+    }
+    reply.verdict = joint_verdict(outcome.verdict, token);
+    reply.result_count = (uint32_t)outcome.results_count;
+    fill_results(dispatch, outcome.results_count);
+    pawl_count(&dispatch->metrics->checks);
+    if (reply.verdict == PAWL_DENY) {
+        pawl_count(&dispatch->metrics->checks_denied);
+    }
+    if (PAWL_UNLIKELY(exact && ask.op == PAWL_OP_CHECK)) {
+        send_exact(dispatch, session, &reply);
+        return;
+    }
+    send_reply(session, &reply);
+}

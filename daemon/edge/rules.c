@@ -1,0 +1,232 @@
+#include "edge/rules.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define KEY_BYTES_MAX (2 * (4 + PAWL_LIMIT_NAME_MAX) + 8)
+
+static uint64_t name_hash(const struct pawl_rules *rules, struct pawl_bytes ns,
+                          struct pawl_bytes name)
+{
+    uint8_t buffer[KEY_BYTES_MAX];
+    struct pawl_pack pack;
+
+    pawl_pack_init(&pack, buffer, sizeof(buffer));
+    pawl_pack_bytes(&pack, ns.data, ns.size);
+    pawl_pack_bytes(&pack, name.data, name.size);
+    return pawl_keyhash64(&rules->placement, pack.data, pack.size);
+}
+
+static bool same_text(const char *text, struct pawl_bytes bytes)
+{
+    return strlen(text) == bytes.size && memcmp(text, bytes.data, bytes.size) == 0;
+}
+
+static const struct pawl_rule *find_exactly(const struct pawl_rules *rules, struct pawl_bytes ns,
+                                            struct pawl_bytes name)
+{
+    if (rules->rule_count == 0 || name.size > PAWL_LIMIT_NAME_MAX ||
+        ns.size > PAWL_LIMIT_NAME_MAX) {
+        return NULL;
+    }
+    uint32_t at = (uint32_t)name_hash(rules, ns, name) & rules->bucket_mask;
+
+    while (rules->buckets[at] != 0) {
+        const struct pawl_rule *rule = &rules->rules[rules->buckets[at] - 1];
+
+        if (same_text(rule->limit.name, name) && same_text(rule->limit.ns, ns)) {
+            return rule;
+        }
+        at = (at + 1) & rules->bucket_mask;
+    }
+    return NULL;
+}
+
+const struct pawl_rule *pawl_rules_find(const struct pawl_rules *rules, struct pawl_bytes ns,
+                                        struct pawl_bytes name, struct pawl_bytes tier)
+{
+    char joined[PAWL_LIMIT_NAME_MAX + 1];
+
+    if (tier.size > 0 && name.size + 1 + tier.size <= PAWL_LIMIT_NAME_MAX) {
+        memcpy(joined, name.data, name.size);
+        joined[name.size] = '.';
+        memcpy(joined + name.size + 1, tier.data, tier.size);
+        const struct pawl_rule *rule =
+            find_exactly(rules, ns, pawl_bytes_of(joined, name.size + 1 + tier.size));
+
+        if (rule != NULL) {
+            return rule;
+        }
+    }
+    return find_exactly(rules, ns, name);
+}
+
+const struct pawl_rule *pawl_rules_at(const struct pawl_rules *rules, unsigned index)
+{
+    return index < rules->rule_count ? &rules->rules[index] : NULL;
+}
+
+static void insert(struct pawl_rules *rules, uint32_t index)
+{
+    const struct pawl_limit *limit = &rules->rules[index].limit;
+    uint32_t at = (uint32_t)name_hash(rules, pawl_bytes_of(limit->ns, strlen(limit->ns)),
+                                      pawl_bytes_of(limit->name, strlen(limit->name))) &
+                  rules->bucket_mask;
+
+    while (rules->buckets[at] != 0) {
+        at = (at + 1) & rules->bucket_mask;
+    }
+    rules->buckets[at] = index + 1;
+}
+
+static enum pawl_status copy_text(char *out, const char *text, const char *what,
+                                  struct pawl_error *error)
+{
+    size_t size = strlen(text);
+
+    if (size > PAWL_LIMIT_NAME_MAX) {
+        return pawl_error_set(error, PAWL_EINVAL, 0, "%s '%.64s...' is longer than %d bytes", what,
+                              text, PAWL_LIMIT_NAME_MAX);
+    }
+    memcpy(out, text, size + 1);
+    return PAWL_OK;
+}
+
+static enum pawl_status rule_init(struct pawl_rule *rule, const struct pawl_limit_settings *from,
+                                  const struct pawl_limiter *limiter, struct pawl_error *error)
+{
+    struct pawl_limit *limit = &rule->limit;
+
+    if (copy_text(limit->name, from->name, "the name of limit", error) != PAWL_OK ||
+        copy_text(limit->ns, from->ns, "the namespace", error) != PAWL_OK) {
+        return PAWL_EINVAL;
+    }
+    limit->rates_count = from->rate_count;
+    memcpy(limit->rates, from->rates, from->rate_count * sizeof(limit->rates[0]));
+    limit->precision = (uint16_t)from->precision;
+    limit->count_denied = from->count_denied;
+    limit->on_error = from->on_error;
+    limit->when_full = from->when_full;
+    limit->algorithm = from->algorithm;
+    rule->exact = from->consistency == PAWL_CONSISTENCY_EXACT;
+    return pawl_limit_init(limit, limiter, error);
+}
+
+static void policies_init(struct pawl_rules *rules, const struct pawl_settings *settings,
+                          uint64_t store_birth_ms)
+{
+    const struct pawl_tokens_settings *tokens = &settings->tokens;
+    const struct pawl_rotation_settings *rotation = &settings->rotation;
+
+    rules->rotation = (struct pawl_rotation_policy){
+        .leeway_ms = rotation->leeway_ms,
+        .mode = rotation->mode,
+        .on_reuse = rotation->on_reuse,
+        .on_mismatch = rotation->on_mismatch,
+        .family_max_s = rotation->family_max_ms / 1000,
+        .idle_max_s = rotation->idle_max_ms / 1000,
+        .adopt_until_s = (int64_t)rotation->adopt_before_s,
+        .skew_s = tokens->skew_ms / 1000,
+        .max_lifetime_s = tokens->max_lifetime_ms / 1000,
+    };
+
+    rules->tokens = (struct pawl_token_policy){
+        .max_lifetime_s = tokens->max_lifetime_ms / 1000,
+        .skew_s = tokens->skew_ms / 1000,
+        .staleness_max_ms = tokens->staleness_max_ms,
+        .store_birth_ms = store_birth_ms,
+        .stale_open_ms = tokens->stale_accept_max_ms,
+        .when_stale = tokens->when_stale,
+        .older_than_store = tokens->older_than_store,
+    };
+}
+
+struct pawl_rules *pawl_rules_create(const struct pawl_settings *settings,
+                                     const struct pawl_limiter *limiter, uint64_t store_birth_ms,
+                                     struct pawl_error *error)
+{
+    struct pawl_rules *rules = calloc(1, sizeof(*rules));
+    uint32_t buckets = 4;
+
+    if (rules == NULL) {
+        (void)pawl_error_set(error, PAWL_ENOMEM, 0, "no memory for the limits");
+        return NULL;
+    }
+    while (buckets < settings->limit_count * 2) {
+        buckets *= 2;
+    }
+    atomic_init(&rules->references, 1);
+    rules->placement = limiter->subkey;
+    rules->bucket_mask = buckets - 1;
+    rules->buckets = calloc(buckets, sizeof(*rules->buckets));
+    rules->rules = calloc(settings->limit_count + 1, sizeof(*rules->rules));
+    if (rules->buckets == NULL || rules->rules == NULL) {
+        (void)pawl_error_set(error, PAWL_ENOMEM, 0, "no memory for %u limits",
+                             settings->limit_count);
+        goto out;
+    }
+    policies_init(rules, settings, store_birth_ms);
+    for (unsigned i = 0; i < settings->limit_count; i++) {
+        if (rule_init(&rules->rules[i], &settings->limits[i], limiter, error) != PAWL_OK) {
+            goto out;
+        }
+        rules->rule_count = i + 1;
+        insert(rules, i);
+    }
+    return rules;
+out:
+    pawl_rules_release(rules);
+    return NULL;
+}
+
+struct pawl_rules *pawl_rules_acquire(struct pawl_rules *rules)
+{
+    (void)atomic_fetch_add_explicit(&rules->references, 1, memory_order_relaxed);
+    return rules;
+}
+
+void pawl_rules_release(struct pawl_rules *rules)
+{
+    if (rules == NULL ||
+        atomic_fetch_sub_explicit(&rules->references, 1, memory_order_acq_rel) != 1) {
+        return;
+    }
+    free(rules->buckets);
+    free(rules->rules);
+    free(rules);
+}
+
+void pawl_rules_slot_init(struct pawl_rules_slot *slot, struct pawl_rules *rules)
+{
+    (void)pthread_mutex_init(&slot->mutex, NULL);
+    atomic_init(&slot->version, 1);
+    slot->current = rules;
+}
+
+void pawl_rules_slot_deinit(struct pawl_rules_slot *slot)
+{
+    pawl_rules_release(slot->current);
+    slot->current = NULL;
+    (void)pthread_mutex_destroy(&slot->mutex);
+}
+
+void pawl_rules_publish(struct pawl_rules_slot *slot, struct pawl_rules *rules)
+{
+    (void)pthread_mutex_lock(&slot->mutex);
+    struct pawl_rules *old = slot->current;
+
+    slot->current = rules;
+    (void)atomic_fetch_add_explicit(&slot->version, 1, memory_order_release);
+    (void)pthread_mutex_unlock(&slot->mutex);
+    pawl_rules_release(old);
+}
+
+struct pawl_rules *pawl_rules_current(struct pawl_rules_slot *slot, unsigned *version)
+{
+    (void)pthread_mutex_lock(&slot->mutex);
+    struct pawl_rules *rules = pawl_rules_acquire(slot->current);
+
+    *version = atomic_load_explicit(&slot->version, memory_order_acquire);
+    (void)pthread_mutex_unlock(&slot->mutex);
+    return rules;
+}

@@ -1,0 +1,80 @@
+/*
+ * The rules of the moment: named limits and the policies for tokens and rotation, as one
+ * immutable object. A reload builds a new one and publishes it; each worker picks it up at its
+ * next batch, and the last one to let go of the old frees it. So no request ever sees half a
+ * reload, and none waits for one.
+ */
+#ifndef PAWL_EDGE_RULES_H
+#define PAWL_EDGE_RULES_H
+
+#include "core/limiter.h"
+#include "core/policy.h"
+#include "core/rotation.h"
+#include "ops/settings.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/** A named limit as the dispatcher needs it. */
+struct pawl_rule {
+    struct pawl_limit limit;
+    bool exact; /* consistency: exact: saved durably before the answer */
+};
+
+struct pawl_rules {
+    struct pawl_token_policy tokens;
+    struct pawl_rotation_policy rotation;
+    /* ---- private ---- */
+    _Atomic unsigned references;
+    struct pawl_subkey placement;
+    unsigned rule_count;
+    uint32_t bucket_mask;
+    uint32_t *buckets; /* index + 1 into rules; 0 = free */
+    struct pawl_rule *rules;
+};
+
+/**
+ * Build the rules that @settings describe, with one reference, the caller's.
+ *
+ * @store_birth_ms  of the store, for tokens older than it.
+ * @error           what is wrong (a limit's name in it); may be NULL.
+ * Returns NULL when out of memory or when a limit is not valid.
+ */
+struct pawl_rules *pawl_rules_create(const struct pawl_settings *settings,
+                                     const struct pawl_limiter *limiter, uint64_t store_birth_ms,
+                                     struct pawl_error *error);
+
+/** One reference more or less; the last one frees. NULL is allowed for release. Any thread. */
+struct pawl_rules *pawl_rules_acquire(struct pawl_rules *rules);
+void pawl_rules_release(struct pawl_rules *rules);
+
+/**
+ * The limit @name of @ns; with a @tier, "name.tier" where there is one. NULL when there is none.
+ * Lent as long as the rules are held.
+ */
+const struct pawl_rule *pawl_rules_find(const struct pawl_rules *rules, struct pawl_bytes ns,
+                                        struct pawl_bytes name, struct pawl_bytes tier);
+
+/** By position, for listing: NULL behind the last. Sorted by namespace, then name. */
+const struct pawl_rule *pawl_rules_at(const struct pawl_rules *rules, unsigned index);
+
+/* ---- publishing ---------------------------------------------------------------------------- */
+
+/** Where the current rules hang. */
+struct pawl_rules_slot {
+    pthread_mutex_t mutex;
+    _Atomic unsigned version; /* changes with each publication: cheap to compare */
+    struct pawl_rules *current;
+};
+
+/** Start with @rules; the slot takes over the caller's reference. */
+void pawl_rules_slot_init(struct pawl_rules_slot *slot, struct pawl_rules *rules);
+void pawl_rules_slot_deinit(struct pawl_rules_slot *slot);
+
+/** Make @rules the current ones (takes over the reference) and release the old. */
+void pawl_rules_publish(struct pawl_rules_slot *slot, struct pawl_rules *rules);
+
+/** The current rules with a reference for the caller, and their version. */
+struct pawl_rules *pawl_rules_current(struct pawl_rules_slot *slot, unsigned *version);
+
+#endif
