@@ -330,8 +330,9 @@ enum pawl_status pawl_counter_file_append(struct pawl_counter_file *file,
     if (status == PAWL_OK) {
         file->number++;
         if (file->snapshot_fd >= 0) {
-            /* A snapshot that cannot be written is dropped; the journal has the block. */
-            (void)pawl_counter_snapshot_append(file, anchor, commits, payload, records, NULL);
+            /* A snapshot that cannot be written was dropped; the journal has the block. */
+            status = pawl_counter_snapshot_append(file, anchor, commits, payload, records, NULL);
+            status = PAWL_OK;
         }
     }
     return status;
