@@ -142,6 +142,22 @@ struct pawl_id pawl_scope_id(const struct pawl_subkey *facts, enum pawl_scope sc
                              struct pawl_bytes ns, struct pawl_bytes issuer,
                              struct pawl_bytes value);
 
+/** Makes several identities of one (ns, issuer): what they share is packed once. */
+struct pawl_scope_keyer {
+    const struct pawl_subkey *facts;
+    struct pawl_bytes ns;
+    size_t size; /* of tag, ns and issuer */
+    uint8_t buffer[4 * 4 + 1 + PAWL_NS_MAX + 2 * PAWL_NAME_MAX];
+};
+
+/** @ns and @issuer are lent until the last pawl_scope_keyer_id(). */
+void pawl_scope_keyer_init(struct pawl_scope_keyer *keyer, const struct pawl_subkey *facts,
+                           struct pawl_bytes ns, struct pawl_bytes issuer);
+
+/** pawl_scope_id() of (@scope, ns, issuer, @value). */
+PAWL_HOT struct pawl_id pawl_scope_keyer_id(struct pawl_scope_keyer *keyer, enum pawl_scope scope,
+                                            struct pawl_bytes value);
+
 /** The identity of what @fact is about; for revocations and cutoffs that were checked. */
 struct pawl_id pawl_fact_scope_id(const struct pawl_subkey *facts, const struct pawl_fact *fact);
 

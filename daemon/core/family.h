@@ -98,6 +98,12 @@ static inline struct pawl_bytes pawl_name_bytes(const struct pawl_name *name)
     return pawl_bytes_of(name->data, name->size);
 }
 
+/**
+ * How `jtis` knows a token: SHA-256 cut to 128 bits over scope and value. Not keyed, so that it
+ * outlives a change of the root secret; the names themselves lie in clear beside it.
+ */
+struct pawl_id pawl_family_jti(enum pawl_scope scope, struct pawl_bytes value);
+
 /** The key of the family's row and hash: pawl_scope_id() of scope FAMILY. */
 struct pawl_id pawl_family_key(const struct pawl_subkey *facts, struct pawl_bytes ns,
                                struct pawl_bytes issuer, struct pawl_bytes sid);
@@ -108,13 +114,12 @@ struct pawl_id pawl_family_key(const struct pawl_subkey *facts, struct pawl_byte
  */
 PAWL_MUST_USE enum pawl_status pawl_family_init(struct pawl_family *family,
                                                 const struct pawl_family_open *open,
-                                                const struct pawl_subkey *facts,
                                                 struct pawl_stamp now, struct pawl_error *error);
 
 /** Whether its life or idle time is over at @now (derived: the state stays ACTIVE). */
 bool pawl_family_has_ended(const struct pawl_family *family, struct pawl_stamp now);
 
-/** Where in `jtis` @token is (0: current), or -1: not among the last 8. */
+/** Where in `jtis` a token (pawl_family_jti()) is: 0 current, -1 not among the last 8. */
 int pawl_family_position(const struct pawl_family *family, struct pawl_id token);
 
 /**

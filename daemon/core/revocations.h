@@ -78,8 +78,11 @@ struct pawl_revocations_view {
     uint32_t level_max;
 };
 
-/** Give back the pages of [offset, offset + size) of the region; they must read as zero after. */
-typedef void pawl_revocations_release(void *user, uint64_t offset, uint64_t size);
+/**
+ * Give back the pages of [offset, offset + size) of the region. Returns whether they read as zero
+ * now; if not, they are cleared by hand before their next use. Called under a shard's mutex.
+ */
+typedef bool pawl_revocations_release(void *user, uint64_t offset, uint64_t size);
 
 struct pawl_revocations_options {
     uint64_t max;                      /* entries; 1 to PAWL_REVOCATIONS_MAX_CAP */

@@ -5,7 +5,7 @@
  * rows are numbered as in ROTATION.md and the number is in the outcome. The caller persists what
  * the effects say, all of it and before any answer, or answers UNAVAILABLE.
  *
- *   sid = pawl_rotation_sid(...)            which record to read
+ *   pawl_rotation_sid(...)                  which record to read
  *   pawl_rotation_gather(...)               what the revocation table says
  *   pawl_rotation_decide(...)               the table
  */
@@ -194,11 +194,15 @@ PAWL_MUST_USE enum pawl_status pawl_rotation_policy_check(const struct pawl_rota
                                                           bool *soft, struct pawl_error *error);
 
 /**
- * The sid of the family that @request belongs to: its own, else the one that adopting its token
- * gives (which finds a family adopted earlier). false: neither can be had, there is no record.
+ * A sid of the family that @request may belong to: its own, else the one that adopting its token
+ * gives (which finds a family adopted earlier, under an older secret too).
+ *
+ * @candidate  0, 1, ...: read the record of each until one is found. The record of none of them:
+ *             decide with NULL. Returns false when there are no more.
  */
 bool pawl_rotation_sid(const struct pawl_rotation_request *request,
-                       const struct pawl_token_keys *keys, struct pawl_name *sid);
+                       const struct pawl_token_keys *keys, unsigned candidate,
+                       struct pawl_name *sid);
 
 /**
  * Look up every scope of the presented token. @record NULL when there is none; its subject,

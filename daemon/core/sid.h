@@ -50,11 +50,13 @@ uint64_t pawl_sid_mint(struct pawl_sid *sid, const struct pawl_token_keys *keys,
 
 /**
  * The id of a family that is made from a token minted before pawl was there: a function of
- * (ns, issuer, token, iat), so that concurrent adoptions meet; born at the token's iat.
+ * (ns, token, iat) under one key, so that concurrent adoptions meet; born at the token's iat.
  *
- * @token  identity of the presented token, pawl_scope_id(). @iat_s >= 0.
+ * @key    one of the `sid` subkeys: [0] for a new family; older ones find families adopted before
+ *         the secret changed.
+ * @token  pawl_scope_id() of the presented token under that same key. @iat_s >= 0.
  */
-void pawl_sid_adopt(struct pawl_sid *sid, const struct pawl_token_keys *keys, struct pawl_bytes ns,
+void pawl_sid_adopt(struct pawl_sid *sid, const struct pawl_subkey *key, struct pawl_bytes ns,
                     struct pawl_id token, int64_t iat_s);
 
 /**
