@@ -480,7 +480,7 @@ static struct pawl_token_ref ref_of(ProtobufCBinaryData jti, ProtobufCBinaryData
     if (jti.len == 0 && opaque.len > 0) {
         ref = (struct pawl_token_ref){ PAWL_SCOPE_OPAQUE, bytes_of(opaque) };
     } else if (jti.len == 0 && text.len > 0) {
-        ref = (struct pawl_token_ref){ PAWL_SCOPE_TOKEN_TEXT, bytes_of(text) };
+        ref = (struct pawl_token_ref){ PAWL_SCOPE_SIGNED, bytes_of(text) };
     }
     return ref;
 }
