@@ -193,6 +193,16 @@ struct pawl_rotation_policy pawl_rotation_policy_default(void);
 PAWL_MUST_USE enum pawl_status pawl_rotation_policy_check(const struct pawl_rotation_policy *policy,
                                                           bool *soft, struct pawl_error *error);
 
+/** Whether @ref names a token: a jti within its cap, or 32 bytes of hash. */
+bool pawl_token_ref_is_well_formed(const struct pawl_token_ref *ref);
+
+/** Whether the claims of @request are within their caps; namespace and tokens apart. */
+bool pawl_rotation_claims_fit(const struct pawl_rotation_request *request);
+
+/** The id of the family that adopting the presented token makes; names within their caps. */
+void pawl_rotation_adopted_sid(const struct pawl_rotation_request *request,
+                               const struct pawl_subkey *key, struct pawl_sid *sid);
+
 /**
  * A sid of the family that @request may belong to: its own, else the one that adopting its token
  * gives (which finds a family adopted earlier, under an older secret too).
