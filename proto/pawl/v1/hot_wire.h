@@ -1,6 +1,6 @@
 /*
- * Private to hot_read.c and hot_write.c: tags, varints and length-prefixed bytes of protobuf
- * (protobuf.dev, "Encoding"), inlined with a fast path for what is one byte long.
+ * Private to hot_read.c, hot_read_reply.c and hot_write.c: tags, varints and length-prefixed bytes
+ * of protobuf (protobuf.dev, "Encoding"), inlined with a fast path for what is one byte long.
  *
  * Readers move a cursor over lent bytes and never pass its end. Writers write without looking at
  * room: their callers took a bound first.
@@ -20,6 +20,8 @@ enum {
 };
 
 #define WIRE_TAG(number, type) ((uint32_t)(number) << 3 | (uint32_t)(type))
+#define VARINT(number)         WIRE_TAG(number, WIRE_VARINT)
+#define LEN(number)            WIRE_TAG(number, WIRE_LEN)
 #define WIRE_BIT(number)       (UINT32_C(1) << (number))
 #define WIRE_VARINT_MAX        10 /* bytes of a 64-bit varint */
 
@@ -53,6 +55,12 @@ static inline struct wire_in wire_in_of(struct pawl_bytes bytes)
 static inline size_t wire_left(const struct wire_in *in)
 {
     return (size_t)(in->end - in->at);
+}
+
+/** Is this the tag of a body, of a request or a reply, that protobuf-c reads? */
+static inline bool wire_is_cold_body(uint32_t tag)
+{
+    return tag >= LEN(18) && tag <= LEN(30) && (tag & 7) == WIRE_LEN;
 }
 
 static inline bool wire_varint(struct wire_in *in, uint64_t *value)
