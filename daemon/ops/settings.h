@@ -143,7 +143,7 @@ struct pawl_problem {
 /** All that is wrong, in the order of the sources; the caller's storage, zeroed before use. */
 struct pawl_problems {
     unsigned count;
-    unsigned errors;  /* those of @count that are no warnings */
+    unsigned errors;  /* that are no warnings, also those not kept */
     unsigned dropped; /* more than fit */
     struct pawl_problem items[PAWL_PROBLEMS_MAX];
 };

@@ -1,0 +1,121 @@
+/*
+ * The one list of settings, and reading and writing the value of one row. Inside ops/ and its
+ * tests only; everyone else sees settings.h.
+ */
+#ifndef PAWL_OPS_SETTINGS_TABLE_H
+#define PAWL_OPS_SETTINGS_TABLE_H
+
+#include "ops/pool.h"
+#include "ops/settings.h"
+
+enum pawl_setting_type {
+    PAWL_SETTING_NONE = 0,
+    PAWL_SETTING_BOOL,      /* bool */
+    PAWL_SETTING_UINT,      /* uint64_t */
+    PAWL_SETTING_UINT32,    /* uint32_t */
+    PAWL_SETTING_SIZE,      /* uint64_t bytes */
+    PAWL_SETTING_DURATION,  /* uint64_t ms */
+    PAWL_SETTING_TIME,      /* uint64_t seconds since 1970; 0 = off */
+    PAWL_SETTING_WORD,      /* unsigned: one of `words` */
+    PAWL_SETTING_WORDS,     /* unsigned: bits of `words`, one or a list */
+    PAWL_SETTING_MODE,      /* uint32_t: permission bits, octal */
+    PAWL_SETTING_NAME,      /* const char *: 1 to max bytes */
+    PAWL_SETTING_URI,       /* const char *: checked with its listener */
+    PAWL_SETTING_PATH,      /* const char *: made absolute; "" only where the default is "" */
+    PAWL_SETTING_PATHS,     /* const char *[PAWL_SETTINGS_SECRETS_MAX], "" behind the last */
+    PAWL_SETTING_RATES,     /* struct pawl_limit_settings: rates and rate_count */
+    PAWL_SETTING_LISTENERS, /* a list: scope LISTEN */
+    PAWL_SETTING_LIMITS,    /* a map: scope LIMIT */
+};
+
+/** The struct that `offset` counts from. */
+enum pawl_setting_scope {
+    PAWL_SCOPE_ROOT = 0, /* struct pawl_settings */
+    PAWL_SCOPE_LISTENER, /* struct pawl_listen_settings; path "listen.*.x" */
+    PAWL_SCOPE_LIMIT,    /* struct pawl_limit_settings; path "limits.*.x" */
+};
+
+enum pawl_setting_flag {
+    PAWL_SETTING_RELOADABLE = 1u << 0, /* SIGHUP may change it */
+    PAWL_SETTING_REQUIRED = 1u << 1,   /* has no default */
+    PAWL_SETTING_LATER = 1u << 2,      /* known by name, refused: not in this version */
+};
+
+/** A word of a closed list; the last has text NULL. */
+struct pawl_setting_word {
+    const char *text;
+    unsigned value;
+};
+
+struct pawl_setting {
+    const char *path; /* dotted name; "*" stands for a name or a place in a list */
+    enum pawl_setting_type type;
+    enum pawl_setting_scope scope;
+    unsigned flags;
+    size_t offset;
+    uint64_t min, max;        /* in the unit of the field; of NAME: bytes */
+    uint64_t step;            /* DURATION: a multiple of it, ms; 0 = 1 */
+    const char *initial;      /* the default as it would be written; NULL = computed, or none */
+    const char *initial_help; /* where computed: in words */
+    const struct pawl_setting_word *words;
+    const char *help; /* one line; LATER: what it will be */
+};
+
+/** All rows in the order of the printed file. */
+extern const struct pawl_setting pawl_settings_table[];
+extern const size_t pawl_settings_table_count;
+
+/** The last part of the row's path: "rate" of "limits.*.rate". */
+const char *pawl_setting_key(const struct pawl_setting *row);
+
+/** The row of a dotted path with its "*", or NULL. */
+const struct pawl_setting *pawl_setting_find(const char *path);
+
+/** The row with @key in @scope, which is not ROOT; NULL when there is none. */
+const struct pawl_setting *pawl_setting_find_in(enum pawl_setting_scope scope, const char *key);
+
+#define PAWL_SETTING_WHAT_BYTES 400
+#define PAWL_SETTING_TEXT_BYTES 8192
+
+/** What reading a value needs and says. */
+struct pawl_setting_reader {
+    struct pawl_pool *pool;             /* for texts */
+    const char *folder;                 /* absolute, for relative paths; "" = not known */
+    enum pawl_status status;            /* out: PAWL_OK, PAWL_EINVAL, PAWL_ENOMEM */
+    const struct pawl_config_node *at;  /* out: the node that is wrong, maybe inside a list */
+    unsigned shift;                     /* out: columns from its start to the fault */
+    char what[PAWL_SETTING_WHAT_BYTES]; /* out: what is wrong; what to do */
+};
+
+/**
+ * Read @node as a value of @row into its field of @base. On failure the field keeps its value,
+ * and reader->what says why. Not for LISTENERS and LIMITS.
+ */
+PAWL_MUST_USE enum pawl_status pawl_setting_read(const struct pawl_setting *row,
+                                                 const struct pawl_config_node *node, void *base,
+                                                 struct pawl_setting_reader *reader);
+
+/** The value of @row in @base as the file would say it; @out has PAWL_SETTING_TEXT_BYTES. */
+void pawl_setting_format(const struct pawl_setting *row, const void *base, char *out);
+
+/** A unit and its factor; largest first, the last has name NULL. */
+struct pawl_setting_unit {
+    const char *name;
+    uint64_t factor;
+};
+extern const struct pawl_setting_unit pawl_setting_sizes[];
+extern const struct pawl_setting_unit pawl_setting_durations[];
+
+/** "a, b, c": the words of a row. */
+void pawl_setting_join(const struct pawl_setting_word *words, char *out, size_t capacity);
+
+/** Bounds and kind in words: "8MiB to 32GiB", "one of a, b"; @out has PAWL_SETTING_WHAT_BYTES. */
+void pawl_setting_describe(const struct pawl_setting *row, char *out);
+
+/** @text in double quotes, escaped, as YAML and JSON read it; cut at @capacity. */
+void pawl_setting_quote(const char *text, char *out, size_t capacity);
+
+/** The word of @known[0..count) that is nearest to @text, or NULL when none is near. */
+const char *pawl_setting_nearest(const char *text, const char *const *known, size_t count);
+
+#endif
