@@ -1,0 +1,196 @@
+"""./dev demo: start pawld on a temporary socket and play the main job through pawlctl.
+
+One line per claim; each line's answers are compared with what pawl promises. The last line is
+``N answers, 0 wrong``, and the exit status is 0 only then.
+"""
+
+import argparse
+import concurrent.futures
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+CONFIG = """\
+limits:
+  login:   {rate: 5/minute, on_error: closed}
+  address: {rate: 5/minute, on_error: closed}
+  api:     {rate: [3/second, 5/minute], on_error: open}
+  report:  {rate: 10/hour}
+"""
+
+
+class Demo:
+    def __init__(self, build, folder):
+        self.build = pathlib.Path(build).resolve()
+        self.folder = pathlib.Path(folder)
+        self.addr = f"unix:{self.folder / 'pawld.sock'}"
+        self.answers = 0
+        self.wrong = 0
+        self.process = None
+
+    def start(self):
+        config = self.folder / "pawld.yaml"
+        config.write_text(CONFIG)
+        log = open(self.folder / "log", "ab")
+        self.process = subprocess.Popen(
+            [self.build / "pawld", "--config", config, "--listen", self.addr,
+             "--data-dir", self.folder / "data"], stdout=log, stderr=log)
+        log.close()
+        end = time.monotonic() + 30
+        while self.ctl("status", count=False)[0] != 0:
+            if time.monotonic() > end or self.process.poll() is not None:
+                sys.stderr.write((self.folder / "log").read_text())
+                raise SystemExit("pawld did not start")
+            time.sleep(0.02)
+
+    def stop(self, number=signal.SIGTERM):
+        if self.process is not None:
+            self.process.send_signal(number)
+            self.process.wait(30)
+            self.process = None
+
+    def ctl(self, *arguments, count=True):
+        done = subprocess.run([self.build / "pawlctl", "--addr", self.addr, "--json",
+                               *map(str, arguments)], capture_output=True, text=True)
+        self.answers += count
+        try:
+            return done.returncode, json.loads(done.stdout)
+        except ValueError:
+            return done.returncode, {"error": done.stderr.strip()}
+
+    def claim(self, text, seen, wanted):
+        """One line. @seen and @wanted are compared as they are."""
+        good = seen == wanted
+        self.wrong += not good
+        print(f"{'ok   ' if good else 'WRONG'}  {text}: {seen}"
+              + ("" if good else f"  (wanted {wanted})"), flush=True)
+
+    # ---- the main job ----
+
+    def limits(self):
+        codes = [self.ctl("check", "login=anna", "address=10.0.0.7")[0] for _ in range(6)]
+        self.claim("login, 5/minute per user name and per address at once: 5 pass, the 6th does not",
+                   codes, [0, 0, 0, 0, 0, 1])
+        answer = self.ctl("check", "login=anna", "address=10.0.0.8")[1]
+        left = self.ctl("check", "--peek", "address=10.0.0.8")[1]
+        self.claim("all or none: the refused name names itself and charges the new address nothing",
+                   ([limit["allowed"] for limit in answer["limits"]], left["limits"][0]["count"]),
+                   ([False, True], 0))
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            codes = list(pool.map(
+                lambda _: self.ctl("check", "--rate", "20/minute", "crowd", count=False)[0],
+                range(40)))
+        self.answers += 40
+        self.claim("40 callers at once under 20/minute: exactly", codes.count(0), 20)
+        codes = [self.ctl("check", "--limit", "api", "ben")[0] for _ in range(4)]
+        self.claim("a burst of 3/second inside 5/minute: 3 pass, then the burst is over", codes,
+                   [0, 0, 0, 1])
+        answer = self.ctl("check", "--limit", "report", "--cost", 7, "carol")[1]["limits"][0]
+        self.claim("a report that costs 7 of 10 leaves", answer["remaining"], 3)
+        code, denied = self.ctl("check", "--limit", "report", "--cost", 7, "carol")
+        self.claim("the next one does not fit, and is told when it will",
+                   (code, 0 < denied["limits"][0]["retry_after_ms"] <= 3600000), (1, True))
+        self.claim("a peek shows the same and charges nothing",
+                   self.ctl("peek", "--limit", "report", "carol")[1]["limits"][0]["count"], 7)
+        self.ctl("refund", "--limit", "report", "--cost", 5, "--charge", answer["charge"], "carol")
+        code, again = self.ctl("check", "--limit", "report", "--cost", 7, "carol")
+        self.claim("5 refunded by the charge's name, and it fits",
+                   (code, again["limits"][0]["count"]), (0, 9))
+
+    def tokens(self):
+        exp = int(time.time()) + 3600
+        token = ["token", "check", "--jti", "access-1", "--exp", exp]
+        before = self.ctl(*token)[1]["status"]
+        acknowledged = self.ctl("revoke", "token", "--jti", "access-1",
+                                "--exp", exp)[1]["acknowledged"]
+        self.claim("a token is valid, revoked (acknowledged when on disk), and then refused",
+                   (before, acknowledged, self.ctl(*token)[1]["status"]),
+                   ("valid", "durable", "revoked"))
+        old = self.ctl("family", "open", "--sub", "dora", "--jti", "d0", "--exp", exp)[1]["sid"]
+        iat = int(time.time())
+        self.ctl("revoke", "subject", "--sub", "dora")
+        new = self.ctl("family", "open", "--sub", "dora", "--jti", "d1", "--exp", exp)[1]["sid"]
+
+        def session(sid):
+            return self.ctl("token", "check", "--jti", "x", "--sub", "dora", "--sid", sid,
+                            "--iat", iat, "--exp", exp)[1]["status"]
+
+        self.claim("log-out everywhere ends the old session and spares a login in the same second",
+                   (session(old), session(new)), ("revoked", "valid"))
+
+    def families(self):
+        exp = int(time.time()) + 3600
+        sid = self.ctl("family", "open", "--sub", "emil", "--jti", "r0", "--exp", exp)[1]["sid"]
+
+        def rotate(old, new):
+            answer = self.ctl("rotate", "--sid", sid, "--from", old, "--to", new, "--exp", exp)[1]
+            return answer["result"], answer.get("successor") or ""
+
+        self.claim("a refresh token is exchanged", rotate("r0", "r1"), ("rotated", "r1"))
+        self.claim("the API server lost the answer and asks again", rotate("r0", "r1"),
+                   ("rotated", "r1"))
+        self.claim("another tab is late: the same successor, no second branch",
+                   rotate("r0", "tab-2"), ("grace", "r1"))
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            results = list(pool.map(lambda i: rotate("r1", f"race-{i}")[0], range(8)))
+        self.claim("8 at once with 8 successors: one winner", results.count("rotated"), 1)
+        self.claim("a thief plays the token of two generations ago", rotate("r0", "thief")[0],
+                   "reuse")
+        self.claim("and the whole family is dead", rotate("r1", "r9")[0], "revoked")
+        return sid, exp
+
+    def crash(self, sid, exp):
+        for _ in range(10):
+            self.ctl("check", "--limit", "report", "frank", count=False)
+        self.answers += 10
+        while self.ctl("status", count=False)[1]["counter_unsaved_age_ms"] != 0:
+            time.sleep(0.02)
+        bound = self.ctl("status")[1]["counter_unsaved_bound_ms"]
+        self.stop(signal.SIGKILL)
+        self.start()
+        self.claim("kill -9 and a new start: the revoked token is refused, the family stays dead",
+                   (self.ctl("token", "check", "--jti", "access-1", "--exp", exp)[1]["status"],
+                    self.ctl("rotate", "--sid", sid, "--from", "r1", "--to", "r9",
+                             "--exp", exp)[1]["result"]),
+                   ("revoked", "revoked"))
+        self.claim(f"no count older than the printed bound ({bound} ms) was lost",
+                   self.ctl("check", "--limit", "report", "frank")[0], 1)
+
+    def play(self):
+        self.limits()
+        self.tokens()
+        self.crash(*self.families())
+        print(f"{self.answers} answers, {self.wrong} wrong", flush=True)
+        return 0 if self.wrong == 0 else 1
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./dev demo")
+    parser.add_argument("build")
+    parser.add_argument("--stay", action="store_true", help="leave pawld running until ctrl-c")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="pawl-demo-") as folder:
+        os.chmod(folder, 0o755)
+        demo = Demo(arguments.build, folder)
+        try:
+            demo.start()
+            code = demo.play()
+            if arguments.stay:
+                print(f"pawld stays up; try: build/release/pawlctl --addr {demo.addr} "
+                      "check --rate 5/minute me", flush=True)
+                try:
+                    demo.process.wait()
+                except KeyboardInterrupt:
+                    print()
+            return code
+        finally:
+            demo.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
