@@ -1,14 +1,5 @@
 #include "core/verdict.h"
 
-#include <string.h>
-
-/* The scopes that a token can be hit by, with their ids; filled first, probed after. */
-struct probes {
-    unsigned count;
-    enum pawl_scope scope[PAWL_SCOPES];
-    struct pawl_id id[PAWL_SCOPES];
-};
-
 struct hit {
     enum pawl_scope scope; /* NONE: no hit */
     enum pawl_reason reason;
@@ -82,35 +73,6 @@ static uint64_t birth_of(const struct pawl_token_view *view, const struct pawl_t
                              view->policy->skew_s * 1000);
 }
 
-/* Hash what is needed and start loading it: scopes without a claim or without a fact cost nothing.
- */
-static void probes_fill(struct probes *probes, const struct pawl_token_view *view,
-                        const struct pawl_token_claims *claims)
-{
-    const struct pawl_bytes values[PAWL_SCOPES] = {
-        [PAWL_SCOPE_TOKEN] = claims->jti,       [PAWL_SCOPE_SIGNED] = claims->signed_hash,
-        [PAWL_SCOPE_OPAQUE] = claims->opaque,   [PAWL_SCOPE_FAMILY] = claims->sid,
-        [PAWL_SCOPE_SUBJECT] = claims->subject, [PAWL_SCOPE_CLIENT] = claims->client,
-        [PAWL_SCOPE_KEY] = claims->kid,
-    };
-    struct pawl_scope_keyer keyer;
-
-    probes->count = 0;
-    pawl_scope_keyer_init(&keyer, &view->keys->facts, claims->ns, claims->issuer);
-    for (enum pawl_scope scope = PAWL_SCOPE_TOKEN; scope < PAWL_SCOPES; scope++) {
-        unsigned at = probes->count;
-
-        if ((values[scope].size == 0 && scope != PAWL_SCOPE_NAMESPACE) ||
-            !pawl_revocations_has_scope(view->table, scope)) {
-            continue;
-        }
-        probes->scope[at] = scope;
-        probes->id[at] = pawl_scope_keyer_id(&keyer, scope, values[scope]);
-        pawl_revocations_prefetch(view->table, probes->id[at]);
-        probes->count++;
-    }
-}
-
 /* Entries past their time are no hits, whether or not a cleaning has dropped them: until is at
  * least exp + 1 h on the clock that exp is judged by. */
 static bool entry_is_over(const struct pawl_revocation *entry, struct pawl_wall now)
@@ -118,7 +80,8 @@ static bool entry_is_over(const struct pawl_revocation *entry, struct pawl_wall 
     return now.unix_s > 0 && entry->until_s < (uint64_t)now.unix_s;
 }
 
-static struct hit probes_judge(const struct probes *probes, const struct pawl_token_view *view,
+static struct hit probes_judge(const struct pawl_token_probes *probes,
+                               const struct pawl_token_view *view,
                                const struct pawl_token_claims *claims)
 {
     struct hit hit = { PAWL_SCOPE_NONE, PAWL_REASON_NONE };
@@ -186,12 +149,43 @@ static enum pawl_token_cause judge_miss(const struct pawl_token_view *view,
     return usable ? PAWL_TOKEN_CAUSE_NONE : PAWL_TOKEN_CAUSE_STALE;
 }
 
+/* Hash what is needed and start loading it: scopes without a claim or without a fact cost nothing.
+ */
+void pawl_token_prepare(const struct pawl_token_view *view, const struct pawl_token_claims *claims,
+                        struct pawl_token_probes *probes)
+{
+    const struct pawl_bytes values[PAWL_SCOPES] = {
+        [PAWL_SCOPE_TOKEN] = claims->jti,       [PAWL_SCOPE_SIGNED] = claims->signed_hash,
+        [PAWL_SCOPE_OPAQUE] = claims->opaque,   [PAWL_SCOPE_FAMILY] = claims->sid,
+        [PAWL_SCOPE_SUBJECT] = claims->subject, [PAWL_SCOPE_CLIENT] = claims->client,
+        [PAWL_SCOPE_KEY] = claims->kid,
+    };
+    struct pawl_scope_keyer keyer;
+
+    probes->count = 0;
+    if (!claims_are_well_formed(claims)) {
+        return;
+    }
+    pawl_scope_keyer_init(&keyer, &view->keys->facts, claims->ns, claims->issuer);
+    for (enum pawl_scope scope = PAWL_SCOPE_TOKEN; scope < PAWL_SCOPES; scope++) {
+        unsigned at = probes->count;
+
+        if ((values[scope].size == 0 && scope != PAWL_SCOPE_NAMESPACE) ||
+            !pawl_revocations_has_scope(view->table, scope)) {
+            continue;
+        }
+        probes->scope[at] = scope;
+        probes->id[at] = pawl_scope_keyer_id(&keyer, scope, values[scope]);
+        pawl_revocations_prefetch(view->table, probes->id[at]);
+        probes->count++;
+    }
+}
+
 static void decide(struct pawl_token_verdict *verdict, const struct pawl_token_view *view,
-                   const struct pawl_token_claims *claims, enum pawl_revocations_mode mode,
-                   bool usable)
+                   const struct pawl_token_claims *claims, const struct pawl_token_probes *probes,
+                   enum pawl_revocations_mode mode, bool usable)
 {
     enum pawl_token_cause times = judge_times(view, claims);
-    struct probes probes;
     struct hit hit;
 
     if (times != PAWL_TOKEN_CAUSE_NONE && mode != PAWL_REVOCATIONS_FROZEN) {
@@ -200,8 +194,7 @@ static void decide(struct pawl_token_verdict *verdict, const struct pawl_token_v
         verdict->cause = times;
         return;
     }
-    probes_fill(&probes, view, claims);
-    hit = probes_judge(&probes, view, claims);
+    hit = probes_judge(probes, view, claims);
     if (hit.scope != PAWL_SCOPE_NONE) {
         verdict->status = PAWL_TOKEN_REVOKED;
         verdict->scope = hit.scope;
@@ -214,8 +207,9 @@ static void decide(struct pawl_token_verdict *verdict, const struct pawl_token_v
         verdict->cause == PAWL_TOKEN_CAUSE_NONE ? PAWL_TOKEN_VALID : PAWL_TOKEN_UNDECIDED;
 }
 
-struct pawl_token_verdict pawl_token_verdict(const struct pawl_token_view *view,
-                                             const struct pawl_token_claims *claims)
+struct pawl_token_verdict pawl_token_finish(const struct pawl_token_view *view,
+                                            const struct pawl_token_claims *claims,
+                                            const struct pawl_token_probes *probes)
 {
     enum pawl_revocations_mode mode = pawl_revocations_get_mode(view->table);
     struct pawl_freshness freshness = pawl_stale_verdict(view->policy, view->staleness_ms);
@@ -226,7 +220,16 @@ struct pawl_token_verdict pawl_token_verdict(const struct pawl_token_view *view,
     verdict.fresh = freshness.fresh && mode == PAWL_REVOCATIONS_SERVING;
     if (claims_are_well_formed(claims)) {
         verdict.cause = PAWL_TOKEN_CAUSE_NONE;
-        decide(&verdict, view, claims, mode, freshness.usable);
+        decide(&verdict, view, claims, probes, mode, freshness.usable);
     }
     return verdict;
+}
+
+struct pawl_token_verdict pawl_token_verdict(const struct pawl_token_view *view,
+                                             const struct pawl_token_claims *claims)
+{
+    struct pawl_token_probes probes;
+
+    pawl_token_prepare(view, claims, &probes);
+    return pawl_token_finish(view, claims, &probes);
 }

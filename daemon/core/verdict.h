@@ -77,6 +77,13 @@ struct pawl_token_verdict {
     uint64_t staleness_ms;
 };
 
+/** The look-ups that a verdict needs, on their way into the cache. */
+struct pawl_token_probes {
+    unsigned count;
+    enum pawl_scope scope[PAWL_SCOPES];
+    struct pawl_id id[PAWL_SCOPES];
+};
+
 /**
  * Judge the token of @claims. At least one of jti, signed_hash, opaque, sid, subject must be there.
  *
@@ -89,6 +96,18 @@ struct pawl_token_verdict {
  */
 PAWL_HOT struct pawl_token_verdict pawl_token_verdict(const struct pawl_token_view *view,
                                                       const struct pawl_token_claims *claims);
+
+/**
+ * The same in two steps, for many tokens at once: prepare all, then finish each; the memory of one
+ * loads while the next is hashed. A fact that lands between the two steps may go unseen, so a
+ * batch prepares nothing before the revocations that stand ahead of it are in.
+ */
+PAWL_HOT void pawl_token_prepare(const struct pawl_token_view *view,
+                                 const struct pawl_token_claims *claims,
+                                 struct pawl_token_probes *probes);
+PAWL_HOT struct pawl_token_verdict pawl_token_finish(const struct pawl_token_view *view,
+                                                     const struct pawl_token_claims *claims,
+                                                     const struct pawl_token_probes *probes);
 
 /**
  * Whether a cutoff at @cutoff_ms hits a token. @birth_ms  its family's birth time, 0: none.
