@@ -1,0 +1,26 @@
+/*
+ * Writing JSON into a buffer of fixed size, for log lines. A text that does not fit is cut between
+ * characters; a member that does not fit at all is left out; either sets `cut`.
+ */
+#ifndef PAWL_OPS_JSON_H
+#define PAWL_OPS_JSON_H
+
+#include "core/types.h"
+
+/** The caller's storage: set data and capacity, the rest zero. */
+struct pawl_json {
+    char *data;
+    size_t capacity, used;
+    bool cut;
+};
+
+/** Append @text as it is, all of it or nothing (then cut). */
+void pawl_json_raw(struct pawl_json *json, const char *text);
+
+/** Append `,"name":"value"`; @value is escaped, what is no UTF-8 becomes U+FFFD. */
+void pawl_json_text(struct pawl_json *json, const char *name, struct pawl_bytes value);
+
+/** Append `,"name":value`, where @value is a number, true or false. */
+void pawl_json_plain(struct pawl_json *json, const char *name, const char *value);
+
+#endif
