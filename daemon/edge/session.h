@@ -1,0 +1,95 @@
+/*
+ * One connection: frames out of bytes, replies into as few writes as can be, and the limits that
+ * keep one peer from hurting the others.
+ *
+ *            bytes, eof          owed nothing, all written        peer's eof, 500 ms
+ *   OPEN ------------------> FINISHING ------------------> LINGERING ------------> CLOSED
+ *     |   finish(), bad frame    |      final goaway, FIN (TCP)                      ^
+ *     +--------------------------+------- peer gone, not reading, too slow ----------+
+ *
+ * OPEN is read from unless it is blocked: output waits for the peer, or in_flight_max requests wait
+ * for replies. Input that cannot be handled then stays in the session's buffer. CLOSED is invisible
+ * to pawl_session_find(); memory goes with the worker's reap list after the handle has died.
+ *
+ * What a session holds when nothing is under way: itself, about 0.8 KiB, and no buffer.
+ *
+ * All of it belongs to the worker's thread. The calls the dispatcher makes are in handler.h.
+ */
+#ifndef PAWL_EDGE_SESSION_H
+#define PAWL_EDGE_SESSION_H
+
+#include "edge/buffer.h"
+#include "edge/deadline.h"
+#include "edge/handler.h"
+#include "edge/transport.h"
+
+#define PAWL_SESSION_USER_BYTES 80
+
+enum pawl_session_state {
+    PAWL_SESSION_OPEN = 1,
+    PAWL_SESSION_FINISHING,
+    PAWL_SESSION_LINGERING,
+    PAWL_SESSION_CLOSED,
+};
+
+struct pawl_session {
+    struct pawl_transport transport; /* first: events find the session by its address */
+    struct pawl_worker *worker;
+    enum pawl_session_state state;
+    struct pawl_ticket ticket;
+    unsigned roles;
+    bool is_tcp;
+    bool dirty;           /* on the worker's list of sessions to step at the end of the turn */
+    bool busy;            /* in consume: a step is due when it returns */
+    bool paused;          /* OPEN but not read from */
+    bool doomed;          /* refused room for output: close without ado */
+    bool peer_end;        /* the peer sends nothing more */
+    bool starved;         /* no buffer to be had for input */
+    bool parted;          /* the final goaway is written */
+    const char *farewell; /* reason in the final goaway */
+
+    struct pawl_buffer *input; /* bytes of a frame that is not whole, or not handled yet */
+    uint64_t turn;             /* of turn_bytes */
+    size_t turn_bytes;         /* read in that turn */
+    uint64_t arrival_ms;       /* batch clock of the bytes in @input */
+    uint64_t read_ms;          /* loop time of the last byte */
+
+    struct pawl_buffer *output; /* oldest first */
+    struct pawl_buffer *output_last;
+    size_t output_bytes;  /* in the chain */
+    size_t writing_bytes; /* of them under way; 0 = no write started */
+
+    unsigned owed;    /* replies that come later */
+    uint64_t last_id; /* highest request id begun */
+
+    struct pawl_deadline pace; /* frame, finish or linger: one at a time */
+    struct pawl_deadline write;
+    struct pawl_deadline idle;
+
+    struct pawl_session *dirty_next;
+    struct pawl_session *reap_next;
+    _Alignas(16) uint8_t user[PAWL_SESSION_USER_BYTES];
+};
+
+/**
+ * Begin a session on @fd, which is taken over in any case. The caller has counted it in
+ * pawl_worker.assigned and pawl_edge.connections; it is uncounted here if it cannot be begun.
+ */
+void pawl_session_open(struct pawl_worker *worker, int fd, bool is_tcp, unsigned roles);
+
+/** Do what is due: write, read on or pause, finish. Never from inside a handler's call. */
+void pawl_session_step(struct pawl_session *session);
+
+/** Close now; pending output is lost. Nothing if it is closed. */
+void pawl_session_close(struct pawl_session *session);
+
+/** Send the first goaway of a drain: last_id UINT64_MAX. */
+void pawl_session_drain(struct pawl_session *session);
+
+/** Finish if it has been quiet for @quiet_ms, or at once where @quiet_ms is 0. */
+void pawl_session_drain_check(struct pawl_session *session, uint64_t quiet_ms);
+
+/** Close those whose deadlines have passed; the worker's tick. */
+void pawl_session_expire(struct pawl_worker *worker);
+
+#endif
