@@ -1,0 +1,375 @@
+#include "commands.h"
+#include "memory.h"
+#include "output.h"
+#include "time_text.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define LIMITS_PAGE 32
+
+/* What is counted by one argument: named by --limit, by --rate, or as LIMIT=KEY. */
+struct target {
+    struct pawl_str limit;
+    struct pawl_str key;
+    const char *rates; /* NULL for a named limit */
+};
+
+static int target_read(const struct ctl *ctl, const char *word, struct target *target)
+{
+    const char *equals = strchr(word, '=');
+
+    target->limit = ctl_str(ctl, OPTION_LIMIT_ID);
+    target->rates = option_text(&ctl->options, OPTION_RATE_ID);
+    target->key = pawl_str(word);
+    if (target->limit.size > 0 || target->rates != NULL) {
+        return EXIT_YES;
+    }
+    if (equals == NULL || equals == word) {
+        char what[OPTION_TEXT_MAX];
+
+        snprintf(what, sizeof(what), "%.100s: no limit is named for this key", word);
+        return ctl_usage(ctl, what, "write LIMIT=KEY, or give --limit NAME or --rate 5/minute");
+    }
+    target->limit.data = word;
+    target->limit.size = (size_t)(equals - word);
+    target->key = pawl_str(equals + 1);
+    return EXIT_YES;
+}
+
+/* All arguments of the command; exit code otherwise. */
+static int targets_read(const struct ctl *ctl, struct target targets[ARGUMENTS_MAX])
+{
+    if (option_given(&ctl->options, OPTION_LIMIT_ID) &&
+        option_given(&ctl->options, OPTION_RATE_ID)) {
+        return ctl_usage(ctl, "--limit and --rate together",
+                         "a limit has its own rates: give one of the two");
+    }
+    for (uint32_t i = 0; i < ctl->options.word_count; i++) {
+        int code = target_read(ctl, ctl->options.words[i], &targets[i]);
+
+        if (code != EXIT_YES) {
+            return code;
+        }
+    }
+    return EXIT_YES;
+}
+
+static json_t *rate_json(const struct pawl_rate_result *rate, const struct target *target)
+{
+    json_t *object = json_object();
+
+    json_object_set_new(object, "key", output_text(target->key.data, target->key.size));
+    json_object_set_new(object, "limit", output_text(target->limit.data, target->limit.size));
+    json_object_set_new(object, "rate_index", output_number(rate->rate_index));
+    json_object_set_new(object, "window_ms", output_number(rate->window_ms));
+    json_object_set_new(object, "limit_count", output_number(rate->limit_count));
+    json_object_set_new(object, "count", output_number(rate->count));
+    json_object_set_new(object, "remaining", output_number(rate->remaining));
+    json_object_set_new(object, "oldest_age_ms", output_number(rate->oldest_age_ms));
+    json_object_set_new(object, "reset_after_ms", output_number(rate->reset_after_ms));
+    json_object_set_new(object, "retry_after_ms", output_number(rate->retry_after_ms));
+    json_object_set_new(object, "never", json_boolean(rate->never));
+    json_object_set_new(object, "allowed", json_boolean(rate->allowed));
+    json_object_set_new(object, "shadow", json_boolean(rate->shadow));
+    json_object_set_new(object, "charge", output_charge(rate->charge));
+    json_object_set_new(object, "overflow", json_boolean(rate->overflow));
+    json_object_set_new(object, "contended", json_boolean(rate->contended));
+    return object;
+}
+
+static void check_json(const struct pawl_check_result *result, const struct target *targets)
+{
+    json_t *limits = json_array();
+    json_t *object = json_object();
+
+    for (size_t i = 0; i < result->rate_count; i++) {
+        json_array_append_new(limits,
+                              rate_json(&result->rates[i], &targets[result->rates[i].item]));
+    }
+    json_object_set_new(object, "verdict", json_string(pawl_outcome_text(result->outcome)));
+    json_object_set_new(object, "limits", limits);
+    if (result->info.cause != PAWL_RC_OK) {
+        json_object_set_new(object, "error",
+                            output_text(result->info.text, strlen(result->info.text)));
+        json_object_set_new(object, "effect", json_string(pawl_effect_text(result->info.effect)));
+    }
+    output_json(object);
+}
+
+static void rate_line(const struct pawl_rate_result *rate, const struct target *target)
+{
+    char window[DURATION_TEXT_BYTES];
+    char wait[DURATION_TEXT_BYTES];
+
+    duration_text_format(rate->window_ms, window);
+    duration_text_format(rate->allowed ? rate->reset_after_ms : rate->retry_after_ms, wait);
+    printf("  %-24.*s %8" PRIu64 "/%-6s %8" PRIu64 " used %8" PRIu64 " left  %s %s%s%s\n",
+           (int)target->key.size, (const char *)target->key.data, rate->limit_count, window,
+           rate->count, rate->remaining,
+           rate->never     ? "never fits"
+           : rate->allowed ? "empty in"
+                           : "retry in",
+           rate->never ? "" : wait, rate->shadow ? "  (shadow)" : "",
+           rate->overflow ? "  (shared cell)" : "");
+}
+
+static void items_fill(const struct ctl *ctl, const struct target *targets,
+                       struct pawl_check_item *items)
+{
+    for (uint32_t i = 0; i < ctl->options.word_count; i++) {
+        items[i].limit = targets[i].limit;
+        items[i].rates = targets[i].rates;
+        items[i].key = &targets[i].key;
+        items[i].key_count = 1;
+        items[i].cost = option_number(&ctl->options, OPTION_COST_ID, 1);
+        items[i].precision = (uint32_t)option_number(&ctl->options, OPTION_PRECISION_ID, 0);
+    }
+}
+
+static int flags_read(const struct ctl *ctl, uint32_t *flags)
+{
+    const char *mode = option_text(&ctl->options, OPTION_MODE_ID);
+
+    if (option_given(&ctl->options, OPTION_PEEK_ID)) {
+        *flags |= PAWL_CHECK_PEEK;
+    }
+    if (mode != NULL && strcmp(mode, "each") == 0) {
+        *flags |= PAWL_CHECK_EACH;
+    } else if (mode != NULL && strcmp(mode, "atomic") != 0) {
+        return ctl_usage(ctl, "--mode: no such mode", "write atomic or each");
+    }
+    if (option_given(&ctl->options, OPTION_COST_ID) &&
+        option_number(&ctl->options, OPTION_COST_ID, 1) == 0) {
+        return ctl_usage(ctl, "--cost 0", "a cost is at least 1; --peek charges nothing");
+    }
+    if (option_number(&ctl->options, OPTION_PRECISION_ID, 0) > UINT32_MAX) {
+        return ctl_usage(ctl, "--precision: too big", "write 2 to 4096");
+    }
+    return EXIT_YES;
+}
+
+static int check_code(const struct ctl *ctl, const struct pawl_check_result *result)
+{
+    if (result->info.cause != PAWL_RC_OK) {
+        return ctl_warn(ctl, result->info.cause, &result->info);
+    }
+    return result->outcome == PAWL_OUTCOME_ALLOW  ? EXIT_YES
+           : result->outcome == PAWL_OUTCOME_DENY ? EXIT_NO
+                                                  : EXIT_UNKNOWN;
+}
+
+static int check_run(struct ctl *ctl, uint32_t flags)
+{
+    struct target targets[ARGUMENTS_MAX];
+    struct pawl_check_item items[ARGUMENTS_MAX] = { 0 };
+    struct pawl_rate_result rates[PAWL_CHECK_RATES] = { 0 };
+    struct pawl_check_call call = { .struct_size = sizeof(call),
+                                    .items = items,
+                                    .item_count = ctl->options.word_count,
+                                    .now_ms = ctl->now_ms };
+    struct pawl_check_result result = { .struct_size = sizeof(result),
+                                        .rates = rates,
+                                        .rates_max = PAWL_CHECK_RATES };
+    int code = targets_read(ctl, targets);
+    int rc;
+
+    if (code == EXIT_YES) {
+        code = flags_read(ctl, &flags);
+    }
+    if (code != EXIT_YES) {
+        return code;
+    }
+    call.flags = flags;
+    items_fill(ctl, targets, items);
+    rc = pawl_client_check(ctl->client, &call, &result);
+    if (rc != PAWL_RC_OK) {
+        return ctl_failed(ctl, rc, &result.info);
+    }
+    if (ctl->json) {
+        check_json(&result, targets);
+    } else {
+        puts(pawl_outcome_text(result.outcome));
+        for (size_t i = 0; i < result.rate_count; i++) {
+            rate_line(&rates[i], &targets[rates[i].item]);
+        }
+    }
+    return check_code(ctl, &result);
+}
+
+int command_check(struct ctl *ctl)
+{
+    return check_run(ctl, 0);
+}
+
+int command_peek(struct ctl *ctl)
+{
+    return check_run(ctl, PAWL_CHECK_PEEK);
+}
+
+int command_refund(struct ctl *ctl)
+{
+    struct target targets[ARGUMENTS_MAX];
+    uint64_t charges[PAWL_TEXT_RATES];
+    struct pawl_refund_item item = { 0 };
+    struct pawl_refund_call call = {
+        .struct_size = sizeof(call), .items = &item, .item_count = 1, .now_ms = ctl->now_ms
+    };
+    struct pawl_refund_result result = { .struct_size = sizeof(result) };
+    int code = targets_read(ctl, targets);
+    int rc;
+
+    if (code != EXIT_YES) {
+        return code;
+    }
+    item.limit = targets[0].limit;
+    item.rates = targets[0].rates;
+    item.key = &targets[0].key;
+    item.key_count = 1;
+    item.cost = option_number(&ctl->options, OPTION_COST_ID, 1);
+    if (option_given(&ctl->options, OPTION_CHARGE_ID)) {
+        item.charges = charges;
+        item.charge_count = options_hex_list(option_text(&ctl->options, OPTION_CHARGE_ID), charges,
+                                             PAWL_TEXT_RATES);
+        if (item.charge_count == 0) {
+            return ctl_usage(ctl, "--charge: more of them than a limit has rates", "8 at most");
+        }
+    }
+    rc = pawl_client_refund(ctl->client, &call, &result);
+    if (rc != PAWL_RC_OK) {
+        return ctl_failed(ctl, rc, &result.info);
+    }
+    if (ctl->json) {
+        output_json(json_pack("{s:o, s:o}", "key",
+                              output_text(targets[0].key.data, targets[0].key.size), "refunded",
+                              output_number(result.refunded[0])));
+    } else {
+        printf("refunded %" PRIu64 "\n", result.refunded[0]);
+    }
+    return result.refunded[0] > 0 ? EXIT_YES : EXIT_NO;
+}
+
+int command_reset(struct ctl *ctl)
+{
+    struct target targets[ARGUMENTS_MAX];
+    uint64_t records = 0;
+    int code = targets_read(ctl, targets);
+
+    if (code != EXIT_YES) {
+        return code;
+    }
+    for (uint32_t i = 0; i < ctl->options.word_count; i++) {
+        struct pawl_reset_call call = { .struct_size = sizeof(call),
+                                        .limit = targets[i].limit,
+                                        .rates = targets[i].rates,
+                                        .key = &targets[i].key,
+                                        .key_count = 1,
+                                        .now_ms = ctl->now_ms };
+        struct pawl_reset_result result = { .struct_size = sizeof(result) };
+        int rc = pawl_client_reset(ctl->client, &call, &result);
+
+        if (rc != PAWL_RC_OK) {
+            return ctl_failed(ctl, rc, &result.info);
+        }
+        records += result.records;
+    }
+    if (ctl->json) {
+        output_json(json_pack("{s:o}", "records", output_number(records)));
+    } else {
+        printf("forgotten: %" PRIu64 " record%s\n", records, records == 1 ? "" : "s");
+    }
+    return EXIT_YES;
+}
+
+static void rate_text(const struct pawl_rate_spec *rate, char *text, size_t size)
+{
+    char window[DURATION_TEXT_BYTES];
+
+    duration_text_format(rate->window_ms, window);
+    snprintf(text, size, "%" PRIu64 "/%s", rate->count, window);
+}
+
+static json_t *limit_json(const struct pawl_limit_info *limit)
+{
+    json_t *rates = json_array();
+    char text[64];
+
+    for (uint32_t i = 0; i < limit->rate_count && i < PAWL_TEXT_RATES; i++) {
+        rate_text(&limit->rates[i], text, sizeof(text));
+        json_array_append_new(
+            rates, json_pack("{s:o, s:o, s:s}", "count", output_number(limit->rates[i].count),
+                             "window_ms", output_number(limit->rates[i].window_ms), "text", text));
+    }
+    return json_pack("{s:o, s:o, s:o, s:i, s:s, s:b, s:b, s:s}", "name",
+                     output_text(limit->name, strlen(limit->name)), "namespace",
+                     output_text(limit->ns, strlen(limit->ns)), "rates", rates, "precision",
+                     (int)limit->precision, "on_error", pawl_fail_text(limit->on_error),
+                     "count_denied", (int)limit->count_denied, "shadow", (int)limit->shadow,
+                     "when_full", limit->when_full);
+}
+
+static void limit_line(const struct pawl_limit_info *limit)
+{
+    char text[64];
+
+    printf("%-24s", limit->name);
+    for (uint32_t i = 0; i < limit->rate_count && i < PAWL_TEXT_RATES; i++) {
+        rate_text(&limit->rates[i], text, sizeof(text));
+        printf("%s%s", i == 0 ? " " : ", ", text);
+    }
+    printf("  on_error %s, precision %u%s%s\n", pawl_fail_text(limit->on_error), limit->precision,
+           limit->count_denied ? ", counts denied" : "", limit->shadow ? ", shadow" : "");
+}
+
+/* One page behind @after; its limits are printed, or added to @array. */
+static int limits_page(struct ctl *ctl, struct pawl_limit_info *page, struct pawl_str *after,
+                       json_t *array, bool *more)
+{
+    struct pawl_limits_call call = { .struct_size = sizeof(call),
+                                     .after = *after,
+                                     .now_ms = ctl->now_ms };
+    struct pawl_limits_result result = { .struct_size = sizeof(result),
+                                         .limits = page,
+                                         .limits_max = LIMITS_PAGE };
+    int rc;
+
+    if (ctl->options.word_count > 0) {
+        call.limit = pawl_str(ctl->options.words[0]);
+    }
+    rc = pawl_client_limits(ctl->client, &call, &result);
+    if (rc != PAWL_RC_OK) {
+        return ctl_failed(ctl, rc, &result.info);
+    }
+    for (size_t i = 0; i < result.limit_count; i++) {
+        if (array != NULL) {
+            json_array_append_new(array, limit_json(&page[i]));
+        } else {
+            limit_line(&page[i]);
+        }
+    }
+    *more = result.more && result.limit_count > 0;
+    if (*more) {
+        *after = pawl_str(page[result.limit_count - 1].name);
+    }
+    return EXIT_YES;
+}
+
+int command_limits(struct ctl *ctl)
+{
+    struct pawl_limit_info *pages = memory_zeroed(2 * LIMITS_PAGE, sizeof(*pages));
+    json_t *array = ctl->json ? json_array() : NULL;
+    struct pawl_str after = pawl_str("");
+    bool more = true;
+    int code = EXIT_YES;
+
+    /* two pages in turn: `after` lends from the one before */
+    for (uint32_t turn = 0; more && code == EXIT_YES; turn ^= 1) {
+        code = limits_page(ctl, pages + turn * LIMITS_PAGE, &after, array, &more);
+    }
+    if (code == EXIT_YES && ctl->json) {
+        output_json(json_pack("{s:O}", "limits", array));
+    }
+    json_decref(array);
+    memory_release(pages);
+    return code;
+}

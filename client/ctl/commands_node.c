@@ -1,0 +1,169 @@
+#include "commands.h"
+#include "memory.h"
+#include "output.h"
+#include "time_text.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define STATS_MAX 1024
+
+/* Ask for the figures that begin with @prefix. Exit code; @entries has room for STATS_MAX. */
+static int stats_get(struct ctl *ctl, const char *prefix, struct pawl_stat_entry *entries,
+                     size_t *count)
+{
+    struct pawl_stats_call call = { .struct_size = sizeof(call),
+                                    .prefix = pawl_str(prefix),
+                                    .now_ms = ctl->now_ms };
+    struct pawl_stats_result result = { .struct_size = sizeof(result),
+                                        .stats = entries,
+                                        .stats_max = STATS_MAX };
+    int rc = pawl_client_stats(ctl->client, &call, &result);
+
+    if (rc != PAWL_RC_OK) {
+        return ctl_failed(ctl, rc, &result.info);
+    }
+    *count = result.stat_count;
+    if (result.stat_total > result.stat_count) {
+        fprintf(stderr,
+                "pawlctl: %s: the daemon has %zu figures, only %d are shown; name a prefix\n",
+                ctl->options.command->name, result.stat_total, STATS_MAX);
+    }
+    return EXIT_YES;
+}
+
+static json_t *stat_json(const struct pawl_stat_entry *entry)
+{
+    return entry->is_text   ? output_text(entry->text, strlen(entry->text))
+           : entry->is_flag ? json_boolean(entry->value != 0)
+                            : output_number(entry->value);
+}
+
+static void stat_line(const struct pawl_stat_entry *entry)
+{
+    if (entry->is_text || entry->is_flag) {
+        printf("%-32s %20s\n", entry->name,
+               entry->is_text      ? entry->text
+               : entry->value != 0 ? "yes"
+                                   : "no");
+    } else {
+        printf("%-32s %20" PRIu64 "\n", entry->name, entry->value);
+    }
+}
+
+int command_status(struct ctl *ctl)
+{
+    struct pawl_stat_entry *entries = memory_zeroed(STATS_MAX, sizeof(*entries));
+    json_t *object = json_object();
+    size_t count = 0;
+    int code =
+        stats_get(ctl, ctl->options.word_count > 0 ? ctl->options.words[0] : "", entries, &count);
+
+    for (size_t i = 0; i < count && code == EXIT_YES; i++) {
+        if (ctl->json) {
+            json_object_set_new(object, entries[i].name, stat_json(&entries[i]));
+        } else {
+            stat_line(&entries[i]);
+        }
+    }
+    if (ctl->json && code == EXIT_YES) {
+        output_json(json_incref(object));
+    }
+    json_decref(object);
+    memory_release(entries);
+    return code;
+}
+
+/* What is told of a member, among its figures. */
+static const char *const member_names[] = { "node", "version", "uptime_s", "frozen" };
+
+int command_members(struct ctl *ctl)
+{
+    struct pawl_stat_entry *entries = memory_zeroed(STATS_MAX, sizeof(*entries));
+    json_t *member = json_object();
+    size_t count = 0;
+    int code = stats_get(ctl, "", entries, &count);
+
+    for (size_t i = 0; i < count && code == EXIT_YES; i++) {
+        for (size_t j = 0; j < sizeof(member_names) / sizeof(member_names[0]); j++) {
+            if (strcmp(entries[i].name, member_names[j]) != 0) {
+                continue;
+            }
+            if (ctl->json) {
+                json_object_set_new(member, entries[i].name, stat_json(&entries[i]));
+            } else {
+                stat_line(&entries[i]);
+            }
+        }
+    }
+    if (ctl->json && code == EXIT_YES) {
+        output_json(json_pack("{s:[O]}", "members", member));
+    }
+    json_decref(member);
+    memory_release(entries);
+    return code;
+}
+
+int command_thaw(struct ctl *ctl)
+{
+    struct pawl_thaw_call call = { .struct_size = sizeof(call),
+                                   .lost_since_s =
+                                       option_seconds(&ctl->options, OPTION_LOST_SINCE_ID),
+                                   .actor = ctl_str(ctl, OPTION_ACTOR_ID),
+                                   .now_ms = ctl->now_ms };
+    struct pawl_thaw_result result = { .struct_size = sizeof(result) };
+    char cutoff[TIME_TEXT_BYTES];
+    int rc = pawl_client_thaw(ctl->client, &call, &result);
+
+    if (rc != PAWL_RC_OK) {
+        return ctl_failed(ctl, rc, &result.info);
+    }
+    if (ctl->json) {
+        output_json(json_pack(
+            "{s:o, s:o, s:o, s:o}", "facts_kept", output_number(result.facts_kept), "families_kept",
+            output_number(result.families_kept), "cutoff_ms", output_number(result.cutoff_ms),
+            "set_aside", output_text_or_null(result.set_aside.data, result.set_aside.size)));
+        return EXIT_YES;
+    }
+    time_text_format(result.cutoff_ms / 1000, cutoff);
+    puts("thawed");
+    output_line("  facts kept", "%" PRIu64, result.facts_kept);
+    output_line("  families kept", "%" PRIu64, result.families_kept);
+    output_line("  refused up to", "%s", cutoff);
+    if (result.set_aside.size > 0) {
+        output_line("  set aside", "%.*s", (int)result.set_aside.size, result.set_aside.data);
+    }
+    return EXIT_YES;
+}
+
+int command_ping(struct ctl *ctl)
+{
+    struct pawl_ping_call call = { .struct_size = sizeof(call), .now_ms = ctl->now_ms };
+    struct pawl_ping_result result = { .struct_size = sizeof(result) };
+    int rc = pawl_client_ping(ctl->client, &call, &result);
+
+    if (rc != PAWL_RC_OK) {
+        return ctl_failed(ctl, rc, &result.info);
+    }
+    if (ctl->json) {
+        output_json(json_pack("{s:b}", "answered", 1));
+    } else {
+        puts("answered");
+    }
+    return EXIT_YES;
+}
+
+int command_help(struct ctl *ctl)
+{
+    uint32_t used = 0;
+    const struct command_spec *command = NULL;
+
+    if (ctl->options.word_count > 0) {
+        command = command_find(ctl->options.words, ctl->options.word_count, &used);
+        if (command == NULL) {
+            return ctl_usage(ctl, "help: no such command", "pawlctl --help lists all of them");
+        }
+    }
+    options_help(stdout, command);
+    return EXIT_YES;
+}
