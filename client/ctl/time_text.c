@@ -294,7 +294,7 @@ void time_text_format(uint64_t unix_s, char text[TIME_TEXT_BYTES])
         days -= month_days(year, month);
         month++;
     }
-    snprintf(text, TIME_TEXT_BYTES,
-             "%04" PRId64 "-%02" PRId64 "-%02" PRId64 "T%02" PRId64 ":%02" PRId64 ":%02" PRId64 "Z",
-             year, month, days + 1, of_day / 3600, of_day / 60 % 60, of_day % 60);
+    snprintf(text, TIME_TEXT_BYTES, "%04u-%02u-%02uT%02u:%02u:%02uZ", (unsigned)year,
+             (unsigned)month, (unsigned)days + 1, (unsigned)(of_day / 3600),
+             (unsigned)(of_day / 60 % 60), (unsigned)(of_day % 60));
 }

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TIME_TEXT_BYTES     64 /* what time_text_format() needs at most, with the zero */
+#define TIME_TEXT_BYTES     80 /* what time_text_format() needs at most, with the zero */
 #define DURATION_TEXT_BYTES 40 /* the same for duration_text_format() */
 
 /**
