@@ -135,7 +135,8 @@ PAWL_HOT size_t pawl_window_wants(const struct pawl_window *window, unsigned pre
 
 /**
  * Record @cost at the time of the last advance. Does not ask whether it fits. A record that is
- * too small merges harder (later, never over), as if its precision were what it has room for.
+ * too small merges harder (later, never over), as if its precision were what it has room for; one
+ * with room for a single entry empties only as a whole.
  *
  * Returns the event's time in ms on the record's own scale: what refund wants. Never 0.
  */
