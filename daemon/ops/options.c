@@ -174,6 +174,7 @@ static void on_option(struct parse *parse, int code, const char *name)
 void pawl_options_parse(int argc, char **argv, FILE *out, FILE *err, struct pawl_options *options)
 {
     struct parse parse = { options, out, err };
+    char letter[] = "-?";
     int code;
 
     memset(options, 0, sizeof(*options));
@@ -185,8 +186,10 @@ void pawl_options_parse(int argc, char **argv, FILE *out, FILE *err, struct pawl
         if (code == -1) {
             break;
         }
-        /* Where getopt stops inside "-xyz" it has not moved on yet. */
-        on_option(&parse, code, optind > 1 ? argv[optind - 1] : argv[1]);
+        letter[1] = (char)optopt;
+        /* pawld has no short options: getopt stops at the letter, maybe inside a word. */
+        on_option(&parse, code,
+                  code == '?' && optopt > 0 && optopt < OPTION_LISTEN ? letter : argv[optind - 1]);
     }
     if (options->action != PAWL_ACTION_EXIT && optind < argc) {
         refuse(&parse, "not an option: ", argv[optind]);

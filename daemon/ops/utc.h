@@ -6,7 +6,7 @@
 
 #include "core/types.h"
 
-#define PAWL_UTC_BYTES 32 /* room that every text below fits in, its end included */
+#define PAWL_UTC_BYTES 40 /* room that every text below fits in, its end included */
 
 /** Seconds since 1970 of "2025-12-31T23:59:59Z"; -1 when @text is anything else. */
 int64_t pawl_utc_parse(const char *text);
