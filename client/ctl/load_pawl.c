@@ -175,15 +175,15 @@ static struct pawl_bytes text_bytes(const char *text)
 }
 
 /* The claims that an API server has at hand: issuer, ids, subject, times, signing key. */
-static void token_fill(struct pawl_wire_token *token)
+static void token_fill(struct pawl_wire_token *token, uint64_t now_s)
 {
     token->issuer = text_bytes("https://auth.example");
     token->jti = text_bytes("6f1c9f0e2b7d4a55a3e0" LOAD_MARK);
     token->subject = text_bytes("user:" LOAD_MARK);
     token->sid = text_bytes("b3f5a1de-90c4-4c11-8f2a-0bd0" LOAD_MARK);
     token->key = text_bytes("r1");
-    token->iat = UINT64_C(1790000000);
-    token->exp = UINT64_C(4102444800); /* the year 2100: never expired under load */
+    token->iat = now_s - 60;
+    token->exp = now_s + 3600;
 }
 
 static void item_fill(struct pawl_wire_item *item, const struct load_pawl_options *options)
@@ -214,7 +214,7 @@ bool load_pawl_init(struct load_pawl *pawl, const struct load_pawl_options *opti
     request->body = options->mode == LOAD_PAWL_TOKEN ? PAWL_BODY_TOKEN_CHECK : PAWL_BODY_CHECK;
     if (options->mode != LOAD_PAWL_CHECK) {
         request->has_token = true;
-        token_fill(&request->token);
+        token_fill(&request->token, options->now_s);
     }
     if (options->mode != LOAD_PAWL_TOKEN) {
         request->item_count = 1;

@@ -28,7 +28,8 @@ struct load_pawl_options {
     uint64_t keys;   /* 1 to 2^32 different ones */
     bool sequential; /* one key after the other instead of random ones */
     uint64_t seed;
-    bool verify; /* decode each answer and count its verdict; else only its status is read */
+    uint64_t now_s; /* civil time: tokens were issued a minute ago and live for an hour */
+    bool verify;    /* decode each answer and count its verdict; else only its status is read */
 };
 
 /** A frame with places to write into. */

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 
 struct settings {
     uint64_t connections, in_flight, requests, duration_ms, warmup_ms, stall_ms;
@@ -106,6 +107,14 @@ static bool settings_read(struct settings *settings, int argc, char **argv)
     return true;
 }
 
+static uint64_t wall_s(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec;
+}
+
 static bool pawl_protocol(struct protocols *all, const struct settings *settings,
                           enum load_pawl_mode mode, struct load_protocol *protocol)
 {
@@ -117,6 +126,7 @@ static bool pawl_protocol(struct protocols *all, const struct settings *settings
         .keys = settings->keys,
         .sequential = settings->sequential != 0,
         .seed = settings->seed,
+        .now_s = wall_s(),
         .verify = settings->verify != 0,
     };
 
@@ -140,11 +150,11 @@ static bool protocol_make(struct protocols *all, const char *mode, const char *a
         }
     }
     if (strcmp(mode, "revoke") == 0) {
-        made = bench_revoke_init(&all->revoke, settings->first, settings->keys);
+        made = bench_revoke_init(&all->revoke, settings->first, settings->keys, wall_s());
         *protocol = bench_revoke_protocol(&all->revoke);
     } else if (strcmp(mode, "rotate") == 0) {
         bench_rotate_init(&all->rotate, (uint32_t)(settings->connections * settings->in_flight),
-                          settings->seed);
+                          settings->seed, wall_s());
         *protocol = bench_rotate_protocol(&all->rotate);
         made = true;
     } else if (strcmp(mode, "redis") == 0) {

@@ -9,7 +9,7 @@
 
 #define ARENA_BYTES 16384
 #define SID_MAX     64
-#define EXPIRES     UINT64_C(4102444800) /* the year 2100 */
+#define LIFE_S      (7 * 86400)
 
 struct bench_family {
     char sid[SID_MAX];
@@ -51,7 +51,7 @@ static Pawl__V1__Reply *unpack(struct pawl_cold_arena *arena, const uint8_t *dat
     return reply;
 }
 
-bool bench_revoke_init(struct bench_revoke *revoke, uint64_t first, uint64_t keys)
+bool bench_revoke_init(struct bench_revoke *revoke, uint64_t first, uint64_t keys, uint64_t now_s)
 {
     Pawl__V1__Request request = PAWL__V1__REQUEST__INIT;
     Pawl__V1__Revoke body = PAWL__V1__REVOKE__INIT;
@@ -62,7 +62,7 @@ bool bench_revoke_init(struct bench_revoke *revoke, uint64_t first, uint64_t key
     body.scope = PAWL__V1__SCOPE__SCOPE_TOKEN;
     body.issuer = text_field("https://auth.example");
     body.value = text_field("6f1c9f0e2b7d4a55a3e0" LOAD_MARK);
-    body.exp = EXPIRES;
+    body.exp = now_s + LIFE_S;
     body.reason = PAWL__V1__REASON__REASON_LOGOUT;
     body.ack = PAWL__V1__ACK__ACK_DURABLE;
     request.id = LOAD_ID_BASE;
@@ -115,11 +115,12 @@ struct load_protocol bench_revoke_protocol(struct bench_revoke *revoke)
     return protocol;
 }
 
-void bench_rotate_init(struct bench_rotate *rotate, uint32_t slots, uint64_t run)
+void bench_rotate_init(struct bench_rotate *rotate, uint32_t slots, uint64_t run, uint64_t now_s)
 {
     memset(rotate, 0, sizeof(*rotate));
     rotate->slots = slots;
     rotate->run = run;
+    rotate->exp_s = now_s + LIFE_S;
     rotate->families = memory_zeroed(slots, sizeof(*rotate->families));
 }
 
@@ -153,7 +154,7 @@ static size_t rotate_write(void *state, uint32_t slot, uint32_t place, uint8_t *
         opening.issuer = text_field("https://auth.example");
         opening.subject = text_field("user:1");
         opening.jti = text_field(now_jti);
-        opening.exp = EXPIRES;
+        opening.exp = rotate->exp_s;
         request.body_case = PAWL__V1__REQUEST__BODY_FAMILY_OPEN;
         request.family_open = &opening;
     } else {
@@ -164,7 +165,7 @@ static size_t rotate_write(void *state, uint32_t slot, uint32_t place, uint8_t *
         presented.sid.len = family->sid_size;
         body.presented = &presented;
         body.next_jti = text_field(next_jti);
-        body.next_exp = EXPIRES;
+        body.next_exp = rotate->exp_s;
         body.ack = PAWL__V1__ACK__ACK_DURABLE;
         request.body_case = PAWL__V1__REQUEST__BODY_ROTATE;
         request.rotate = &body;

@@ -25,8 +25,8 @@ struct bench_revoke {
     char refusal[240];
 };
 
-/** Build the frame. Returns false when it does not fit. */
-bool bench_revoke_init(struct bench_revoke *revoke, uint64_t first, uint64_t keys);
+/** Build the frame; the tokens live for a week from @now_s. Returns false when it does not fit. */
+bool bench_revoke_init(struct bench_revoke *revoke, uint64_t first, uint64_t keys, uint64_t now_s);
 
 struct load_protocol bench_revoke_protocol(struct bench_revoke *revoke);
 
@@ -34,11 +34,12 @@ struct load_protocol bench_revoke_protocol(struct bench_revoke *revoke);
 struct bench_rotate {
     struct bench_family *families; /* one for each slot */
     uint32_t slots;
-    uint64_t run; /* tells this run's token ids from those of others */
+    uint64_t run;   /* tells this run's token ids from those of others */
+    uint64_t exp_s; /* of every token */
     char refusal[240];
 };
 
-void bench_rotate_init(struct bench_rotate *rotate, uint32_t slots, uint64_t run);
+void bench_rotate_init(struct bench_rotate *rotate, uint32_t slots, uint64_t run, uint64_t now_s);
 void bench_rotate_deinit(struct bench_rotate *rotate);
 
 struct load_protocol bench_rotate_protocol(struct bench_rotate *rotate);
