@@ -4,8 +4,16 @@
 
 #define MEMORY_MIN       (1024 * 1024)
 #define MEMORY_SHARD_MIN (32 * 1024)
-#define RESERVE_PART     16 /* this part of memory is kept for growth and cells */
-#define EVENT_BITS       48 /* of a charge handle: the event's time; above it the life's mark */
+#define RESERVE_PART     16 /* this part of memory is kept for growth and cells, ... */
+#define RESERVE_MIN      (1024 * 1024 / PAWL_ARENA_PAGE) /* ... at least this many pages, ... */
+#define RESERVE_PART_MAX 4                               /* ... but no more than this part */
+/*
+ * Cells begin in another size than keys do: in the same pages new keys would take the places that
+ * cells opened in the reserve, and eat it up.
+ */
+#define CELL_BYTES (PAWL_WINDOW_BYTES_MIN + 8)
+
+#define EVENT_BITS 48 /* of a charge handle: the event's time; above it the life's mark */
 
 /* ---- life ---- */
 
@@ -47,6 +55,16 @@ static enum pawl_status shards_init(struct pawl_limiter *limiter, unsigned shard
     return PAWL_OK;
 }
 
+static uint32_t reserve_of(uint32_t pages)
+{
+    uint32_t reserve = pages / RESERVE_PART;
+
+    if (reserve < RESERVE_MIN) {
+        reserve = RESERVE_MIN < pages / RESERVE_PART_MAX ? RESERVE_MIN : pages / RESERVE_PART_MAX;
+    }
+    return reserve;
+}
+
 enum pawl_status pawl_limiter_init(struct pawl_limiter *limiter,
                                    const struct pawl_limiter_config *config,
                                    struct pawl_error *error)
@@ -72,7 +90,7 @@ enum pawl_status pawl_limiter_init(struct pawl_limiter *limiter,
     if (status != PAWL_OK) {
         return pawl_error_set(error, status, 0, "memory_max is too small for %u shards", shards);
     }
-    limiter->reserve_pages = limiter->arena.pages_count / RESERVE_PART;
+    limiter->reserve_pages = reserve_of(limiter->arena.pages_count);
     limiter->inline_cells = pawl_limit_inline_cells(limiter);
     return PAWL_OK;
 }
@@ -175,8 +193,8 @@ static void slot_enter_cell(struct pawl_limiter *limiter, struct pawl_limiter_sl
 
     slot->record = pawl_table_find(limiter, shard, id, tag);
     if (slot->record == NULL) {
-        slot->record = pawl_table_create(limiter, shard, id, tag, PAWL_WINDOW_BYTES_MIN,
-                                         PAWL_TABLE_CELL, pawl_slot_rate(slot)->window_ms, now);
+        slot->record = pawl_table_create(limiter, shard, id, tag, CELL_BYTES, PAWL_TABLE_CELL,
+                                         pawl_slot_rate(slot)->window_ms, now);
         if (slot->record == NULL) {
             return;
         }

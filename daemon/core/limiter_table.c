@@ -135,7 +135,10 @@ static bool index_double(struct pawl_limiter *limiter, struct pawl_limiter_shard
     return true;
 }
 
-/* Keys stop at 7/8 so that cells always find a place; an empty place always stays. */
+/*
+ * Keys stop at 7/8, so that cells always find a place; cells grow the index out of the reserve only
+ * when it is nearly full. An empty place always stays: look-ups end there.
+ */
 static bool index_has_room(struct pawl_limiter *limiter, struct pawl_limiter_shard *shard,
                            enum pawl_table_need need)
 {
@@ -143,10 +146,14 @@ static bool index_has_room(struct pawl_limiter *limiter, struct pawl_limiter_sha
     size_t used = (size_t)shard->index_used + 1;
 
     if (PAWL_LIKELY(used <= places / 4 * 3) ||
-        index_double(limiter, shard, need == PAWL_TABLE_KEY ? limiter->reserve_pages : 0)) {
+        index_double(limiter, shard, limiter->reserve_pages)) {
         return true;
     }
-    return need == PAWL_TABLE_KEY ? used <= places / 8 * 7 : used <= places - places / 64;
+    if (need == PAWL_TABLE_KEY) {
+        return used <= places / 8 * 7;
+    }
+    return used <= places / 16 * 15 || index_double(limiter, shard, 0) ||
+           used <= places - places / 64;
 }
 
 /* ---- records ---- */
