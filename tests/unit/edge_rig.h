@@ -476,6 +476,14 @@ static inline size_t rig_frame(uint8_t *out, const void *message, size_t size)
     return PAWL_FRAME_HEADER_BYTES + size;
 }
 
+/** The frame of one byte 'e'; a peer that has closed already is met when reading. */
+static inline void rig_send_if_open(int fd)
+{
+    uint8_t frame[8];
+
+    (void)send(fd, frame, rig_frame(frame, "e", 1), MSG_NOSIGNAL);
+}
+
 static inline void rig_send_frame(int fd, const char *message)
 {
     uint8_t frame[256];

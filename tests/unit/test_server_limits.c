@@ -227,10 +227,10 @@ static void a_connection_over_the_cap_is_told_so_and_room_comes_back(void **stat
         size_t size;
 
         third = rig_connect(rig);
-        rig_send_frame(third, "e 3");
+        rig_send_if_open(third);
         size = rig_read_frame(third, data, sizeof(data));
         (void)close(third);
-        if (size == 3) {
+        if (size == 1) {
             break;
         }
         assert_true(i < 1000);
@@ -362,7 +362,7 @@ static uint8_t connect_until_refused(struct rig *rig, int *fds, int *count)
         size_t size;
 
         fds[(*count)++] = fd;
-        rig_send_frame(fd, "e");
+        rig_send_if_open(fd);
         size = rig_read_frame(fd, data, sizeof(data));
         if (size != 1) {
             Pawl__V1__Reply *reply = pawl__v1__reply__unpack(NULL, size, data);
