@@ -9,8 +9,9 @@
  *     struct pawl_check_item item = {
  *         .rates = "5/minute", .key = &user, .key_count = 1, .on_error = PAWL_FAIL_CLOSED,
  *     };
- *     struct pawl_check_call check = { .struct_size = sizeof(check), .items = &item, .item_count =
- * 1 }; struct pawl_check_result result = { .struct_size = sizeof(result) };
+ *     struct pawl_check_call check = {
+ *         .struct_size = sizeof(check), .items = &item, .item_count = 1,
+ *     }; struct pawl_check_result result = { .struct_size = sizeof(result) };
  *
  *     pawl_client_check(client, &check, &result);
  *     if (result.outcome == PAWL_OUTCOME_ALLOW) { serve(); }
@@ -75,7 +76,7 @@ extern "C" {
 #define PAWL_TEXT_RATES    8   /* rates of one limit */
 #define PAWL_TEXT_IP_BYTES 44  /* pawl_key_from_ip() */
 #define PAWL_CHECK_ITEMS   64  /* items of one check */
-#define PAWL_CHECK_RATES   128 /* limit and rate pairs of one check: rates_max that always fits */
+#define PAWL_CHECK_RATES   64  /* limit and rate pairs of one check: rates_max that always fits */
 
 struct pawl_client;
 
@@ -146,32 +147,32 @@ enum pawl_token_state {
 enum pawl_revoke_scope {
     PAWL_REVOKE_NONE = 0,
     PAWL_REVOKE_TOKEN = 1,     /* issuer and jti */
-    PAWL_REVOKE_FAMILY = 2,    /* issuer and sid */
-    PAWL_REVOKE_SUBJECT = 3,   /* all tokens of a subject before a time */
-    PAWL_REVOKE_CLIENT = 4,    /* all of a client */
-    PAWL_REVOKE_KEY = 5,       /* all signed by a key (kid) */
-    PAWL_REVOKE_NAMESPACE = 6, /* all of the namespace */
-    PAWL_REVOKE_OPAQUE = 7,    /* an opaque token or API key; only its SHA-256 is sent */
-    PAWL_REVOKE_SIGNED = 8,    /* a JWT without jti, by its header.payload; its SHA-256 is sent */
+    PAWL_REVOKE_SIGNED = 2,    /* a JWT without jti, by its header.payload; its SHA-256 is sent */
+    PAWL_REVOKE_OPAQUE = 3,    /* an opaque token or API key; only its SHA-256 is sent */
+    PAWL_REVOKE_FAMILY = 4,    /* issuer and sid */
+    PAWL_REVOKE_SUBJECT = 5,   /* all tokens of a subject before a time */
+    PAWL_REVOKE_CLIENT = 6,    /* all of a client */
+    PAWL_REVOKE_KEY = 7,       /* all signed by a key (kid) */
+    PAWL_REVOKE_NAMESPACE = 8, /* all of the namespace */
     PAWL_REVOKE_JWT = 100,     /* a whole JWT that pawld reads and verifies */
 };
 
-/** Why something was revoked. */
+/** Why something was revoked. A reason that a later daemon knows reads PAWL_WHY_NONE or OTHER. */
 enum pawl_why {
     PAWL_WHY_NONE = 0,
-    PAWL_WHY_UNSPECIFIED = 1,
-    PAWL_WHY_LOGOUT = 2,
-    PAWL_WHY_LOGOUT_ALL = 3,
-    PAWL_WHY_PASSWORD_CHANGE = 4,
-    PAWL_WHY_COMPROMISED = 5,
-    PAWL_WHY_REUSE = 6,
-    PAWL_WHY_ADMIN = 7,
-    PAWL_WHY_KEY_COMPROMISED = 8,
-    PAWL_WHY_ACCOUNT_DISABLED = 9,
-    PAWL_WHY_SUPERSEDED = 10,
-    PAWL_WHY_THAW = 11,
-    PAWL_WHY_MERGE_CONFLICT = 12,
-    PAWL_WHY_EXPIRED = 13,
+    PAWL_WHY_LOGOUT = 1,
+    PAWL_WHY_LOGOUT_ALL = 2,
+    PAWL_WHY_PASSWORD_CHANGE = 3,
+    PAWL_WHY_COMPROMISED = 4,
+    PAWL_WHY_REUSE = 5,
+    PAWL_WHY_ADMIN = 6,
+    PAWL_WHY_KEY_COMPROMISED = 7,
+    PAWL_WHY_ACCOUNT_DISABLED = 8,
+    PAWL_WHY_SUPERSEDED = 9,
+    PAWL_WHY_THAW = 10,
+    PAWL_WHY_MISMATCH = 11, /* a token of the family came from another client or device */
+    PAWL_WHY_FORK = 12,     /* two winners of one generation met */
+    PAWL_WHY_OTHER = 63,
 };
 
 /** How safe a write is before it is acknowledged; the answer states the level reached. */
@@ -544,7 +545,7 @@ PAWL_API int pawl_client_reset(struct pawl_client *client, const struct pawl_res
 struct pawl_revoke_call {
     size_t struct_size;
     enum pawl_revoke_scope scope;
-    enum pawl_why reason;   /* NONE is sent as UNSPECIFIED */
+    enum pawl_why reason;   /* NONE is sent as OTHER */
     struct pawl_str issuer; /* empty: the only one configured */
     struct pawl_str value;  /* jti, sid, sub, client, kid, token, header.payload; none: namespace */
     uint64_t before_ms;     /* cutoffs: milliseconds since 1970; 0: now */
@@ -600,6 +601,7 @@ struct pawl_family_open_call {
     struct pawl_str client;
     struct pawl_str binding; /* hash of what the family is bound to; empty: nothing */
     struct pawl_str jti;     /* of the first refresh token; empty: minted, see result */
+    struct pawl_str opaque;  /* in place of jti: an opaque first token; its SHA-256 is sent */
     uint64_t iat_s;          /* 0: now */
     uint64_t exp_s;
     enum pawl_level level;
@@ -657,7 +659,9 @@ struct pawl_rotate_call {
      * repeated after UNAVAILABLE, so that pawld sees it is the same call.
      */
     struct pawl_str next_jti;
-    uint64_t next_iat_s; /* 0: now, by the daemon */
+    struct pawl_str next_opaque; /* in place of next_jti: an opaque token; its SHA-256 is sent */
+    struct pawl_str next_seed;   /* 16 bytes that next_opaque was derived from, or empty */
+    uint64_t next_iat_s;         /* 0: now, by the daemon */
     uint64_t next_exp_s;
     struct pawl_str binding;
     struct pawl_str request_id;
@@ -680,11 +684,14 @@ struct pawl_rotate_result {
     uint64_t successor_exp_s; /* clamped to the family's end: sign this one */
     struct pawl_text sid;     /* of an adopted family */
     struct pawl_text subject;
-    struct pawl_text proposed; /* next_jti as given or minted */
-    bool superseded;           /* with REVOKED: the presented token had been superseded */
-    uint32_t row;              /* of the decision table, for support */
-    uint32_t retry_after_ms;   /* with UNAVAILABLE */
-    uint64_t family_exp_s;     /* 0: none */
+    struct pawl_text proposed;    /* next_jti as given or minted */
+    bool superseded;              /* with REVOKED: the presented token had been superseded */
+    uint32_t row;                 /* of the decision table, for support */
+    uint32_t retry_after_ms;      /* with UNAVAILABLE */
+    uint64_t family_exp_s;        /* 0: none */
+    uint8_t successor_sha256[32]; /* of an opaque successor, with successor_is_opaque */
+    struct pawl_text successor_seed;
+    bool successor_is_opaque;
 };
 
 PAWL_API int pawl_client_rotate(struct pawl_client *client, const struct pawl_rotate_call *rotate,
