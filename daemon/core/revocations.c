@@ -1,37 +1,8 @@
 #include "core/revocations.h"
 
+#include "core/revocations_layout.h"
+
 #include <string.h>
-
-/*
- * Where things lie. All areas of a shard are side by side: for each level from level_min on two
- * banks of 24 << level bytes. With level_min 9 every area is a whole number of 4 KiB pages, and
- * the offset of level l in its shard is 48 * ((1 << l) - (1 << level_min)).
- */
-#define PAGE       4096
-#define SLOT_BYTES 24
-#define LEVEL_MIN  9
-#define LEVEL_TOP  30
-#define SHARD_BITS 6
-#define AREAS_AT   (2 * PAGE)
-
-_Static_assert(1 << SHARD_BITS == PAWL_REVOCATIONS_SHARDS, "a shard is chosen by bits");
-_Static_assert(sizeof(struct pawl_revocations_header) <= PAGE, "the header is page 0");
-_Static_assert(PAWL_REVOCATIONS_SHARDS * 64 <= PAGE, "the descriptors are page 1");
-_Static_assert((SLOT_BYTES << LEVEL_MIN) % PAGE == 0, "areas are whole pages");
-_Static_assert(2 * (LEVEL_TOP - LEVEL_MIN + 1) <= 64, "a bit of `dirty` for each area");
-_Static_assert(sizeof(_Atomic uint64_t) == 8 && ATOMIC_LLONG_LOCK_FREE == 2,
-               "atomics work between processes");
-
-struct slot {
-    _Atomic uint64_t k0;
-    _Atomic uint64_t k1;
-    _Atomic uint64_t value;
-};
-_Static_assert(sizeof(struct slot) == SLOT_BYTES, "three words");
-
-struct descriptor {
-    _Alignas(64) _Atomic uint64_t word;
-};
 
 /*
  * The value of a slot.
@@ -128,11 +99,6 @@ static uint64_t key0_of(struct pawl_id id)
     return id.lo == 0 ? 1 : id.lo;
 }
 
-static uint64_t shard_bytes(uint32_t level_max)
-{
-    return 2 * SLOT_BYTES * ((UINT64_C(2) << level_max) - (UINT64_C(1) << LEVEL_MIN));
-}
-
 static uint64_t area_offset(const struct pawl_revocations_view *view, unsigned shard, uint64_t word)
 {
     unsigned level = (unsigned)(word & 0xff);
@@ -141,12 +107,6 @@ static uint64_t area_offset(const struct pawl_revocations_view *view, unsigned s
     return AREAS_AT + shard * view->shard_bytes +
            2 * SLOT_BYTES * ((UINT64_C(1) << level) - (UINT64_C(1) << LEVEL_MIN)) +
            (bank * SLOT_BYTES << level);
-}
-
-static const struct descriptor *descriptor_of(const struct pawl_revocations_view *view,
-                                              unsigned shard)
-{
-    return (const struct descriptor *)(const void *)(view->base + PAGE) + shard;
 }
 
 static const struct slot *area_of(const struct pawl_revocations_view *view, unsigned shard,
@@ -268,11 +228,6 @@ static void slot_fill(struct slot *slot, uint64_t k0, uint64_t k1, uint64_t valu
     atomic_store_explicit(&slot->k0, k0, memory_order_release);
 }
 
-static uint64_t slots_allowed(uint64_t level)
-{
-    return (UINT64_C(3) << level) / 4;
-}
-
 /* Make @word's area read as zero, where it was used before and could not be given back. */
 static void area_clear(struct pawl_revocations *table, unsigned shard, uint64_t word)
 {
@@ -350,8 +305,7 @@ static void shard_build(struct pawl_revocations *table, unsigned index, uint64_t
                         uint64_t now_s)
 {
     struct pawl_revocations_shard *shard = &table->shards[index];
-    struct descriptor *descriptor =
-        (struct descriptor *)(void *)((uint8_t *)table->header + PAGE) + index;
+    struct descriptor *descriptor = descriptor_to_write(table, index);
     uint64_t from = shard_word(table, index);
     uint64_t to = ((from >> 16) + 1) << 16 | ((from >> 8 & 1) ^ 1) << 8 | level;
     struct build build = { .until_min_s = UINT64_MAX };
@@ -395,23 +349,13 @@ static bool shard_make_room(struct pawl_revocations *table, unsigned index, uint
     return shard->used < slots_allowed(shard_word(table, index) & 0xff);
 }
 
-/* Take one of the `max` entries; tries once to free expired ones of this shard. */
-static bool take_entry(struct pawl_revocations *table, unsigned index, uint64_t now_s)
+static bool take_entry(struct pawl_revocations *table)
 {
-    for (unsigned attempt = 0; attempt < 2; attempt++) {
-        uint64_t before =
-            atomic_fetch_add_explicit(&table->header->entries, 1, memory_order_relaxed);
-
-        if (before < table->header->max) {
-            return true;
-        }
-        (void)atomic_fetch_sub_explicit(&table->header->entries, 1, memory_order_relaxed);
-        if (attempt > 0 || table->shards[index].until_min_s >= now_s) {
-            break;
-        }
-        shard_build(table, index, shard_word(table, index) & 0xff, now_s);
+    if (atomic_fetch_add_explicit(&table->header->entries, 1, memory_order_relaxed) <
+        table->header->max) {
+        return true;
     }
-    table->shards[index].refused++;
+    (void)atomic_fetch_sub_explicit(&table->header->entries, 1, memory_order_relaxed);
     return false;
 }
 
@@ -439,12 +383,11 @@ static enum pawl_status shard_add(struct pawl_revocations *table, unsigned index
     struct pawl_revocations_shard *shard = &table->shards[index];
     struct slot *slot;
 
-    if (!take_entry(table, index, now_s)) {
+    if (!take_entry(table)) {
         return PAWL_EFULL;
     }
     if (!shard_make_room(table, index, now_s)) {
         (void)atomic_fetch_sub_explicit(&table->header->entries, 1, memory_order_relaxed);
-        shard->refused++;
         return PAWL_EFULL;
     }
     slot = shard_seek(table, index, id); /* after the build, which may have moved it */
@@ -472,16 +415,48 @@ static void raise_cutoff_max(struct pawl_revocations *table, uint64_t cutoff_ms)
     }
 }
 
-enum pawl_status pawl_revocations_set(struct pawl_revocations *table, enum pawl_scope scope,
-                                      struct pawl_id id, const struct pawl_revocation *entry,
-                                      uint64_t now_s)
+static enum pawl_status shard_set(struct pawl_revocations *table, struct pawl_id id, uint64_t value,
+                                  uint64_t now_s, bool last_try)
 {
     unsigned index = shard_of(id);
     struct pawl_revocations_shard *shard = &table->shards[index];
     enum pawl_status status = PAWL_OK;
     struct slot *slot;
-    uint64_t value;
     uint64_t old;
+
+    (void)pthread_mutex_lock(&shard->mutex);
+    slot = shard_seek(table, index, id);
+    old = atomic_load_explicit(&slot->value, memory_order_relaxed);
+    if (atomic_load_explicit(&slot->k0, memory_order_relaxed) == 0 || !word_counts(old)) {
+        status = shard_add(table, index, id, value, now_s);
+    } else {
+        atomic_store_explicit(&slot->value, word_join(old, value), memory_order_release);
+        note_until(shard, word_join(old, value));
+    }
+    if (status == PAWL_EFULL && last_try) {
+        shard->refused++;
+    }
+    (void)pthread_mutex_unlock(&shard->mutex);
+    return status;
+}
+
+/* Drop expired entries of the first shard that has some; false when there are none anywhere. */
+static bool make_some_room(struct pawl_revocations *table, uint64_t now_s)
+{
+    for (unsigned i = 0; i < PAWL_REVOCATIONS_SHARDS; i++) {
+        if (pawl_revocations_clean(table, i, now_s) != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum pawl_status pawl_revocations_set(struct pawl_revocations *table, enum pawl_scope scope,
+                                      struct pawl_id id, const struct pawl_revocation *entry,
+                                      uint64_t now_s)
+{
+    enum pawl_status status;
+    uint64_t value;
 
     if (scope <= PAWL_SCOPE_NONE || scope >= PAWL_SCOPES || entry->until_s == 0 ||
         (unsigned)entry->reason > PAWL_REASON_OTHER ||
@@ -490,18 +465,14 @@ enum pawl_status pawl_revocations_set(struct pawl_revocations *table, enum pawl_
         return PAWL_EINVAL;
     }
     value = word_pack(scope, entry);
-    (void)pthread_mutex_lock(&shard->mutex);
-    slot = shard_seek(table, index, id);
-    old = atomic_load_explicit(&slot->value, memory_order_relaxed);
-    if (atomic_load_explicit(&slot->k0, memory_order_relaxed) == 0 || !word_counts(old)) {
-        status = shard_add(table, index, id, value, now_s);
-    } else {
-        atomic_store_explicit(&slot->value, word_join(old, value), memory_order_release);
+    status = shard_set(table, id, value, now_s, false);
+    if (status == PAWL_EFULL) {
+        (void)make_some_room(table, now_s);
+        status = shard_set(table, id, value, now_s, true);
     }
     if (status == PAWL_OK) {
         raise_cutoff_max(table, entry->cutoff_ms);
     }
-    (void)pthread_mutex_unlock(&shard->mutex);
     return status;
 }
 
@@ -580,179 +551,4 @@ uint64_t pawl_revocations_clean(struct pawl_revocations *table, unsigned index, 
     dropped = shard->dropped - dropped;
     (void)pthread_mutex_unlock(&shard->mutex);
     return dropped;
-}
-
-/* ---- life of the region ---- */
-
-/*
- * The largest level a shard may need: its part of @max and what chance adds to one shard of 64
- * (8 deviations of a Poisson count; `spread` is at least 8 square roots), at 3/4 of 3/4.
- */
-static uint32_t level_max_for(uint64_t max)
-{
-    uint64_t part = max / PAWL_REVOCATIONS_SHARDS + 1;
-    uint64_t spread = 16;
-    uint32_t level = LEVEL_MIN;
-
-    while (spread * spread < 64 * part) {
-        spread *= 2;
-    }
-    while (level < LEVEL_TOP && part + spread > slots_allowed(level) / 4 * 3) {
-        level++;
-    }
-    return level;
-}
-
-uint64_t pawl_revocations_size(uint64_t max)
-{
-    if (max == 0 || max > PAWL_REVOCATIONS_MAX_CAP) {
-        return 0;
-    }
-    return AREAS_AT + PAWL_REVOCATIONS_SHARDS * shard_bytes(level_max_for(max));
-}
-
-static void view_init(struct pawl_revocations_view *view, const void *region)
-{
-    const struct pawl_revocations_header *header = region;
-
-    view->base = region;
-    view->header = header;
-    view->level_min = header->level_min;
-    view->level_max = header->level_max;
-    view->shard_bytes = shard_bytes(header->level_max);
-}
-
-static void shards_init(struct pawl_revocations *table)
-{
-    for (unsigned i = 0; i < PAWL_REVOCATIONS_SHARDS; i++) {
-        struct descriptor *descriptor =
-            (struct descriptor *)(void *)((uint8_t *)table->header + PAGE) + i;
-
-        atomic_store_explicit(&descriptor->word, UINT64_C(1) << 16 | LEVEL_MIN,
-                              memory_order_relaxed);
-        table->shards[i].until_min_s = UINT64_MAX;
-        (void)pthread_mutex_init(&table->shards[i].mutex, NULL);
-    }
-}
-
-enum pawl_status pawl_revocations_init(struct pawl_revocations *table, void *region, uint64_t size,
-                                       const struct pawl_revocations_options *options)
-{
-    struct pawl_revocations_header *header = region;
-
-    if (size == 0 || size != pawl_revocations_size(options->max) || region == NULL ||
-        (uintptr_t)region % 64 != 0) {
-        return PAWL_EINVAL;
-    }
-    memset(table, 0, sizeof(*table));
-    table->header = header;
-    table->release = options->release;
-    table->user = options->user;
-    header->layout = PAWL_REVOCATIONS_LAYOUT;
-    header->shards = PAWL_REVOCATIONS_SHARDS;
-    header->size_bytes = size;
-    header->max = options->max;
-    header->level_min = LEVEL_MIN;
-    header->level_max = level_max_for(options->max);
-    header->generation = options->generation;
-    view_init(&table->view, region);
-    shards_init(table);
-    atomic_thread_fence(memory_order_release);
-    header->magic = PAWL_REVOCATIONS_MAGIC;
-    return PAWL_OK;
-}
-
-void pawl_revocations_deinit(struct pawl_revocations *table)
-{
-    for (unsigned i = 0; i < PAWL_REVOCATIONS_SHARDS; i++) {
-        (void)pthread_mutex_destroy(&table->shards[i].mutex);
-    }
-    memset(table, 0, sizeof(*table));
-}
-
-enum pawl_status pawl_revocations_attach(struct pawl_revocations_view *view, const void *region,
-                                         uint64_t size, uint64_t boottime_ms)
-{
-    const struct pawl_revocations_header *header = region;
-
-    memset(view, 0, sizeof(*view));
-    if (size < AREAS_AT || header->magic != PAWL_REVOCATIONS_MAGIC) {
-        return PAWL_ECORRUPT;
-    }
-    if (header->layout != PAWL_REVOCATIONS_LAYOUT) {
-        return PAWL_EVERSION;
-    }
-    if (header->size_bytes != size || size != pawl_revocations_size(header->max) ||
-        header->shards != PAWL_REVOCATIONS_SHARDS || header->level_min != LEVEL_MIN ||
-        header->level_max != level_max_for(header->max)) {
-        return PAWL_ECORRUPT;
-    }
-    view_init(view, region);
-    return pawl_revocations_alive(view, boottime_ms) ? PAWL_OK : PAWL_EUNAVAIL;
-}
-
-bool pawl_revocations_alive(const struct pawl_revocations_view *view, uint64_t boottime_ms)
-{
-    uint64_t pulse_ms = atomic_load_explicit(&view->header->pulse_ms, memory_order_acquire);
-
-    /* A beat from the future is one of an earlier boot: not ours. One interval of grace, because
-     * the reader's time was taken before the beat was read. */
-    return pulse_ms != 0 && pulse_ms <= boottime_ms + PAWL_REVOCATIONS_PULSE_STALE_MS &&
-           boottime_ms <= pulse_ms + PAWL_REVOCATIONS_PULSE_STALE_MS;
-}
-
-void pawl_revocations_pulse(struct pawl_revocations *table, uint64_t boottime_ms)
-{
-    atomic_store_explicit(&table->header->pulse_ms, boottime_ms, memory_order_release);
-}
-
-void pawl_revocations_synced(struct pawl_revocations *table, uint64_t boottime_ms)
-{
-    atomic_store_explicit(&table->header->synced_ms, boottime_ms, memory_order_release);
-}
-
-uint64_t pawl_revocations_staleness_ms(const struct pawl_revocations_view *view,
-                                       uint64_t boottime_ms)
-{
-    uint64_t synced_ms = atomic_load_explicit(&view->header->synced_ms, memory_order_acquire);
-
-    if (synced_ms == 0) {
-        return UINT64_MAX;
-    }
-    return synced_ms >= boottime_ms ? 0 : boottime_ms - synced_ms;
-}
-
-void pawl_revocations_set_mode(struct pawl_revocations *table, enum pawl_revocations_mode mode)
-{
-    atomic_store_explicit(&table->header->mode, (uint32_t)mode, memory_order_release);
-}
-
-enum pawl_revocations_mode pawl_revocations_get_mode(const struct pawl_revocations_view *view)
-{
-    return (enum pawl_revocations_mode)atomic_load_explicit(&view->header->mode,
-                                                            memory_order_acquire);
-}
-
-uint64_t pawl_revocations_newborn_ms(const struct pawl_revocations_view *view)
-{
-    uint64_t largest_ms = atomic_load_explicit(&view->header->cutoff_max_ms, memory_order_acquire);
-
-    return largest_ms == 0 ? 0 : largest_ms + 1;
-}
-
-void pawl_revocations_get_stats(struct pawl_revocations *table,
-                                struct pawl_revocations_stats *stats)
-{
-    memset(stats, 0, sizeof(*stats));
-    for (unsigned i = 0; i < PAWL_REVOCATIONS_SHARDS; i++) {
-        struct pawl_revocations_shard *shard = &table->shards[i];
-
-        (void)pthread_mutex_lock(&shard->mutex);
-        stats->entries += shard->live;
-        stats->slots += UINT64_C(1) << (shard_word(table, i) & 0xff);
-        stats->rebuilds += shard->rebuilds;
-        stats->dropped += shard->dropped;
-        stats->refused += shard->refused;
-        (void)pthread_mutex_unlock(&shard->mutex);
-    }
 }

@@ -172,8 +172,8 @@ enum pawl_revocations_mode pawl_revocations_get_mode(const struct pawl_revocatio
  * @now_s   for leaving out expired entries when an area is built anew: a clock that cannot run
  *          fast (DESIGN 7, "Clocks"). 0: nothing is ever left out.
  *
- * Returns PAWL_OK; PAWL_EFULL, with everything as it was, when `max` entries are in; PAWL_EINVAL.
- * Blocks for a build of one shard at most (1/64 of the table).
+ * Returns PAWL_OK; PAWL_EFULL, with everything as it was, when `max` entries that have not expired
+ * are in; PAWL_EINVAL. Blocks for a build of one or two shards at most (each 1/64 of the table).
  */
 PAWL_MUST_USE enum pawl_status pawl_revocations_set(struct pawl_revocations *table,
                                                     enum pawl_scope scope, struct pawl_id id,
