@@ -105,11 +105,7 @@ static void reply_revoke(struct pawl_pending *pending, struct pawl_session *sess
     body.until = job->fact.until_s;
     reply.id = pending->to.id;
     reply.status = PAWL__V1__STATUS__STATUS_OK;
-    reply.body_case = job->kind == PAWL_JOB_FAMILY ? PAWL__V1__REPLY__BODY_FAMILY_END
-                                                   : PAWL__V1__REPLY__BODY_REVOKE;
-    if (pending->as_revoke) {
-        reply.body_case = PAWL__V1__REPLY__BODY_REVOKE;
-    }
+    reply.body_case = (Pawl__V1__Reply__BodyCase)pending->body;
     reply.revoke = &body; /* the same member of the union as family_end */
     pawl_reply_cold(session, &reply);
 }
@@ -158,8 +154,27 @@ static void fact_fill(struct pawl_dispatch *dispatch, struct pawl_pending *pendi
     }
 }
 
+/* A revocation acts in memory before it is on disk. When the table is full nothing is revoked. */
+static bool act_now(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                    struct pawl_pending *pending)
+{
+    enum pawl_status status =
+        pawl_revocations_apply(dispatch->app->revocations, &dispatch->app->keys->facts,
+                               &pending->job.fact, 0);
+
+    if (status == PAWL_OK) {
+        return true;
+    }
+    pawl_reply_error(session, pending->to.id, pawl_wire_status(status),
+                     status == PAWL_EFULL ? "revocations_max is reached: nothing was revoked; "
+                                            "raise it"
+                                          : pawl_status_text(status));
+    pawl_pending_give(pending);
+    return false;
+}
+
 static void family_end(struct pawl_dispatch *dispatch, struct pawl_session *session, uint64_t id,
-                       const Pawl__V1__FamilyEnd *end, bool as_revoke);
+                       const Pawl__V1__FamilyEnd *end, unsigned body);
 
 void pawl_dispatch_revoke(struct pawl_dispatch *dispatch, struct pawl_session *session,
                           const Pawl__V1__Request *request)
@@ -180,7 +195,7 @@ void pawl_dispatch_revoke(struct pawl_dispatch *dispatch, struct pawl_session *s
         end.reason = revoke->reason;
         end.actor = revoke->actor;
         end.ack = revoke->ack;
-        family_end(dispatch, session, request->id, &end, true);
+        family_end(dispatch, session, request->id, &end, PAWL__V1__REPLY__BODY_REVOKE);
         return;
     }
     struct pawl_pending *pending = take(dispatch, session, request->id);
@@ -189,7 +204,7 @@ void pawl_dispatch_revoke(struct pawl_dispatch *dispatch, struct pawl_session *s
         return;
     }
     fact_fill(dispatch, pending, revoke);
-    pending->as_revoke = true;
+    pending->body = PAWL__V1__REPLY__BODY_REVOKE;
     pending->job.kind = PAWL_JOB_APPEND;
     pending->job.ack = ack_of(revoke->ack);
     pending->reply = reply_revoke;
@@ -198,19 +213,9 @@ void pawl_dispatch_revoke(struct pawl_dispatch *dispatch, struct pawl_session *s
         invalid(dispatch, session, request->id, error.text);
         return;
     }
-    enum pawl_status status =
-        pawl_revocations_apply(dispatch->app->revocations, &dispatch->app->keys->facts,
-                               &pending->job.fact, 0);
-
-    if (status != PAWL_OK) {
-        pawl_pending_give(pending);
-        pawl_reply_error(session, request->id, pawl_wire_status(status),
-                         status == PAWL_EFULL
-                             ? "revocations_max is reached: nothing was revoked; raise it"
-                             : pawl_status_text(status));
-        return;
+    if (act_now(dispatch, session, pending)) {
+        (void)pawl_pending_submit(pending, session);
     }
-    (void)pawl_pending_submit(pending, session);
 }
 
 /* ---- unrevoke ------------------------------------------------------------------------------ */
@@ -426,7 +431,7 @@ static void decide_end(struct pawl_job *job, const struct pawl_family *old, stru
 }
 
 static void family_end(struct pawl_dispatch *dispatch, struct pawl_session *session, uint64_t id,
-                       const Pawl__V1__FamilyEnd *end, bool as_revoke)
+                       const Pawl__V1__FamilyEnd *end, unsigned body)
 {
     struct pawl_error error = { PAWL_OK, 0, "" };
     struct pawl_pending *pending = take(dispatch, session, id);
@@ -447,8 +452,11 @@ static void family_end(struct pawl_dispatch *dispatch, struct pawl_session *sess
                                    dispatch->rules->tokens.max_lifetime_s),
     };
     pending->as.family.max_lifetime_s = dispatch->rules->tokens.max_lifetime_s;
-    pending->as_revoke = as_revoke;
-    pending->job.kind = PAWL_JOB_FAMILY;
+    pending->body = body;
+    /* A frozen store takes no families, but the fact alone ends this one. */
+    pending->job.kind = dispatch->app->store.ops->frozen(dispatch->app->store.self)
+                            ? PAWL_JOB_APPEND
+                            : PAWL_JOB_FAMILY;
     pending->job.ack = ack_of(end->ack);
     pending->job.decide = decide_end;
     pending->reply = reply_revoke;
@@ -459,15 +467,16 @@ static void family_end(struct pawl_dispatch *dispatch, struct pawl_session *sess
     }
     pending->job.family = pawl_family_key(&dispatch->app->keys->facts, dispatch->ns,
                                           bytes_of(end->issuer), bytes_of(end->sid));
-    (void)pawl_revocations_apply(dispatch->app->revocations, &dispatch->app->keys->facts,
-                                 &pending->job.fact, 0);
-    (void)pawl_pending_submit(pending, session);
+    if (act_now(dispatch, session, pending)) {
+        (void)pawl_pending_submit(pending, session);
+    }
 }
 
 void pawl_dispatch_family_end(struct pawl_dispatch *dispatch, struct pawl_session *session,
                               const Pawl__V1__Request *request)
 {
-    family_end(dispatch, session, request->id, request->family_end, false);
+    family_end(dispatch, session, request->id, request->family_end,
+               PAWL__V1__REPLY__BODY_FAMILY_END);
 }
 
 /* ---- rotate -------------------------------------------------------------------------------- */

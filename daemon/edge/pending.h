@@ -22,7 +22,7 @@ struct pawl_pending {
     /** Write the answer; @session is NULL when it has gone. On the worker's thread. */
     void (*reply)(struct pawl_pending *pending, struct pawl_session *session);
     struct pawl_pending *next; /* in the pool */
-    bool as_revoke;            /* a revocation's answer, whatever the job */
+    unsigned body;             /* of a revocation's answer: revoke or family_end */
     bool again;                /* set by `reply`: nothing was answered, submit once more */
     size_t used;
     uint8_t bytes[PAWL_PENDING_BYTES];

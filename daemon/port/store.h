@@ -119,7 +119,8 @@ struct pawl_counter_source {
      * Copy serialized records, each preceded by its size (u32, little endian), into @out.
      *
      * @cursor  in and out, 0 to begin: the place to go on.
-     * @all     every record, not only those changed since they were last handed out.
+     * @all     every record, not only those changed since they were last handed out; what is
+     *          dirty stays dirty. Rounds of changed ones run between two calls of such a walk.
      * Returns bytes written; *@cursor is 0 again when the round is over.
      */
     size_t (*collect)(void *self, uint64_t *cursor, bool all, uint8_t *out, size_t capacity,
@@ -135,6 +136,15 @@ struct pawl_store_ops {
     enum pawl_status (*follow)(void *self, const struct pawl_fact_id *after, unsigned count_max,
                                void (*on_fact)(void *ctx, const struct pawl_fact *fact), void *ctx);
     bool (*frozen)(void *self);
+    /** When the store was made (tokens.older_than_store). 0: not known. */
+    struct pawl_stamp (*birth)(void *self);
+    /**
+     * 0, or the moment of the last thaw, fleet clock: a cutoff for every namespace, also for those
+     * that no fact or family names and that therefore got no cutoff fact of their own.
+     */
+    uint64_t (*floor_ms)(void *self);
+    /** When the store was made, and this life's origin: node id and boot nonce. */
+    void (*identity)(void *self, struct pawl_stamp *birth, struct pawl_origin *origin);
     void (*stats)(void *self, const struct pawl_stats_sink *sink);
     /**
      * Finish what was submitted, save all counters, checkpoint, close. Blocks. Jobs submitted

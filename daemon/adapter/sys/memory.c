@@ -81,16 +81,10 @@ void pawl_region_release(void *ptr, size_t size)
     }
 }
 
-void pawl_region_punch(const struct pawl_region *region, size_t offset, size_t size)
+bool pawl_region_punch(const struct pawl_region *region, size_t offset, size_t size)
 {
-    size_t page = page_size();
-    size_t start = (offset + page - 1) & ~(page - 1);
-    size_t end = (offset + size) & ~(page - 1);
-
-    if (region->fd >= 0 && end > start) {
-        (void)fallocate(region->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)start,
-                        (off_t)(end - start));
-    }
+    return region->fd >= 0 && fallocate(region->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                        (off_t)offset, (off_t)size) == 0;
 }
 
 void pawl_region_unmap(struct pawl_region *region)

@@ -36,8 +36,11 @@ int pawl_region_reader_fd(const struct pawl_region *region);
  */
 void pawl_region_release(void *ptr, size_t size);
 
-/** Give back whole pages inside [offset, offset + size) of a shared region (punch a hole). */
-void pawl_region_punch(const struct pawl_region *region, size_t offset, size_t size);
+/**
+ * Give back [offset, offset + size) of a shared region (punch a hole; parts of pages are cleared).
+ * Returns whether it reads as zero now.
+ */
+bool pawl_region_punch(const struct pawl_region *region, size_t offset, size_t size);
 
 /** Unmap and close; leaves @region empty. */
 void pawl_region_unmap(struct pawl_region *region);

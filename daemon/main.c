@@ -1,0 +1,521 @@
+/*
+ * pawld: parse, build, run, tear down. The only file that names an adapter.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "adapter/sqlite/store.h"
+#include "adapter/sys/data_dir.h"
+#include "adapter/sys/entropy.h"
+#include "adapter/sys/memory.h"
+#include "adapter/sys/test_clock.h"
+#include "adapter/yaml/yaml.h"
+#include "edge/app.h"
+#include "edge/server.h"
+#include "ops/log.h"
+#include "ops/options.h"
+#include "ops/settings.h"
+
+enum exit_code {
+    EXIT_RUN = 1,   /* could not start, or ended badly */
+    EXIT_USAGE = 2, /* command line or settings */
+};
+
+struct daemon {
+    struct pawl_options options;
+    struct pawl_settings_env env;
+    struct pawl_config_parser parser;
+    struct pawl_settings *settings;
+    struct pawl_problems problems;
+
+    struct pawl_sys_clock sys_clock;
+    struct pawl_test_clock test_clock;
+    struct pawl_clock machine_clock;
+    struct pawl_clock clock;
+    struct pawl_entropy entropy;
+    struct pawl_log_writer log_writer;
+    struct pawl_log log;
+    bool log_open;
+
+    struct pawl_data_dir data_dir;
+    struct pawl_token_keys token_keys;
+    struct pawl_store_keys store_keys[PAWL_SECRETS_MAX];
+    unsigned secret_count;
+    struct pawl_subkey limits_subkey;
+
+    struct pawl_region limiter_region;
+    struct pawl_region facts_region;
+    struct pawl_limiter limiter;
+    struct pawl_revocations revocations;
+    bool limiter_open, revocations_open, rules_open;
+    struct pawl_app app;
+    struct pawl_server *server;
+    uint64_t birth_ms;
+};
+
+/* ---- settings ------------------------------------------------------------------------------ */
+
+static enum pawl_status load_settings(struct daemon *daemon, struct pawl_settings **settings)
+{
+    struct pawl_settings_sources sources =
+        pawl_options_sources(&daemon->options, &daemon->env, &daemon->parser);
+
+    memset(&daemon->problems, 0, sizeof(daemon->problems));
+    return pawl_settings_load(&sources, &daemon->problems, settings);
+}
+
+/* Everything that ends before anything is opened. Returns -1 to go on, else the exit status. */
+static int settings_actions(struct daemon *daemon)
+{
+    if (daemon->options.action == PAWL_ACTION_EXIT) {
+        return daemon->options.exit_code;
+    }
+    if (daemon->options.action == PAWL_ACTION_PRINT_REFERENCE) {
+        pawl_settings_print_reference(stdout);
+        return 0;
+    }
+    enum pawl_status status = load_settings(daemon, &daemon->settings);
+
+    pawl_problems_print(&daemon->problems, stderr);
+    if (status != PAWL_OK) {
+        return EXIT_USAGE;
+    }
+    if (daemon->options.action == PAWL_ACTION_CHECK_CONFIG) {
+        (void)fprintf(stdout, "config: good\n");
+        return 0;
+    }
+    if (daemon->options.action == PAWL_ACTION_PRINT_CONFIG) {
+        pawl_settings_print(daemon->settings, stdout);
+        return 0;
+    }
+    return -1;
+}
+
+/* ---- building ------------------------------------------------------------------------------ */
+
+static enum pawl_status open_world(struct daemon *daemon, struct pawl_error *error)
+{
+    struct pawl_log_options log_options = { .fd = STDERR_FILENO,
+                                            .level = daemon->settings->log_level,
+                                            .clock = &daemon->machine_clock };
+
+    pawl_sys_clock_init(&daemon->sys_clock, &daemon->machine_clock, NULL);
+    daemon->clock = daemon->machine_clock;
+    if (daemon->options.test_clock) {
+        pawl_test_clock_init(&daemon->test_clock, &daemon->clock, &daemon->machine_clock);
+        daemon->app.set_clock = pawl_test_clock_set;
+    }
+    pawl_sys_entropy_init(&daemon->entropy);
+    if (pawl_log_writer_init(&daemon->log_writer, &log_options) != PAWL_OK) {
+        return pawl_error_set(error, PAWL_ENOMEM, 0, "no memory for the log");
+    }
+    daemon->log = pawl_log_writer_sink(&daemon->log_writer);
+    daemon->log_open = true;
+    return pawl_data_dir_open(&daemon->data_dir, daemon->settings->data_dir, error);
+}
+
+static enum pawl_status take_secret(struct daemon *daemon, const char *file,
+                                    struct pawl_error *error)
+{
+    uint8_t secret[PAWL_SECRET_BYTES];
+    unsigned index = daemon->secret_count;
+    enum pawl_status status = file == NULL ? pawl_secret_open(daemon->data_dir.fd, "secret",
+                                                              &daemon->entropy, secret, error)
+                                           : pawl_secret_read(AT_FDCWD, file, secret, error);
+
+    if (status == PAWL_OK) {
+        pawl_store_keys_derive(&daemon->store_keys[index], secret);
+        pawl_subkey_derive(&daemon->token_keys.sid[index], secret, PAWL_SUBKEY_SID);
+        if (index == 0) { /* the newest one names things; the others only recognise */
+            pawl_subkey_derive(&daemon->token_keys.facts, secret, PAWL_SUBKEY_FACTS);
+            pawl_subkey_derive(&daemon->limits_subkey, secret, PAWL_SUBKEY_LIMITS);
+        }
+        daemon->secret_count = index + 1;
+        daemon->token_keys.sid_count = index + 1;
+    }
+    pawl_wipe(secret, sizeof(secret));
+    return status;
+}
+
+static enum pawl_status take_secrets(struct daemon *daemon, struct pawl_error *error)
+{
+    const struct pawl_settings *settings = daemon->settings;
+
+    if (settings->secret_count == 0) {
+        return take_secret(daemon, NULL, error);
+    }
+    for (unsigned i = 0; i < settings->secret_count && i < PAWL_SID_KEYS; i++) {
+        enum pawl_status status = take_secret(daemon, settings->secret_files[i], error);
+
+        if (status != PAWL_OK) {
+            return status;
+        }
+    }
+    return PAWL_OK;
+}
+
+static bool release_facts(void *user, uint64_t offset, uint64_t size)
+{
+    return pawl_region_punch(user, offset, size);
+}
+
+static enum pawl_status build_limiter(struct daemon *daemon, struct pawl_error *error)
+{
+    struct pawl_limiter_config config = {
+        .memory_max = daemon->settings->memory_max_bytes,
+        .subkey = daemon->limits_subkey,
+        .persist = true,
+        .release = pawl_region_release,
+    };
+    enum pawl_status status = pawl_region_map(&daemon->limiter_region, config.memory_max, error);
+
+    if (status != PAWL_OK) {
+        return status;
+    }
+    config.region = daemon->limiter_region.data;
+    if (daemon->entropy.fill(daemon->entropy.self, config.salt, sizeof(config.salt)) != PAWL_OK ||
+        daemon->entropy.fill(daemon->entropy.self, &config.life, sizeof(config.life)) != PAWL_OK) {
+        return pawl_error_set(error, PAWL_EIO, 0, "the system gave no randomness");
+    }
+    status = pawl_limiter_init(&daemon->limiter, &config, error);
+    daemon->limiter_open = status == PAWL_OK;
+    return status;
+}
+
+static enum pawl_status build_revocations(struct daemon *daemon, struct pawl_error *error)
+{
+    struct pawl_revocations_options options = {
+        .max = daemon->settings->revocations_max,
+        .release = release_facts,
+        .user = &daemon->facts_region,
+    };
+    uint64_t size = pawl_revocations_size(options.max);
+    enum pawl_status status =
+        pawl_region_map_shared(&daemon->facts_region, "pawl-revocations", size, error);
+
+    if (status != PAWL_OK) {
+        return status;
+    }
+    if (daemon->entropy.fill(daemon->entropy.self, &options.generation,
+                             sizeof(options.generation)) != PAWL_OK) {
+        return pawl_error_set(error, PAWL_EIO, 0, "the system gave no randomness");
+    }
+    status = pawl_revocations_init(&daemon->revocations, daemon->facts_region.data, size, &options);
+    if (status != PAWL_OK) {
+        return pawl_error_set(error, status, 0, "revocations_max is out of range");
+    }
+    daemon->revocations_open = true;
+    return PAWL_OK;
+}
+
+static enum pawl_status open_store(struct daemon *daemon, struct pawl_error *error)
+{
+    struct pawl_app *app = &daemon->app;
+    struct pawl_sqlite_options options = {
+        .path = daemon->data_dir.path,
+        .dir_fd = daemon->data_dir.fd,
+        .keys = daemon->store_keys,
+        .keys_count = daemon->secret_count,
+        .clock = &daemon->clock,
+        .entropy = &daemon->entropy,
+        .log = &daemon->log,
+        .events = { pawl_app_on_fact, pawl_app_on_cancel, pawl_app_on_counter, pawl_app_on_frozen,
+                    app },
+        .counters = { pawl_app_collect, app },
+        .batch_max = (unsigned)daemon->settings->store.batch_max,
+        .queue_max = (unsigned)daemon->settings->store.queue_max,
+        .interval_ms = (unsigned)daemon->settings->store.counters_interval_ms,
+        .frozen = daemon->options.frozen,
+        .test_clock = daemon->options.test_clock,
+    };
+    enum pawl_status status = pawl_sys_boot_id(options.boot_id);
+
+    if (status != PAWL_OK) {
+        return pawl_error_set(error, status, 0, "the machine has no boot id");
+    }
+    pawl_revocations_set_mode(&daemon->revocations, PAWL_REVOCATIONS_LOADING);
+    return pawl_sqlite_store_open(&options, &app->store, error);
+}
+
+static enum pawl_status build_app(struct daemon *daemon, struct pawl_error *error)
+{
+    struct pawl_app *app = &daemon->app;
+    struct pawl_stamp birth;
+    struct pawl_origin origin;
+
+    app->limiter = &daemon->limiter;
+    app->revocations = &daemon->revocations;
+    app->keys = &daemon->token_keys;
+    app->clock = &daemon->clock;
+    app->entropy = &daemon->entropy;
+    app->log = &daemon->log;
+    app->test_clock = daemon->options.test_clock;
+    app->in_flight_max = (uint32_t)daemon->settings->server.in_flight_max;
+    enum pawl_status status = open_store(daemon, error);
+
+    if (status != PAWL_OK) {
+        return status;
+    }
+    app->started = pawl_clock_read(app->clock).instant;
+    app->store.ops->identity(app->store.self, &birth, &origin);
+    memcpy(app->node, origin.bytes, sizeof(app->node));
+    daemon->birth_ms = birth.us / 1000;
+    struct pawl_rules *rules =
+        pawl_rules_create(daemon->settings, &daemon->limiter, daemon->birth_ms, error);
+
+    if (rules == NULL) {
+        return error->status;
+    }
+    pawl_rules_slot_init(&app->rules, rules);
+    daemon->rules_open = true;
+    if (pawl_revocations_get_mode(&daemon->revocations.view) == PAWL_REVOCATIONS_LOADING) {
+        pawl_revocations_set_mode(&daemon->revocations, PAWL_REVOCATIONS_SERVING);
+    }
+    pawl_app_tick(app);
+    return PAWL_OK;
+}
+
+/* ---- running ------------------------------------------------------------------------------- */
+
+static void on_pulse(void *data)
+{
+    struct daemon *daemon = data;
+
+    pawl_app_tick(&daemon->app);
+}
+
+static void on_second(void *data)
+{
+    struct daemon *daemon = data;
+
+    pawl_log_writer_flush(&daemon->log_writer);
+}
+
+static void on_drain_start(void *data)
+{
+    struct daemon *daemon = data;
+
+    pawl_log_event(&daemon->log, PAWL_LOG_INFO, "draining",
+                   PAWL_F_U64("timeout_ms", daemon->settings->server.drain_timeout_ms));
+}
+
+/* The second signal: what was acknowledged is on disk already. */
+static void on_force(void *data)
+{
+    (void)data;
+    _exit(EXIT_RUN);
+}
+
+static void refuse_reload(struct daemon *daemon, const char *why)
+{
+    pawl_log_event(&daemon->log, PAWL_LOG_ERROR, "reload_refused", PAWL_F_TEXT("why", why),
+                   PAWL_F_TEXT("do", "the settings before go on; mend the file and try again"));
+}
+
+struct fixed_settings {
+    char text[PAWL_PROBLEM_TEXT_BYTES];
+    size_t used;
+};
+
+static void on_change(void *ctx, const char *path, bool reloadable)
+{
+    struct fixed_settings *fixed = ctx;
+
+    if (!reloadable && fixed->used < sizeof(fixed->text)) {
+        int wrote = snprintf(fixed->text + fixed->used, sizeof(fixed->text) - fixed->used, "%s%s",
+                             fixed->used == 0 ? "these need a restart: " : ", ", path);
+
+        fixed->used += wrote > 0 ? (size_t)wrote : 0;
+    }
+}
+
+/* Build new, check all, swap; a bad one leaves the old running and says so. */
+static void on_reload(void *data)
+{
+    struct daemon *daemon = data;
+    struct pawl_settings *fresh = NULL;
+    struct fixed_settings fixed = { .used = 0 };
+    struct pawl_error error = { PAWL_OK, 0, "" };
+
+    if (load_settings(daemon, &fresh) != PAWL_OK) {
+        pawl_problems_print(&daemon->problems, stderr);
+        refuse_reload(daemon,
+                      daemon->problems.count > 0 ? daemon->problems.items[0].text : "no memory");
+        return;
+    }
+    if (pawl_settings_diff(daemon->settings, fresh, on_change, &fixed) > 0) {
+        refuse_reload(daemon, fixed.text);
+        pawl_settings_destroy(fresh);
+        return;
+    }
+    struct pawl_rules *rules = pawl_rules_create(fresh, &daemon->limiter, daemon->birth_ms, &error);
+
+    if (rules == NULL) {
+        refuse_reload(daemon, error.text);
+        pawl_settings_destroy(fresh);
+        return;
+    }
+    pawl_rules_publish(&daemon->app.rules, rules);
+    pawl_log_writer_set_level(&daemon->log_writer, fresh->log_level);
+    pawl_settings_destroy(daemon->settings);
+    daemon->settings = fresh;
+    pawl_log_event(&daemon->log, PAWL_LOG_INFO, "reloaded",
+                   PAWL_F_U64("limits", fresh->limit_count));
+}
+
+static void more_stats(void *ctx, const struct pawl_stats_sink *sink)
+{
+    struct daemon *daemon = ctx;
+
+    pawl_server_stats(daemon->server, sink);
+    pawl_log_writer_stats(&daemon->log_writer, sink);
+}
+
+static void server_options(const struct daemon *daemon, struct pawl_server_options *options,
+                           struct pawl_listen_options *listen)
+{
+    const struct pawl_settings *settings = daemon->settings;
+    const struct pawl_server_settings *from = &settings->server;
+
+    pawl_server_options_init(options);
+    for (unsigned i = 0; i < settings->listen_count; i++) {
+        listen[i] = (struct pawl_listen_options){
+            .uri = settings->listen[i].uri,
+            .roles = settings->listen[i].role,
+            .insecure = settings->listen[i].insecure,
+            .fd = -1,
+        };
+        options->socket_mode =
+            settings->listen[i].mode != 0 ? settings->listen[i].mode : options->socket_mode;
+    }
+    options->listen = listen;
+    options->listen_count = settings->listen_count;
+    options->workers = (unsigned)from->workers;
+    options->connections_max = (unsigned)from->connections_max;
+    options->listen_backlog = (unsigned)from->backlog;
+    options->frame_timeout_ms = (unsigned)from->frame_timeout_ms;
+    options->write_timeout_ms = (unsigned)from->write_timeout_ms;
+    options->idle_timeout_ms = (unsigned)from->idle_timeout_ms;
+    options->drain_timeout_ms = (unsigned)from->drain_timeout_ms;
+    options->in_flight_max = (unsigned)from->in_flight_max;
+    options->session_output_max_bytes = from->output_max_bytes;
+    options->buffers_max_bytes = from->buffers_max_bytes;
+}
+
+static void say_ready(const struct daemon *daemon)
+{
+    for (unsigned i = 0; i < daemon->settings->listen_count; i++) {
+        pawl_log_event(&daemon->log, PAWL_LOG_INFO, "listening",
+                       PAWL_F_TEXT("uri", daemon->settings->listen[i].uri),
+                       PAWL_F_U64("port", pawl_server_port(daemon->server, i)));
+    }
+    pawl_log_event(&daemon->log, PAWL_LOG_INFO, "ready", PAWL_F_TEXT("version", PAWL_VERSION),
+                   PAWL_F_U64("workers", pawl_server_workers(daemon->server)),
+                   PAWL_F_TEXT("data_dir", daemon->data_dir.path),
+                   PAWL_F_BOOL("frozen", daemon->app.store.ops->frozen(daemon->app.store.self)));
+}
+
+static enum pawl_status serve(struct daemon *daemon, struct pawl_error *error)
+{
+    struct pawl_listen_options listen[PAWL_SETTINGS_LISTEN_MAX];
+    struct pawl_server_options options;
+    struct pawl_handler handler = pawl_dispatch_handler(&daemon->app);
+    struct pawl_server_hooks hooks = {
+        .on_pulse = on_pulse,
+        .on_second = on_second,
+        .on_reload = on_reload,
+        .on_drain_start = on_drain_start,
+        .on_force = on_force,
+        .app = daemon,
+    };
+
+    server_options(daemon, &options, listen);
+    enum pawl_status status =
+        pawl_server_create(&options, &handler, &hooks, &daemon->log, &daemon->server, error);
+
+    if (status != PAWL_OK) {
+        return status;
+    }
+    daemon->app.more_stats = more_stats;
+    daemon->app.more_stats_ctx = daemon;
+    say_ready(daemon);
+    status = pawl_server_run(daemon->server, error);
+    if (status == PAWL_ETIMEDOUT) {
+        pawl_log_event(&daemon->log, PAWL_LOG_WARN, "drain_cut",
+                       PAWL_F_TEXT("why", "drain_timeout passed; open connections were closed"));
+        return PAWL_OK;
+    }
+    return status;
+}
+
+static void tear_down(struct daemon *daemon)
+{
+    if (daemon->app.store.ops != NULL) {
+        daemon->app.store.ops->close(daemon->app.store.self);
+    }
+    pawl_server_destroy(daemon->server);
+    if (daemon->rules_open) {
+        pawl_rules_slot_deinit(&daemon->app.rules);
+    }
+    if (daemon->revocations_open) {
+        pawl_revocations_deinit(&daemon->revocations);
+    }
+    if (daemon->limiter_open) {
+        pawl_limiter_deinit(&daemon->limiter);
+    }
+    pawl_region_unmap(&daemon->facts_region);
+    pawl_region_unmap(&daemon->limiter_region);
+    pawl_data_dir_close(&daemon->data_dir);
+    pawl_wipe(&daemon->token_keys, sizeof(daemon->token_keys));
+    pawl_wipe(daemon->store_keys, sizeof(daemon->store_keys));
+    pawl_wipe(&daemon->limits_subkey, sizeof(daemon->limits_subkey));
+    if (daemon->log_open) {
+        pawl_log_writer_deinit(&daemon->log_writer);
+    }
+}
+
+static int run(struct daemon *daemon)
+{
+    struct pawl_error error = { PAWL_OK, 0, "" };
+    enum pawl_status status = open_world(daemon, &error);
+
+    status = status != PAWL_OK ? status : take_secrets(daemon, &error);
+    status = status != PAWL_OK ? status : build_limiter(daemon, &error);
+    status = status != PAWL_OK ? status : build_revocations(daemon, &error);
+    status = status != PAWL_OK ? status : build_app(daemon, &error);
+    status = status != PAWL_OK ? status : serve(daemon, &error);
+    if (status != PAWL_OK && daemon->log_open) {
+        pawl_log_event(&daemon->log, PAWL_LOG_ERROR, "stopped", PAWL_F_TEXT("why", error.text),
+                       PAWL_F_I64("errno", error.os_code));
+    } else if (daemon->log_open) {
+        pawl_log_event(&daemon->log, PAWL_LOG_INFO, "stopped", PAWL_F_TEXT("why", "drained"));
+    }
+    tear_down(daemon);
+    return status == PAWL_OK ? 0 : EXIT_RUN;
+}
+
+int main(int argc, char **argv)
+{
+    struct daemon *daemon = calloc(1, sizeof(*daemon));
+    int code;
+
+    if (daemon == NULL) {
+        (void)fprintf(stderr, "pawld: out of memory\n");
+        return EXIT_RUN;
+    }
+    daemon->limiter_region.fd = -1;
+    daemon->facts_region.fd = -1;
+    daemon->parser = pawl_yaml_parser();
+    pawl_settings_env_read(&daemon->env);
+    pawl_options_parse(argc, argv, stdout, stderr, &daemon->options);
+    code = settings_actions(daemon);
+    if (code < 0) {
+        code = run(daemon);
+    }
+    pawl_settings_destroy(daemon->settings);
+    free(daemon);
+    return code;
+}
