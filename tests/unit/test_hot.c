@@ -272,6 +272,32 @@ static void a_request_cut_at_any_byte_is_refused_as_protobuf_c_refuses_it(void *
     assert_int_equal(read_exactly(whole), PAWL_OK);
 }
 
+static void an_item_or_token_cut_at_any_byte_is_read_as_protobuf_c_reads_it(void **state)
+{
+    struct pawl_cold_arena arena;
+    Pawl__V1__Request *cold;
+    struct build whole = { 0 };
+
+    (void)state;
+    pawl_cold_arena_init(&arena, memory, sizeof(memory));
+    for (size_t i = 0; i < 2; i++) {
+        whole.size = 0;
+        if (i == 0) {
+            build_item_of_all(&whole);
+        } else {
+            build_token_of_all(&whole);
+        }
+        for (size_t size = 0; size <= whole.size; size++) {
+            message.size = 0;
+            build_raw(&message, whole.data, size);
+            build_wrap(&message, i == 0 ? to_item : to_token, 2);
+            pawl_cold_arena_reset(&arena);
+            assert_int_equal(read_exactly(message.size),
+                             pawl_cold_read_request(&arena, build_view(&message), &cold));
+        }
+    }
+}
+
 static void a_token_check_cut_at_any_byte_is_refused(void **state)
 {
     size_t whole;
@@ -595,6 +621,7 @@ int main(void)
         TEST(an_empty_token_holds_nothing_of_the_one_before),
         TEST(reading_writes_no_items_beyond_those_sent),
         TEST(a_request_cut_at_any_byte_is_refused_as_protobuf_c_refuses_it),
+        TEST(an_item_or_token_cut_at_any_byte_is_read_as_protobuf_c_reads_it),
         TEST(a_token_check_cut_at_any_byte_is_refused),
         TEST(a_field_seen_twice_takes_its_last_value),
         TEST(a_check_seen_twice_is_merged),

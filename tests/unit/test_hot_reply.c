@@ -382,6 +382,33 @@ static void a_reply_cut_at_any_byte_is_refused_as_protobuf_c_refuses_it(void **s
     assert_int_equal(read_exactly(message.size), PAWL_OK);
 }
 
+static void a_result_or_verdict_cut_at_any_byte_is_refused_though_its_length_says_so(void **state)
+{
+    struct pawl_cold_arena arena;
+    Pawl__V1__Reply *cold;
+    struct build whole = { 0 };
+
+    (void)state;
+    pawl_cold_arena_init(&arena, memory, sizeof(memory));
+    for (size_t i = 2; i < PLACES; i++) {
+        whole.size = 0;
+        if (places[i].path == to_result) {
+            build_result(&whole, ~0U);
+        } else {
+            build_verdict(&whole);
+            whole.size -= 8; /* without the claims, which are not protobuf */
+        }
+        for (size_t size = 0; size <= whole.size; size++) {
+            message.size = 0;
+            build_raw(&message, whole.data, size);
+            build_wrap(&message, places[i].path, places[i].depth);
+            pawl_cold_arena_reset(&arena);
+            assert_int_equal(read_exactly(message.size),
+                             pawl_cold_read_reply(&arena, build_view(&message), &cold));
+        }
+    }
+}
+
 /* ---- writing ----------------------------------------------------------------------------- */
 
 static uint8_t *write_exactly(size_t *size)
@@ -450,6 +477,29 @@ static void a_written_reply_reads_back(void **state)
     assert_numbers(&results[0]);
     assert_verdict();
     free(out);
+}
+
+static void each_bool_of_a_result_is_written_alone(void **state)
+{
+    uint8_t *out;
+    size_t size;
+
+    (void)state;
+    for (uint32_t number = 10; number <= 15; number++) {
+        message.size = 0;
+        build_result(&message, 1U << number);
+        build_wrap(&message, to_result, 2);
+        assert_int_equal(read_built(), PAWL_OK);
+        out = write_exactly(&size);
+        memset(results, 0xa5, sizeof(results));
+        assert_int_equal(pawl_wire_read_reply(&reply, pawl_bytes_of(out + 4, size - 4)), PAWL_OK);
+        assert_int_equal(results[0].never, number == 10);
+        assert_int_equal(results[0].allowed, number == 11);
+        assert_int_equal(results[0].shadow, number == 12);
+        assert_int_equal(results[0].overflow, number == 14);
+        assert_int_equal(results[0].contended, number == 15);
+        free(out);
+    }
 }
 
 static void any_number_of_results_is_written_right(void **state)
@@ -524,6 +574,8 @@ int main(void)
         TEST(a_reply_may_be_as_large_as_its_cap_and_no_larger),
         TEST(every_field_of_a_wrong_wire_type_is_refused),
         TEST(a_reply_cut_at_any_byte_is_refused_as_protobuf_c_refuses_it),
+        TEST(a_result_or_verdict_cut_at_any_byte_is_refused_though_its_length_says_so),
+        TEST(each_bool_of_a_result_is_written_alone),
         TEST(a_read_reply_is_written_as_protobuf_c_packs_it),
         TEST(a_written_reply_reads_back),
         TEST(any_number_of_results_is_written_right),
