@@ -1,34 +1,15 @@
 /*
- * Runs an order of `pawlctl bench`. This file sees the core's words (rates as text) and not
- * libpawl's: it speaks to the daemon by itself.
+ * Runs an order of `pawlctl bench`: the load generator speaks to the daemon by itself, without
+ * libpawl.
  */
 #include "bench_run.h"
 
-#include "core/rate_text.h"
 #include "load_pawl.h"
 #include "memory.h"
+#include "rates.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-static bool rates_read(const char *text, struct load_pawl_options *load, char *error, size_t size)
-{
-    struct pawl_rate rates[PAWL_RATES_MAX];
-    struct pawl_rate_error wrong;
-    size_t count = 0;
-
-    if (pawl_rate_text_parse(pawl_bytes_of(text, strlen(text)), rates, &count, &wrong) != PAWL_OK) {
-        snprintf(error, size, "--rate: at byte %zu: %s", wrong.position + 1, wrong.text);
-        return false;
-    }
-    for (size_t i = 0; i < count && i < LOAD_PAWL_RATES_MAX; i++) {
-        load->rate_counts[i] = rates[i].count;
-        load->rate_windows_ms[i] = rates[i].window_ms;
-        load->rate_count = (uint32_t)i + 1;
-    }
-    return true;
-}
 
 enum bench_end bench_run(const struct bench_order *order, struct load_result *result, char *error,
                          size_t error_size)
@@ -46,11 +27,17 @@ enum bench_end bench_run(const struct bench_order *order, struct load_result *re
                                  .requests = order->requests,
                                  .duration_ms = order->duration_ms,
                                  .stall_ms = order->stall_ms };
+    struct ctl_rates rates = { 0 };
     struct load_protocol protocol;
     enum bench_end end = BENCH_USAGE;
 
-    if (order->limit == NULL && !rates_read(order->rate, &asked, error, error_size)) {
-        goto out;
+    if (order->limit == NULL) {
+        if (!rates_read(order->rate, &rates, error, error_size)) {
+            goto out;
+        }
+        memcpy(asked.rate_counts, rates.counts, sizeof(rates.counts));
+        memcpy(asked.rate_windows_ms, rates.windows_ms, sizeof(rates.windows_ms));
+        asked.rate_count = rates.count;
     }
     if (!load_pawl_init(pawl, &asked)) {
         snprintf(error, error_size, "the limit's name or the namespace is too long");

@@ -157,7 +157,7 @@ int command_bench(struct ctl *ctl)
     }
     if (ctl->json) {
         bench_json(result, error);
-    } else {
+    } else if (result->answered > 0) {
         bench_lines(result);
     }
     if (end != BENCH_DONE) {

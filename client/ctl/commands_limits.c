@@ -1,6 +1,7 @@
 #include "commands.h"
 #include "memory.h"
 #include "output.h"
+#include "rates.h"
 #include "time_text.h"
 
 #include <inttypes.h>
@@ -40,10 +41,16 @@ static int target_read(const struct ctl *ctl, const char *word, struct target *t
 /* All arguments of the command; exit code otherwise. */
 static int targets_read(const struct ctl *ctl, struct target targets[ARGUMENTS_MAX])
 {
+    char error[OPTION_TEXT_MAX];
+
     if (option_given(&ctl->options, OPTION_LIMIT_ID) &&
         option_given(&ctl->options, OPTION_RATE_ID)) {
         return ctl_usage(ctl, "--limit and --rate together",
                          "a limit has its own rates: give one of the two");
+    }
+    if (option_given(&ctl->options, OPTION_RATE_ID) &&
+        !rates_read(option_text(&ctl->options, OPTION_RATE_ID), NULL, error, sizeof(error))) {
+        return ctl_usage(ctl, error, "");
     }
     for (uint32_t i = 0; i < ctl->options.word_count; i++) {
         int code = target_read(ctl, ctl->options.words[i], &targets[i]);

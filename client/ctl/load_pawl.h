@@ -9,7 +9,7 @@
 
 #include "load.h"
 
-#define LOAD_PAWL_RATES_MAX 8
+#define LOAD_PAWL_RATES_MAX 8 /* of one limit */
 #define LOAD_PAWL_MARKS_MAX 4
 
 enum load_pawl_mode {
