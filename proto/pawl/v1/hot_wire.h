@@ -30,7 +30,7 @@ struct wire_in {
     const uint8_t *end;
 };
 
-/** A varint of more than one byte, or the end of the input. False: cut short or over 64 bits. */
+/** A varint of any size, or the end of the input. False: cut short or over 64 bits. */
 bool pawl_wire_varint_long(struct wire_in *in, uint64_t *value);
 
 /** A tag of more than two bytes. Returns 0 when malformed; no field has the number 0. */
@@ -67,6 +67,15 @@ static inline bool wire_varint(struct wire_in *in, uint64_t *value)
 {
     if (PAWL_LIKELY(in->at < in->end && *in->at < 0x80)) {
         *value = *in->at++;
+        return true;
+    }
+    /* Windows, ids and ages: two bytes (whatever the third says, it is another's) or three. */
+    if (PAWL_LIKELY(wire_left(in) >= 3 && in->at[2] < 0x80)) {
+        bool two = in->at[1] < 0x80;
+
+        *value = (in->at[0] & 0x7fU) | (in->at[1] & 0x7fU) << 7;
+        *value |= two ? 0 : (uint64_t)in->at[2] << 14;
+        in->at += two ? 2 : 3;
         return true;
     }
     return pawl_wire_varint_long(in, value);
