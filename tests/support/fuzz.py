@@ -1,0 +1,86 @@
+"""The fuzzers: 200,000 executions each in ./dev test, longer by hand with ./dev fuzz.
+
+    ./dev fuzz [NAME] [SECONDS]    run one fuzzer, or each, for SECONDS (60); new inputs that reach
+                                   new code stay in build/fuzz-found/NAME
+"""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import concurrent.futures
+
+import suites
+
+FOLDER = suites.ROOT / "tests" / "fuzz"
+RUNS = 200_000
+COVERAGE_MIN = 90
+
+#: fuzzer -> the parser's sources, of which its kept corpus has to reach COVERAGE_MIN percent
+PARSERS = {
+    "fuzz_frame": ["proto/pawl/v1/frame.c"],
+    "fuzz_hot": ["proto/pawl/v1/hot.c", "proto/pawl/v1/hot_reply.c"],
+    "fuzz_cold": ["proto/pawl/v1/cold.c"],
+    "fuzz_config": ["daemon/adapter/yaml/yaml.c", "daemon/ops/settings_walk.c",
+                    "daemon/ops/settings_read.c"],
+    "fuzz_rate_text": ["daemon/core/rate_text.c"],
+}
+
+
+def fuzzers():
+    return sorted(path.stem for path in FOLDER.glob("fuzz_*.c"))
+
+
+def run(name, arguments):
+    corpus = FOLDER / "corpus" / name.removeprefix("fuzz_")
+    with tempfile.TemporaryDirectory(prefix="pawl-fuzz-") as scratch:
+        return suites.run_command(
+            f"fuzz/{name}",
+            [suites.ROOT / "build" / "fuzz" / "tests" / "fuzz" / name, scratch, corpus,
+             "-print_final_stats=1", "-timeout=10", "-rss_limit_mb=2048", *arguments],
+            cwd=scratch, timeout_s=1800)
+
+
+def covered(name):
+    sources = PARSERS[name]
+    case = suites.run_command(f"fuzz/{name}_corpus_covers_{COVERAGE_MIN}_percent",
+                              ["/usr/bin/python3", FOLDER / "coverage.py", "--min", COVERAGE_MIN,
+                               name, *sources])
+    if case.outcome == suites.PASSED:
+        print(f"{name}: corpus reaches {case.detail.strip().splitlines()[-1]}", flush=True)
+    return case
+
+
+def cases():
+    suites.build("fuzz")
+    names = fuzzers()
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 2) as pool:
+        yield from pool.map(lambda name: run(name, [f"-runs={RUNS}", "-seed=1"]), names)
+    for name in names:
+        if name in PARSERS:
+            yield covered(name)
+    for name in sorted(set(PARSERS) - set(names)):
+        yield suites.Case(f"fuzz/{name}", suites.FAILED, "no such fuzzer")
+
+
+def main():
+    wanted = [argument for argument in sys.argv[1:] if not argument.isdigit()] or fuzzers()
+    seconds = next((argument for argument in sys.argv[1:] if argument.isdigit()), "60")
+    worst = 0
+    for name in wanted:
+        name = "fuzz_" + name.removeprefix("fuzz_")
+        found = suites.ROOT / "build" / "fuzz-found" / name
+        found.mkdir(parents=True, exist_ok=True)
+        done = subprocess.run(
+            [suites.ROOT / "build" / "fuzz" / "tests" / "fuzz" / name, found,
+             FOLDER / "corpus" / name.removeprefix("fuzz_"), f"-max_total_time={seconds}",
+             "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1"],
+            cwd=found, env=suites.environment())
+        print(f"{name}: exit {done.returncode}", flush=True)
+        worst = max(worst, abs(done.returncode))
+    return 1 if worst else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
