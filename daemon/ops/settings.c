@@ -451,6 +451,8 @@ static struct pawl_settings *new_settings(void)
         settings->secret_file = "";
         settings->secret_files[0] = "";
         settings->secret_files[1] = "";
+        settings->secret_list[0] = "";
+        settings->secret_list[1] = "";
     }
     return settings;
 }

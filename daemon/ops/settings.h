@@ -112,10 +112,9 @@ struct pawl_settings {
     unsigned listen_count; /* at least 1 */
     const char *data_dir;
     const char *secret_files[PAWL_SETTINGS_SECRETS_MAX]; /* [new, old]; "" where not given */
-    const char *secret_file;   /* as secret_files with one; "" where secret_files was written */
-    unsigned secret_count;     /* 0 = data_dir/secret, made at the first start */
-    uint64_t memory_max_bytes; /* of the limiter's table */
-    uint64_t revocations_max;  /* entries */
+    unsigned secret_count;              /* 0 = data_dir/secret, made at the first start */
+    uint64_t memory_max_bytes;          /* of the limiter's table */
+    uint64_t revocations_max;           /* entries */
     struct pawl_limit_settings *limits; /* sorted by name */
     unsigned limit_count;
     struct pawl_tokens_settings tokens;
@@ -125,6 +124,8 @@ struct pawl_settings {
     unsigned log_level; /* enum pawl_log_level */
 
     /* ---- private ---- */
+    const char *secret_file; /* as written; secret_files above is what they come to */
+    const char *secret_list[PAWL_SETTINGS_SECRETS_MAX];
     struct pawl_pool *pool;
 };
 

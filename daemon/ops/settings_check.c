@@ -266,21 +266,22 @@ static void default_listen(struct pawl_settings_loader *loader)
 static void check_secrets(struct pawl_settings_loader *loader)
 {
     struct pawl_settings *settings = loader->settings;
+    const char *const *list = settings->secret_list;
+    const struct pawl_place *place = place_of(pawl_settings_seen(loader, "secret_files"));
 
-    if (settings->secret_file[0] != '\0' && settings->secret_files[0][0] != '\0') {
-        pawl_settings_complain(loader, false, place_of(pawl_settings_seen(loader, "secret_files")),
-                               0, "secret_files: secret_file is set too; keep one of the two");
-        return;
+    if (settings->secret_file[0] != '\0' && list[0][0] != '\0') {
+        pawl_settings_complain(loader, false, place, 0,
+                               "secret_files: secret_file is set too; keep one of the two");
+    } else if (list[0][0] != '\0' && strcmp(list[0], list[1]) == 0) {
+        pawl_settings_complain(loader, false, place, 0,
+                               "secret_files: names the same file twice; remove one");
     }
-    if (settings->secret_file[0] != '\0') {
-        settings->secret_files[0] = settings->secret_file;
-    } else if (settings->secret_files[0][0] != '\0' &&
-               strcmp(settings->secret_files[0], settings->secret_files[1]) == 0) {
-        pawl_settings_complain(loader, false, place_of(pawl_settings_seen(loader, "secret_files")),
-                               0, "secret_files: names the same file twice; remove one");
+    settings->secret_files[0] = settings->secret_file[0] != '\0' ? settings->secret_file : list[0];
+    settings->secret_files[1] = list[1];
+    while (settings->secret_count < PAWL_SETTINGS_SECRETS_MAX &&
+           settings->secret_files[settings->secret_count][0] != '\0') {
+        settings->secret_count++;
     }
-    settings->secret_count =
-        settings->secret_files[0][0] == '\0' ? 0 : (settings->secret_files[1][0] == '\0' ? 1 : 2);
 }
 
 static void check_tokens(struct pawl_settings_loader *loader)

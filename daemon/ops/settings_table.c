@@ -155,7 +155,7 @@ const struct pawl_setting pawl_settings_table[] = {
       .help = "File with the root secret." },
     { .path = "secret_files",
       .type = PAWL_SETTING_PATHS,
-      ROOT(secret_files[0], const char *),
+      ROOT(secret_list[0], const char *),
       .max = PAWL_SETTINGS_SECRETS_MAX,
       .initial_help = "none",
       .help = "In place of secret_file while the secret is changed: [new, old]." },

@@ -397,7 +397,12 @@ void pawl_settings_walk(struct pawl_settings_loader *loader)
         const struct pawl_setting *row = pawl_setting_find(node->key);
 
         (void)snprintf(prefix, sizeof(prefix), "%.80s.", node->key);
-        if (row != NULL && row->scope == PAWL_SCOPE_ROOT) {
+        if (strchr(node->key, '.') != NULL) {
+            pawl_settings_complain(loader, false, &node->key_place, 0,
+                                   "%.80s: dotted names are for --set; indent the last part below "
+                                   "the first here",
+                                   node->key);
+        } else if (row != NULL && row->scope == PAWL_SCOPE_ROOT) {
             read_known(loader, row, node);
         } else if (is_section(prefix)) {
             read_section(loader, node->key, node);

@@ -1,0 +1,609 @@
+/* ops/settings: the table, values, all sources together, printing, comparing two. */
+#include "unit/settings_effects.h"
+#include "unit/settings_loaded.h"
+
+#define FILE_BYTES 262144 /* of a file of the project, at most */
+
+/* ---- the table ----------------------------------------------------------------------------- */
+
+static const struct setting_effect *find_effect(const char *path)
+{
+    for (size_t i = 0; i < sizeof(setting_effects) / sizeof(setting_effects[0]); i++) {
+        if (strcmp(setting_effects[i].path, path) == 0) {
+            return &setting_effects[i];
+        }
+    }
+    return NULL;
+}
+
+/** The text of a file of the project, found from this source's own place. */
+static char *read_project_file(const char *path)
+{
+    char full[1024];
+    char *text = calloc(1, FILE_BYTES);
+    FILE *file;
+
+    (void)snprintf(full, sizeof(full), "%.*s/../../%s", (int)(strrchr(__FILE__, '/') - __FILE__),
+                   __FILE__, path);
+    file = fopen(full, "r");
+    if (file == NULL) {
+        fail_msg("%s cannot be read", full);
+        return NULL;
+    }
+    assert_non_null(text);
+    assert_true(fread(text, 1, FILE_BYTES - 1, file) > 0);
+    (void)fclose(file);
+    return text;
+}
+
+/** Whether the test that @seen_by names is there. */
+static bool is_written(const char *seen_by)
+{
+    static const char *const files[] = { "lifecycle", "limits", "rotation", "tokens" };
+    char path[64] = "tests/unit/test_settings.c";
+    char line[160];
+    bool found = false;
+
+    (void)snprintf(line, sizeof(line), "def %.120s(", strchr(seen_by, ':') + 1);
+    if (strncmp(seen_by, "unit_settings:", 14) == 0) {
+        (void)snprintf(line, sizeof(line), "cmocka_unit_test(%.120s)", seen_by + 14);
+    }
+    for (size_t i = 0; i < 4 && !found; i++) {
+        char *text;
+
+        if (line[0] == 'd') {
+            (void)snprintf(path, sizeof(path), "tests/integration/test_%s.py", files[i]);
+        }
+        text = read_project_file(path);
+        found = strstr(text, line) != NULL;
+        free(text);
+    }
+    return found;
+}
+
+static void every_setting_names_a_test_that_sees_its_effect(void **state)
+{
+    unsigned missing = 0;
+
+    (void)state;
+    for (size_t i = 0; i < pawl_settings_table_count; i++) {
+        const struct pawl_setting *row = &pawl_settings_table[i];
+
+        if ((row->flags & PAWL_SETTING_LATER) == 0 && find_effect(row->path) == NULL) {
+            print_error("%s: no test sees its effect; name one in settings_effects.h\n", row->path);
+            missing++;
+        }
+    }
+    for (size_t i = 0; i < sizeof(setting_effects) / sizeof(setting_effects[0]); i++) {
+        const struct setting_effect *effect = &setting_effects[i];
+
+        if (pawl_setting_find(effect->path) == NULL) {
+            print_error("%s: is not a setting\n", effect->path);
+            missing++;
+        } else if (strncmp(effect->seen_by, "planned:", 8) == 0) {
+            print_message("%s: %s\n", effect->path, effect->seen_by);
+        } else if (!is_written(effect->seen_by)) {
+            print_error("%s: there is no test %s\n", effect->path, effect->seen_by);
+            missing++;
+        }
+    }
+    assert_int_equal(missing, 0);
+}
+
+static void every_row_is_whole_and_there_once(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < pawl_settings_table_count; i++) {
+        const struct pawl_setting *row = &pawl_settings_table[i];
+
+        assert_ptr_equal(pawl_setting_find(row->path), row);
+        assert_true(strlen(row->help) > 10 && strlen(row->help) < 100);
+        if ((row->flags & PAWL_SETTING_LATER) != 0) {
+            continue;
+        }
+        assert_true(row->type != PAWL_SETTING_NONE);
+        assert_true(row->initial != NULL || row->initial_help != NULL ||
+                    (row->flags & PAWL_SETTING_REQUIRED) != 0);
+        assert_true((row->words != NULL) ==
+                    (row->type == PAWL_SETTING_WORD || row->type == PAWL_SETTING_WORDS));
+    }
+}
+
+static void note_path(void *ctx, const char *path, bool reloadable)
+{
+    char *text = ctx;
+
+    (void)snprintf(text + strlen(text), 400 - strlen(text), "%s%s ", path,
+                   reloadable ? "" : " (fixed)");
+}
+
+static void every_setting_takes_another_value_prints_it_and_counts_as_changed(void **state)
+{
+    static const char base[] = "limits: {l: {rate: 5/minute}}\n";
+    struct loaded *before = load(base);
+
+    (void)state;
+    assert_good(before);
+    for (size_t i = 0; i < sizeof(setting_effects) / sizeof(setting_effects[0]); i++) {
+        const struct setting_effect *effect = &setting_effects[i];
+        const struct pawl_setting *row = pawl_setting_find(effect->path);
+        struct loaded *after;
+        char value[PAWL_SETTING_TEXT_BYTES];
+        char changes[400] = "";
+        char expected[200];
+        char *text;
+        struct loaded *again;
+
+        if (effect->set == NULL) {
+            continue;
+        }
+        after = load_set(base, effect->set);
+        assert_good(after);
+        pawl_setting_format(row,
+                            row->scope == PAWL_SCOPE_ROOT ? (const void *)after->settings
+                                                          : (const void *)after->settings->limits,
+                            value);
+        assert_string_equal(value, effect->printed);
+        (void)snprintf(expected, sizeof(expected), "%.*s%s ", (int)strcspn(effect->set, "="),
+                       effect->set, (row->flags & PAWL_SETTING_RELOADABLE) != 0 ? "" : " (fixed)");
+        assert_int_equal(pawl_settings_diff(before->settings, after->settings, note_path, changes),
+                         (row->flags & PAWL_SETTING_RELOADABLE) != 0 ? 0 : 1);
+        assert_string_equal(changes, expected);
+        text = print(after->settings);
+        again = load(text);
+        assert_good(again);
+        changes[0] = '\0';
+        assert_int_equal(pawl_settings_diff(after->settings, again->settings, note_path, changes),
+                         0);
+        assert_string_equal(changes, "");
+        free(text);
+        done(again);
+        done(after);
+    }
+    done(before);
+}
+
+/* ---- defaults ------------------------------------------------------------------------------ */
+
+static void the_defaults_are_those_of_the_design(void **state)
+{
+    struct loaded *loaded = load(NULL);
+    const struct pawl_settings *settings = loaded->settings;
+
+    (void)state;
+    assert_good(loaded);
+    assert_int_equal(settings->listen_count, 2);
+    assert_string_equal(settings->listen[0].uri, "unix:/run/pawl/pawld.sock");
+    assert_int_equal(settings->listen[0].address.kind, PAWL_ADDRESS_UNIX);
+    assert_int_equal(settings->listen[0].mode, 0660);
+    assert_int_equal(settings->listen[0].role, 15);
+    assert_string_equal(settings->listen[1].uri, "tcp:127.0.0.1:7401");
+    assert_int_equal(settings->listen[1].address.port, 7401);
+    assert_int_equal(settings->listen[1].role, PAWL_GRANT_CHECK | PAWL_GRANT_READ);
+    assert_string_equal(settings->data_dir, "/var/lib/pawl");
+    assert_int_equal(settings->secret_count, 0);
+    assert_int_equal(settings->memory_max_bytes, 256 << 20);
+    assert_int_equal(settings->revocations_max, 16 << 20);
+    assert_int_equal(settings->limit_count, 0);
+    assert_int_equal(settings->tokens.max_lifetime_ms, UINT64_C(30) * 86400 * 1000);
+    assert_int_equal(settings->tokens.skew_ms, 5000);
+    assert_int_equal(settings->tokens.staleness_max_ms, 5000);
+    assert_int_equal(settings->tokens.when_stale, PAWL_STALE_UNDECIDED);
+    assert_int_equal(settings->tokens.older_than_store, PAWL_OLDER_ACCEPT);
+    assert_int_equal(settings->rotation.leeway_ms, 10000);
+    assert_int_equal(settings->rotation.mode, PAWL_ROTATION_IDEMPOTENT);
+    assert_int_equal(settings->rotation.on_reuse, PAWL_ON_REUSE_REVOKE_FAMILY);
+    assert_int_equal(settings->rotation.family_max_ms, 0);
+    assert_int_equal(settings->rotation.adopt_before_s, 0);
+    assert_int_equal(settings->store.counters_interval_ms, 1000);
+    assert_int_equal(settings->store.counters_write_max_bytes, 32 << 20);
+    assert_int_equal(settings->log_level, PAWL_LOG_INFO);
+    assert_int_equal(loaded->problems.count, 0);
+    done(loaded);
+}
+
+static void assert_places(struct pawl_settings_env env, const char *listen, const char *data_dir)
+{
+    struct pawl_settings_sources sources = { .env = &env };
+    struct loaded *loaded = load_sources(sources, NULL);
+
+    assert_good(loaded);
+    assert_string_equal(loaded->settings->listen[0].uri, listen);
+    assert_string_equal(loaded->settings->data_dir, data_dir);
+    done(loaded);
+}
+
+static void default_places_follow_the_environment(void **state)
+{
+    (void)state;
+    assert_places((struct pawl_settings_env){ .xdg_runtime_dir = "/run/user/7", .home = "/home/u" },
+                  "unix:/run/user/7/pawl/pawld.sock", "/home/u/.local/state/pawl");
+    assert_places((struct pawl_settings_env){ .xdg_runtime_dir = "/r",
+                                              .xdg_state_home = "/home/u/state",
+                                              .home = "/home/u" },
+                  "unix:/r/pawl/pawld.sock", "/home/u/state/pawl");
+    assert_places((struct pawl_settings_env){ .root = true,
+                                              .runtime_directory = "/run/a:/run/b",
+                                              .state_directory = "/var/lib/a:/var/lib/b" },
+                  "unix:/run/a/pawld.sock", "/var/lib/a");
+    assert_places((struct pawl_settings_env){ .home = "/home/u" },
+                  "unix:/home/u/.local/state/pawl/pawld.sock", "/home/u/.local/state/pawl");
+}
+
+static void without_any_place_for_state_that_is_said(void **state)
+{
+    struct pawl_settings_env env = { .xdg_runtime_dir = "/r" };
+    struct pawl_settings_sources sources = { .env = &env };
+    struct loaded *loaded = load_sources(sources, NULL);
+
+    (void)state;
+    assert_int_equal(loaded->status, PAWL_EINVAL);
+    assert_told(loaded, "data_dir: is not set, and neither");
+    done(loaded);
+}
+
+/* ---- values -------------------------------------------------------------------------------- */
+
+static void sizes_and_durations_take_their_units(void **state)
+{
+    struct loaded *loaded = load("memory_max: 33554432\n"
+                                 "server: {output_max: 2048KiB, buffers_max: \"1 GiB\"}\n"
+                                 "tokens: {skew: 0, staleness_max: 1m, max_lifetime: 48h}\n");
+
+    (void)state;
+    assert_good(loaded);
+    assert_int_equal(loaded->settings->memory_max_bytes, 32 << 20);
+    assert_int_equal(loaded->settings->server.output_max_bytes, 2 << 20);
+    assert_int_equal(loaded->settings->server.buffers_max_bytes, 1 << 30);
+    assert_int_equal(loaded->settings->tokens.skew_ms, 0);
+    assert_int_equal(loaded->settings->tokens.staleness_max_ms, 60000);
+    assert_int_equal(loaded->settings->tokens.max_lifetime_ms, UINT64_C(2) * 86400000);
+    done(loaded);
+}
+
+static void wrong_values_say_what_to_write(void **state)
+{
+    (void)state;
+    assert_refused("memory_max: 256MB\n", "/etc/pawl/p.yaml:1:13: memory_max: 256MB has an unknown "
+                                          "unit; give one of B, KiB, MiB, GiB or TiB");
+    assert_refused("memory_max: 1\n", ":1:13: memory_max: 1 is too little; give 8MiB to 32GiB");
+    assert_refused("memory_max: 33GiB\n", "33GiB is too much; give 8MiB to 32GiB");
+    assert_refused("memory_max: 99999999999999TiB\n", "is too much");
+    assert_refused("memory_max: 999999999999999999999\n", "is not a number with a unit");
+    assert_refused("memory_max: -1\n", "is not a number with a unit; write it like 256MiB");
+    assert_refused("tokens: {skew: 5}\n", ":1:16: tokens.skew: 5 has no unit; give one of ms, s");
+    assert_refused("tokens: {skew: 1500ms}\n", "is not a whole number of seconds");
+    assert_refused("tokens: {skew: 61s}\n", "61s is too much; give 0s to 1m");
+    assert_refused("tokens: {skew: 5 years}\n", "5 years has an unknown unit");
+    assert_refused("revocations_max: many\n", "\"many\" is not a whole number; give 1024 to");
+    assert_refused("revocations_max: 1.5\n", "is not a whole number");
+    assert_refused("revocations_max: 0x10\n", "is not a whole number");
+    assert_refused("revocations_max:\n", "1:17: revocations_max: has no value");
+    assert_refused("revocations_max: [1]\n", "is a list; give 1024 to");
+    assert_refused("revocations_max: {a: 1}\n", "is a mapping; give 1024 to");
+    assert_refused("limits: {l: {rate: 1/s, count_denied: yes}}\n",
+                   "\"yes\" is neither true nor false");
+    assert_refused("rotation: {adopt_before: tomorrow}\n", "\"tomorrow\" is not a time; write off");
+    assert_refused("data_dir: \"a\\nb\"\n", "holds control characters");
+    assert_refused("data_dir: \"\"\n", "data_dir: is empty; give a path");
+    assert_refused("limits: {l: {rate: 1/s, namespace: \"\"}}\n", "has 0 bytes; give 1 to 64");
+}
+
+static void bounds_hold_on_both_sides(void **state)
+{
+    char text[128];
+
+    (void)state;
+    for (size_t i = 0; i < pawl_settings_table_count; i++) {
+        const struct pawl_setting *row = &pawl_settings_table[i];
+        const char *dot = strchr(row->path, '.');
+        uint64_t step = row->step > 1 ? row->step : 1;
+        const uint64_t values[] = { row->min - step, row->min, row->max, row->max + step };
+
+        if (row->scope != PAWL_SCOPE_ROOT ||
+            (row->type != PAWL_SETTING_UINT && row->type != PAWL_SETTING_SIZE &&
+             row->type != PAWL_SETTING_DURATION)) {
+            continue;
+        }
+        for (size_t k = row->min == 0 ? 1 : 0; k < 4; k++) {
+            struct loaded *loaded;
+            char expected[128];
+
+            (void)snprintf(text, sizeof(text), "%.*s%s%s: %llu%s\n",
+                           dot != NULL ? (int)(dot - row->path) : 0, row->path,
+                           dot != NULL ? ": {" : "", dot != NULL ? dot + 1 : row->path,
+                           (unsigned long long)values[k],
+                           row->type == PAWL_SETTING_DURATION ? "ms" : "");
+            if (dot != NULL) {
+                (void)snprintf(text + strlen(text) - 1, 3, "}\n");
+            }
+            loaded = load(text);
+            (void)snprintf(expected, sizeof(expected), "%s: %llu%s is too %s", row->path,
+                           (unsigned long long)values[k],
+                           row->type == PAWL_SETTING_DURATION ? "ms" : "",
+                           k == 0 ? "little" : "much");
+            if (k == 0 || k == 3) {
+                assert_told(loaded, expected);
+            } else {
+                assert_null(strstr(loaded->text, "is too"));
+            }
+            done(loaded);
+        }
+    }
+}
+
+static void a_word_that_is_not_known_gets_a_hint(void **state)
+{
+    (void)state;
+    assert_refused("rotation: {mode: sotf}\n",
+                   "\"sotf\" is not known; did you mean soft? (idempotent, soft)");
+    assert_refused("log: {level: verbose}\n",
+                   "\"verbose\" is not known; give one of debug, info, warn, error");
+    assert_refused("limits: {l: {rate: 1/s, algorithm: gcra}}\n",
+                   "1:36: limits.l.algorithm: \"gcra\" is not known; give one of sliding");
+}
+
+static void an_unknown_key_gets_the_nearest_one(void **state)
+{
+    (void)state;
+    assert_refused("memory_mx: 1GiB\n",
+                   "1:1: memory_mx: is not a setting; did you mean memory_max?");
+    assert_refused("tokens:\n  staleness: 5s\n  leway: 1s\n", "2:3: tokens.staleness: is not");
+    assert_refused("rotation: {leewya: 1s}\n", "rotation.leewya: is not a setting; did you mean "
+                                               "leeway?");
+    assert_refused("limits: {api: {raet: 1/s}}\n",
+                   "1:16: limits.api.raet: is not a setting; did you mean rate?");
+    assert_refused("listen: [{url: \"tcp:127.0.0.1:1\"}]\n",
+                   "1:11: listen[0].url: is not a setting; did you mean uri?");
+    assert_refused("zzzzzzzzz: 1\n",
+                   "zzzzzzzzz: is not a setting; remove it, known here are listen");
+    assert_refused("tokens.skew: 5s\n", "1:1: tokens.skew: dotted names are for --set");
+}
+
+static void sections_may_be_empty_and_must_be_mappings(void **state)
+{
+    struct loaded *loaded = load("limits:\ntokens:\nrotation: ~\n");
+
+    (void)state;
+    assert_good(loaded);
+    done(loaded);
+    assert_refused("tokens: 5\n", "1:9: tokens: is a text; write a mapping of its settings");
+    assert_refused("limits: [a]\n", "limits: is a list; write a mapping like");
+    assert_refused("limits: {api: 60/minute}\n", "limits.api: is a text; write {rate: 100/minute}");
+    assert_refused("- a\n- b\n", "1:1: the file is not a mapping");
+    assert_refused("hello\n", "the file is not a mapping");
+}
+
+static void what_comes_later_is_refused_by_name(void **state)
+{
+    (void)state;
+    assert_refused("http: \"127.0.0.1:7402\"\n", "1:1: http: not in this version: the HTTP port");
+    assert_refused("jwt: {issuers: []}\n", "jwt: not in this version: verification of signatures");
+    assert_refused("cluster: {redis: [a]}\n", "cluster: not in this version: more than one node; "
+                                              "remove it");
+    assert_refused("limits: {l: {rate: 1/s, shadow: true}}\n", "limits.l.shadow: not in this");
+    assert_refused("listen: [{uri: \"tcp:127.0.0.1:1\", tls: {}}]\n", "listen[0].tls: not in this");
+}
+
+static void everything_wrong_is_said_at_once_in_the_files_order(void **state)
+{
+    struct loaded *loaded = load("memory_max: 1\n"
+                                 "limitz: {}\n"
+                                 "memory_max: 2\n"
+                                 "limits:\n"
+                                 "  a: {rate: 5/fortnight}\n"
+                                 "  b: {precision: 1}\n"
+                                 "http: x\n"
+                                 "rotation: {leeway: 301s, x: &y 1}\n");
+    unsigned last = 0;
+
+    (void)state;
+    assert_int_equal(loaded->status, PAWL_EINVAL);
+    assert_int_equal(loaded->problems.count, 11);
+    assert_int_equal(loaded->problems.errors, 11);
+    for (unsigned i = 0; i < loaded->problems.count; i++) {
+        assert_true(loaded->problems.items[i].line >= last);
+        last = loaded->problems.items[i].line;
+    }
+    assert_told(loaded, ":3:1: memory_max: is set twice, first at line 1, column 1; remove one");
+    done(loaded);
+}
+
+static void problems_beyond_the_cap_are_counted(void **state)
+{
+    char text[8192] = "";
+    struct loaded *loaded;
+
+    (void)state;
+    for (unsigned i = 0; i < PAWL_PROBLEMS_MAX + 20; i++) {
+        (void)snprintf(text + strlen(text), sizeof(text) - strlen(text), "unknown_%u: 1\n", i);
+    }
+    loaded = load(text);
+    assert_int_equal(loaded->problems.count, PAWL_PROBLEMS_MAX);
+    assert_int_equal(loaded->problems.dropped, 20);
+    assert_int_equal(loaded->problems.errors, PAWL_PROBLEMS_MAX + 20);
+    done(loaded);
+}
+
+/* ---- the command line ---------------------------------------------------------------------- */
+
+static void options_are_laid_over_the_file(void **state)
+{
+    const char *const listen[] = { "unix:s.sock" };
+    const char *const sets[] = { "limits.a.rate=[7/s, 8/m]", "limits.api.premium.rate=9/s",
+                                 "limits.new={rate: 1/d, on_error: open}", "tokens.skew=1s",
+                                 "tokens.skew=2s" };
+    struct pawl_settings_sources sources = {
+        .listen = listen, .listen_count = 1, .data_dir = "state", .sets = sets, .set_count = 5
+    };
+    struct loaded *loaded = load_sources(sources, "listen: [\"unix:/a\", \"unix:/b\"]\n"
+                                                  "data_dir: /file\n"
+                                                  "limits: {a: {rate: 1/s, on_error: closed}}\n"
+                                                  "tokens: {skew: 9s, max_lifetime: 1d}\n");
+    const struct pawl_settings *settings = loaded->settings;
+
+    (void)state;
+    assert_good(loaded);
+    assert_int_equal(settings->listen_count, 1);
+    assert_string_equal(settings->listen[0].uri, "unix:/start/dir/s.sock");
+    assert_string_equal(settings->data_dir, "/start/dir/state");
+    assert_int_equal(settings->limit_count, 3);
+    assert_int_equal(settings->limits[0].rate_count, 2);
+    assert_int_equal(settings->limits[0].on_error, PAWL_ON_ERROR_CLOSED);
+    assert_string_equal(settings->limits[1].name, "api.premium");
+    assert_string_equal(settings->limits[2].name, "new");
+    assert_int_equal(settings->tokens.skew_ms, 2000);
+    assert_int_equal(settings->tokens.max_lifetime_ms, 86400000);
+    done(loaded);
+}
+
+static void an_error_on_the_command_line_names_its_option(void **state)
+{
+    static const char *const cases[][2] = {
+        { "tokens.skew=5", "--set tokens.skew=5: tokens.skew: 5 has no unit" },
+        { "tokens.skwe=5s", "--set tokens.skwe=5s: tokens.skwe: is not a setting; did you mean" },
+        { "nonsense", "--set nonsense: is not of the form name=value" },
+        { "=5", "--set =5: is not of the form name=value" },
+        { "memory_max=", "--set memory_max=: memory_max: has no value" },
+        { "memory_max=[", "--set memory_max=[: is not YAML" },
+        { "a.b.c.d.e=1", "--set a.b.c.d.e=1: no setting has that many dots" },
+        { "tokens=5", "--set tokens=5: tokens: is a text; write a mapping" },
+        { "limits.x.rate=5/fortnight", "--set limits.x.rate=5/fortnight: limits.x.rate: " },
+        { "limits.x=1", "--set limits.x=1: limits.x: is a text" },
+        { "http=1", "--set http=1: http: not in this version" },
+        { "limits.x.rate.y=1", "limits.x.rate.y: is a text" },
+        { "listen=tcp:0.0.0.0:1", "--set 'listen=[{uri: \"tcp:0.0.0.0:1\", insecure: true}]'" },
+    };
+    const char *const listen[] = { "tcp:1.2.3.4:5" };
+    struct pawl_settings_sources sources = { .listen = listen, .listen_count = 1, .http = "x" };
+    struct loaded *loaded;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        loaded = load_set(NULL, cases[i][0]);
+        assert_int_equal(loaded->status, PAWL_EINVAL);
+        assert_told(loaded, cases[i][1]);
+        done(loaded);
+    }
+    loaded = load_sources(sources, NULL);
+    assert_told(loaded, "--listen tcp:1.2.3.4:5: listen[0]: \"tcp:1.2.3.4:5\" is open beyond");
+    assert_told(loaded, "--http x: http: not in this version");
+    done(loaded);
+}
+
+static void control_characters_never_reach_a_message(void **state)
+{
+    struct loaded *loaded = load("\"a\\x1b[31mb\": 1\n");
+
+    (void)state;
+    assert_int_equal(loaded->status, PAWL_EINVAL);
+    assert_null(strchr(loaded->problems.items[0].text, 0x1b));
+    done(loaded);
+}
+
+/* ---- printing, comparing ------------------------------------------------------------------- */
+
+static void what_is_printed_loads_to_the_same_and_prints_the_same(void **state)
+{
+    struct loaded *first =
+        load("listen: [\"unix:@a\", \"unix:/b\", {uri: \"tcp:0.0.0.0:7\", insecure: true}]\n"
+             "data_dir: 'a \"quoted\\ path'\n"
+             "secret_files: [x, y]\n"
+             "limits: {\"we:ird\": {rate: [1/s, 5/90s]}, on: {rate: 1/d}, \"1\": {rate: 2/h}}\n"
+             "rotation: {adopt_before: \"2031-01-02T03:04:05Z\"}\n");
+    char *text;
+    char *again_text;
+    struct loaded *again;
+    char changes[400] = "";
+
+    (void)state;
+    assert_good(first);
+    text = print(first->settings);
+    again = load(text);
+    assert_good(again);
+    assert_int_equal(pawl_settings_diff(first->settings, again->settings, note_path, changes), 0);
+    assert_string_equal(changes, "");
+    again_text = print(again->settings);
+    assert_string_equal(text, again_text);
+    assert_non_null(strstr(text, "# "));
+    free(text);
+    free(again_text);
+    done(first);
+    done(again);
+}
+
+static void limits_that_come_and_go_are_reloadable_changes(void **state)
+{
+    struct loaded *before = load("limits: {a: {rate: 1/s}, b: {rate: 1/s}, d: {rate: 1/s}}\n");
+    struct loaded *after = load("limits: {b: {rate: 2/s}, c: {rate: 1/s}, d: {rate: 1/s}}\n"
+                                "listen: [\"unix:/x\"]\n");
+    char changes[400] = "";
+
+    (void)state;
+    assert_int_equal(pawl_settings_diff(before->settings, after->settings, note_path, changes), 1);
+    assert_string_equal(changes, "listen (fixed) limits.a limits.b.rate limits.c ");
+    assert_int_equal(pawl_settings_diff(before->settings, after->settings, NULL, NULL), 1);
+    done(before);
+    done(after);
+}
+
+static void the_reference_lists_every_setting(void **state)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    char name[80];
+
+    (void)state;
+    pawl_settings_print_reference(out);
+    (void)fclose(out);
+    for (size_t i = 0; i < pawl_settings_table_count; i++) {
+        (void)snprintf(name, sizeof(name), "`%s`", pawl_settings_table[i].path);
+        assert_non_null(strstr(text, name));
+    }
+    assert_non_null(strstr(text, "| `memory_max` | 8MiB to 32GiB | `256MiB` | restart |"));
+    free(text);
+}
+
+static void the_sample_config_is_good(void **state)
+{
+    char *text = read_project_file("deploy/pawld.yaml");
+    struct loaded *loaded = load(text);
+
+    (void)state;
+    assert_good(loaded);
+    assert_int_equal(loaded->problems.count, 0);
+    assert_int_equal(loaded->settings->limit_count, 4);
+    free(text);
+    done(loaded);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_setting_names_a_test_that_sees_its_effect),
+        cmocka_unit_test(every_row_is_whole_and_there_once),
+        cmocka_unit_test(every_setting_takes_another_value_prints_it_and_counts_as_changed),
+        cmocka_unit_test(the_defaults_are_those_of_the_design),
+        cmocka_unit_test(default_places_follow_the_environment),
+        cmocka_unit_test(without_any_place_for_state_that_is_said),
+        cmocka_unit_test(sizes_and_durations_take_their_units),
+        cmocka_unit_test(wrong_values_say_what_to_write),
+        cmocka_unit_test(bounds_hold_on_both_sides),
+        cmocka_unit_test(a_word_that_is_not_known_gets_a_hint),
+        cmocka_unit_test(an_unknown_key_gets_the_nearest_one),
+        cmocka_unit_test(sections_may_be_empty_and_must_be_mappings),
+        cmocka_unit_test(what_comes_later_is_refused_by_name),
+        cmocka_unit_test(everything_wrong_is_said_at_once_in_the_files_order),
+        cmocka_unit_test(problems_beyond_the_cap_are_counted),
+        cmocka_unit_test(options_are_laid_over_the_file),
+        cmocka_unit_test(an_error_on_the_command_line_names_its_option),
+        cmocka_unit_test(control_characters_never_reach_a_message),
+        cmocka_unit_test(what_is_printed_loads_to_the_same_and_prints_the_same),
+        cmocka_unit_test(limits_that_come_and_go_are_reloadable_changes),
+        cmocka_unit_test(the_reference_lists_every_setting),
+        cmocka_unit_test(the_sample_config_is_good),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
