@@ -8,6 +8,13 @@
  * pawl_worker_post and pawl_session_find; they are written once at the end of that turn.
  *
  * All calls here but pawl_worker_post belong to the worker's own thread.
+ *
+ * Input that cannot be handled yet (the peer does not read its replies, or in_flight_max requests
+ * wait for theirs) is kept, and comes later as a batch of its own, with the arrival time it had.
+ *
+ * At the end: the workers' loops stop when every session has gone; then whoever still owes replies
+ * (the store) is stopped, its last posts are run by pawl_server_destroy() on that thread, with all
+ * sessions gone, and worker_close follows.
  */
 #ifndef PAWL_EDGE_HANDLER_H
 #define PAWL_EDGE_HANDLER_H
@@ -41,10 +48,17 @@ struct pawl_post {
 
 /** Implemented by the dispatcher. */
 struct pawl_handler {
-    /** One context for each worker; NULL = could not, the daemon does not start. */
+    /**
+     * One context for each worker; NULL = could not, the daemon does not start. On the thread of
+     * pawl_server_create(), before any worker runs.
+     */
     void *(*worker_open)(void *app, struct pawl_worker *worker, unsigned index);
+    /** On the thread of pawl_server_destroy(), after the last post. */
     void (*worker_close)(void *ctx);
-    /** The bytes of a batch have been read; read the clocks now. */
+    /**
+     * The bytes of a batch have been read; read the clocks now. Before the first on_frame of each
+     * read that holds a whole frame.
+     */
     void (*on_batch)(void *ctx);
     /**
      * One whole message. Reply through pawl_session_reserve and _commit now, or keep the ticket
@@ -57,27 +71,38 @@ struct pawl_handler {
 };
 
 /**
- * Room for @size bytes at the end of the session's output; NULL when its cap is reached (the
- * session is then closed by the network as a peer that does not read).
+ * Room for @size bytes at the end of the session's output, until the next call for this session;
+ * none is held if nothing is committed. NULL when the session's cap (session_output_max_bytes) or
+ * the ceiling of all buffers is reached, or the session is past replying: it is then closed by the
+ * network, there is nothing to undo but what the dispatcher itself keeps.
  */
 uint8_t *pawl_session_reserve(struct pawl_session *session, size_t size);
 
-/** @size bytes of the room reserved last were written: one whole frame. */
+/**
+ * @size bytes (at most what was asked for) of the room reserved last were written: whole frames,
+ * header included. They are sent at the end of the batch, or of the turn.
+ */
 void pawl_session_commit(struct pawl_session *session, size_t size);
 
 /** Roles of the peer: by uid on Unix sockets, by listener elsewhere; bits of pawl_role. */
 unsigned pawl_session_roles(const struct pawl_session *session);
 
-/** Ask for goaway and an orderly close once pending replies are out. */
+/**
+ * Ask for goaway and an orderly close once pending replies are out. Nothing more is read; frames
+ * of this batch that were not handed over yet are not begun.
+ */
 void pawl_session_finish(struct pawl_session *session);
 
 /**
  * One more reply is owed (+1) or was given or given up (-1): draining waits for them, and a
- * session over its cap of pending requests is not read from.
+ * session over its cap of pending requests is not read from. Giving more than is owed aborts.
  */
 void pawl_session_owe(struct pawl_session *session, int change);
 
-/** Request ids accepted, for goaway: the dispatcher tells each one it begins. */
+/**
+ * Request ids accepted, for goaway: the dispatcher tells each one it begins. The highest counts, so
+ * a client that wants to use last_id numbers its requests upwards, from 1.
+ */
 void pawl_session_accepted(struct pawl_session *session, uint64_t id);
 
 struct pawl_ticket pawl_session_ticket(const struct pawl_session *session);
@@ -88,7 +113,10 @@ struct pawl_session *pawl_session_find(struct pawl_worker *worker, struct pawl_t
 /** What the dispatcher keeps for a session (namespace of its hello and kin), 80 bytes, zeroed. */
 void *pawl_session_user(struct pawl_session *session);
 
-/** Any thread: run @post on the worker's thread soon; never from inside this call. */
+/**
+ * Any thread, without a lock: run @post on the worker's thread soon, in the order of posting; never
+ * from inside this call. Every post is run exactly once, by pawl_server_destroy() at the latest.
+ */
 void pawl_worker_post(struct pawl_worker *worker, struct pawl_post *post);
 
 /** Arrival: ms on CLOCK_BOOTTIME when this batch's bytes became readable, for deadlines. */

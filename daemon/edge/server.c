@@ -97,6 +97,18 @@ static void raise_fd_limit(const struct pawl_edge *edge)
     }
 }
 
+static void log_listener(const struct pawl_edge *edge, const struct pawl_listener *listener)
+{
+    struct pawl_address address = listener->address;
+    char text[PAWL_ADDRESS_TEXT_MAX];
+
+    if (listener->is_tcp) {
+        address.port = (uint16_t)listener->port;
+    }
+    (void)pawl_address_format(&address, text, sizeof(text));
+    pawl_log_event(edge->log, PAWL_LOG_INFO, "edge_listening", PAWL_F_TEXT("address", text));
+}
+
 static enum pawl_status open_listeners(struct pawl_server *server, struct pawl_error *error)
 {
     struct pawl_edge *edge = &server->edge;
@@ -113,6 +125,9 @@ static enum pawl_status open_listeners(struct pawl_server *server, struct pawl_e
         }
         server->port[i] = listeners[0].port;
         edge->listener_count += count;
+        for (unsigned j = 0; j < count; j++) {
+            log_listener(edge, &listeners[j]);
+        }
     }
     return PAWL_OK;
 }
@@ -301,6 +316,18 @@ static bool start_handles(struct pawl_server *server)
     return good;
 }
 
+/**
+ * The loop no longer turns: a SIGTERM from here on ends the process at once, as a second one
+ * should; a SIGHUP means nothing any more, and its default would end the process too.
+ */
+static void leave_signals(struct pawl_server *server)
+{
+    for (size_t i = 0; i < sizeof(server->signals) / sizeof(server->signals[0]); i++) {
+        (void)uv_signal_stop(&server->signals[i]);
+    }
+    (void)signal(SIGHUP, SIG_IGN);
+}
+
 static void close_handle(uv_handle_t *handle)
 {
     if (handle->data != NULL && !uv_is_closing(handle)) {
@@ -351,6 +378,7 @@ enum pawl_status pawl_server_run(struct pawl_server *server, struct pawl_error *
         pawl_worker_join(&server->edge.workers[i]);
     }
     server->running = false;
+    leave_signals(server);
     if (server->outcome == PAWL_OK && atomic_load(&server->edge.cut)) {
         server->outcome = PAWL_ETIMEDOUT;
     }

@@ -95,7 +95,8 @@ PAWL_MUST_USE enum pawl_status pawl_server_create(const struct pawl_server_optio
                                                   struct pawl_error *error);
 
 /**
- * Serve until drained; at most once for each server. Takes SIGTERM, SIGINT and SIGHUP for its time.
+ * Serve until drained; at most once for each server. Takes SIGTERM, SIGINT and SIGHUP for its time;
+ * afterwards SIGTERM and SIGINT end the process at once (their default) and SIGHUP is ignored.
  *
  * Returns PAWL_OK after an orderly drain, PAWL_ETIMEDOUT if the drain's deadline closed sessions,
  * PAWL_ECANCELED after a second signal, PAWL_EIO with @error if threads could not be started.

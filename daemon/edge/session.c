@@ -345,6 +345,7 @@ static void take_input(struct pawl_session *session, const uint8_t *data, size_t
 static void step_finishing(struct pawl_session *session)
 {
     pawl_transport_read(&session->transport, false);
+    input_drop(session);
     if (session->owed > 0 || session->output_bytes > 0) {
         return;
     }
