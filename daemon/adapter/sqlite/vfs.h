@@ -10,16 +10,11 @@
 #ifndef PAWL_ADAPTER_SQLITE_VFS_H
 #define PAWL_ADAPTER_SQLITE_VFS_H
 
+#include "adapter/sqlite/fault.h"
 #include "core/status.h"
 
 #include <sqlite3.h>
 #include <stdatomic.h>
-
-enum pawl_vfs_op {
-    PAWL_VFS_WRITE = 1,
-    PAWL_VFS_SYNC = 2,
-    PAWL_VFS_TRUNCATE = 3,
-};
 
 struct pawl_vfs {
     char name[40]; /* for sqlite3_open_v2() */
@@ -27,11 +22,7 @@ struct pawl_vfs {
     _Atomic uint64_t writes;
     _Atomic bool sync_failed; /* since init; never cleared */
     _Atomic int os_code;      /* errno of the last failure */
-    /**
-     * Tests only: asked before each operation. Returns 0 to let it pass, or the errno it shall
-     * fail with (ENOSPC, EIO); with EIO and @short_write set by it, half of the bytes are written.
-     */
-    int (*fault)(void *data, enum pawl_vfs_op op, bool *short_write);
+    pawl_vfs_fault fault;     /* tests only, else NULL */
     void *fault_data;
     /* private */
     sqlite3_vfs *real;

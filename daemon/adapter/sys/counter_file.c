@@ -330,9 +330,10 @@ enum pawl_status pawl_counter_file_append(struct pawl_counter_file *file,
     if (status == PAWL_OK) {
         file->number++;
         if (file->snapshot_fd >= 0) {
-            /* A snapshot that cannot be written was dropped; the journal has the block. */
-            status = pawl_counter_snapshot_append(file, anchor, commits, payload, records, NULL);
-            status = PAWL_OK;
+            /* A snapshot that refuses has dropped itself; the journal has the block. */
+            enum pawl_status ignored =
+                pawl_counter_snapshot_append(file, anchor, commits, payload, records, NULL);
+            (void)ignored;
         }
     }
     return status;
