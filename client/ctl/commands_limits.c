@@ -7,7 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define LIMITS_PAGE 32
+#define LIMITS_PAGE ((size_t)32)
 
 /* What is counted by one argument: named by --limit, by --rate, or as LIMIT=KEY. */
 struct target {
@@ -370,7 +370,7 @@ int command_limits(struct ctl *ctl)
     int code = EXIT_YES;
 
     /* two pages in turn: `after` lends from the one before */
-    for (uint32_t turn = 0; more && code == EXIT_YES; turn ^= 1) {
+    for (size_t turn = 0; more && code == EXIT_YES; turn ^= 1) {
         code = limits_page(ctl, pages + turn * LIMITS_PAGE, &after, array, &more);
     }
     if (code == EXIT_YES && ctl->json) {

@@ -45,6 +45,7 @@ static size_t sequence_size(const unsigned char *text, size_t size)
 
 json_t *output_text(const char *text, size_t size)
 {
+    static const unsigned char replacement[] = { 0xef, 0xbf, 0xbd }; /* U+FFFD */
     char clean[TEXT_MAX * 3];
     size_t used = 0;
 
@@ -57,8 +58,8 @@ json_t *output_text(const char *text, size_t size)
             used += took;
         } else {
             took = 1;
-            memcpy(clean + used, "\xef\xbf\xbd", 3);
-            used += 3;
+            memcpy(clean + used, replacement, sizeof(replacement));
+            used += sizeof(replacement);
         }
         text += took;
         size -= took;
@@ -133,11 +134,12 @@ bool fact_text_parse(const char *text, struct pawl_fact_name *name)
 
 void output_line(const char *name, const char *format, ...)
 {
+    char text[TEXT_MAX];
     va_list arguments;
 
-    printf("%-16s ", name);
     va_start(arguments, format);
-    vprintf(format, arguments);
+    /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): it was begun in the line above */
+    vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
-    putchar('\n');
+    printf("%-16s %s\n", name, text);
 }

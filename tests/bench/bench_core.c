@@ -54,13 +54,16 @@ static uint64_t mix(uint64_t *state)
 static uint64_t resident_bytes(void)
 {
     FILE *file = fopen("/proc/self/statm", "r");
-    uint64_t pages = 0;
+    char line[128];
+    char *second;
 
-    if (file == NULL || fscanf(file, "%*u %" SCNu64, &pages) != 1) {
+    if (file == NULL || fgets(line, sizeof(line), file) == NULL ||
+        (second = strchr(line, ' ')) == NULL) {
         die("/proc/self/statm cannot be read");
+        return 0;
     }
     fclose(file);
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    return strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 /* Zero memory that becomes resident as it is touched; @shared as the daemon's revocation table. */

@@ -14,7 +14,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-#define READ_BYTES  65536
+#define READ_BYTES  ((size_t)65536)
 #define REPLY_RATIO 8 /* a reply is at most so many times its request */
 #define LOOPS_MAX   64
 
@@ -77,7 +77,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
     const struct session *session = handle->data;
 
     (void)suggested;
-    *buffer = uv_buf_init(session->owner->buffer, READ_BYTES);
+    *buffer = uv_buf_init(session->owner->buffer, (unsigned)READ_BYTES);
 }
 
 static void on_written(uv_write_t *request, int status)

@@ -9,7 +9,7 @@
 
 #define ARENA_BYTES 16384
 #define SID_MAX     64
-#define LIFE_S      (7 * 86400)
+#define LIFE_S      UINT64_C(604800)
 
 struct bench_family {
     char sid[SID_MAX];
