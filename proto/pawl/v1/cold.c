@@ -187,10 +187,10 @@ static size_t element_size(ProtobufCType type)
 }
 
 static enum pawl_status check_repeated(const ProtobufCFieldDescriptor *field, struct cap cap,
-                                       uint8_t *base, enum unknown_enum rule)
+                                       const uint8_t *base, enum unknown_enum rule)
 {
-    size_t count = *(size_t *)(void *)(base + field->quantifier_offset);
-    uint8_t *elements = *(uint8_t **)(void *)(base + field->offset);
+    size_t count = *(const size_t *)(const void *)(base + field->quantifier_offset);
+    uint8_t *elements = *(uint8_t *const *)(const void *)(base + field->offset);
     size_t size = element_size(field->type);
 
     if (count > cap.count_max) {

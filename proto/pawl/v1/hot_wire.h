@@ -147,6 +147,8 @@ static inline enum pawl_status wire_bytes(struct wire_in *in, size_t max, struct
 {
     size_t size;
 
+    /* The analyzer takes a view that starts at the cursor for one that may be NULL. */
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
     if (PAWL_LIKELY(in->at < in->end && *in->at < 0x80)) {
         size = *in->at++;
     } else if (!pawl_wire_length_long(in, &size)) {
