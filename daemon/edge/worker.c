@@ -335,7 +335,7 @@ void pawl_worker_halt(struct pawl_worker *worker)
 /** A quarter of the shortest timeout, so that none runs over by more than that. */
 static uint64_t tick_ms(const struct pawl_server_options *options)
 {
-    uint64_t shortest = PAWL_WORKER_TICK_MS * 4;
+    uint64_t shortest = (uint64_t)PAWL_WORKER_TICK_MS * 4;
     const uint64_t timeouts[] = { options->frame_timeout_ms, options->write_timeout_ms,
                                   options->drain_timeout_ms, options->idle_timeout_ms };
 
