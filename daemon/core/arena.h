@@ -22,8 +22,8 @@
 #define PAWL_ARENA_PAGE      4096
 #define PAWL_ARENA_ORDERS    24 /* the biggest block is 4 KiB << 23 = 32 GiB */
 #define PAWL_ARENA_NONE      UINT32_MAX
-#define PAWL_ARENA_RELEASE   (64 * 1024) /* smallest run that is given back to the system */
-#define PAWL_ARENA_BYTES_MIN (64 * 1024)
+#define PAWL_ARENA_RELEASE   65536 /* smallest run that is given back to the system */
+#define PAWL_ARENA_BYTES_MIN 65536
 #define PAWL_ARENA_BYTES_MAX                                            \
     (UINT64_C(32) << 30) /* references are 32 bits, in units of 8 bytes \
                           */

@@ -2,11 +2,11 @@
 
 #include <string.h>
 
-#define MEMORY_MIN       (1024 * 1024)
-#define MEMORY_SHARD_MIN (32 * 1024)
-#define RESERVE_PART     16 /* this part of memory is kept for growth and cells, ... */
-#define RESERVE_MIN      (1024 * 1024 / PAWL_ARENA_PAGE) /* ... at least this many pages, ... */
-#define RESERVE_PART_MAX 4                               /* ... but no more than this part */
+#define MEMORY_MIN       1048576
+#define MEMORY_SHARD_MIN 32768
+#define RESERVE_PART     16  /* this part of memory is kept for growth and cells, ... */
+#define RESERVE_MIN      256 /* ... at least this many pages, ... */
+#define RESERVE_PART_MAX 4   /* ... but no more than this part */
 /*
  * Cells begin in another size than keys do: in the same pages new keys would take the places that
  * cells opened in the reserve, and eat it up.
@@ -238,9 +238,7 @@ static uint64_t slot_charge(struct pawl_limiter *limiter, struct pawl_limiter_sl
 
     if (slot->in_cell) {
         shard->metrics.overflowed++;
-        if (slot->record->length == 0) {
-            slot->record->window_ms = rate->window_ms;
-        } else if (slot->record->window_ms < rate->window_ms) {
+        if (slot->record->length == 0 || slot->record->window_ms < rate->window_ms) {
             slot->record->window_ms = rate->window_ms;
         }
     }
@@ -528,6 +526,18 @@ static void decide_many(struct pawl_limiter *limiter, struct pawl_limiter_plan *
     outcome->verdict = refused ? PAWL_DENY : PAWL_ALLOW;
     count_request(pawl_slot_shard(limiter, &plan->slots[0]), request->op, outcome->verdict);
     locks_give(limiter, &locks);
+}
+
+void pawl_limiter_warm(struct pawl_limiter *limiter, const struct pawl_limiter_plan *plan)
+{
+    for (size_t i = 0; i < plan->slots_count; i++) {
+        const struct pawl_limiter_slot *slot = &plan->slots[i];
+        struct pawl_limiter_shard *shard = pawl_slot_shard(limiter, slot);
+
+        (void)pthread_mutex_lock(&shard->lock);
+        pawl_table_prefetch_record(limiter, shard, slot->tag);
+        (void)pthread_mutex_unlock(&shard->lock);
+    }
 }
 
 void pawl_limiter_decide(struct pawl_limiter *limiter, struct pawl_limiter_plan *plan,

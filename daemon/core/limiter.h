@@ -280,6 +280,12 @@ PAWL_HOT void pawl_limiter_decide(struct pawl_limiter *limiter, struct pawl_limi
                                   struct pawl_limit_outcome *outcome);
 
 /**
+ * Between prepare and decide, for batches over many keys: ask the processor to fetch the records
+ * themselves, so that the misses of a batch overlap. Changes nothing; may be left out.
+ */
+void pawl_limiter_warm(struct pawl_limiter *limiter, const struct pawl_limiter_plan *plan);
+
+/**
  * Take back up to item->cost on each rate of item->limit. @charges has a handle for each rate in
  * order (0 among them: that rate was not charged, nothing is taken back there), or is NULL:
  * nothing is named, and the oldest entries are lowered (not in overflow cells, where they may be

@@ -80,8 +80,9 @@ enum pawl_status pawl_limiter_collect_dirty(struct pawl_limiter *limiter, unsign
                                             size_t *handed)
 {
     struct pawl_limiter_shard *shard = &limiter->shards[shard_index & (limiter->shards_count - 1)];
-    struct outlet outlet = { now, scratch, sink, data, budget, 0 };
+    struct outlet outlet = { now, NULL, sink, data, budget, 0 };
 
+    outlet.scratch = scratch;
     (void)pthread_mutex_lock(&shard->lock);
     enum pawl_status status = collect_dirty_locked(limiter, shard, &outlet);
 
@@ -123,8 +124,9 @@ enum pawl_status pawl_limiter_collect_all(struct pawl_limiter *limiter, unsigned
                                           size_t *handed)
 {
     struct pawl_limiter_shard *shard = &limiter->shards[shard_index & (limiter->shards_count - 1)];
-    struct outlet outlet = { now, scratch, sink, data, budget, 0 };
+    struct outlet outlet = { now, NULL, sink, data, budget, 0 };
 
+    outlet.scratch = scratch;
     (void)pthread_mutex_lock(&shard->lock);
     if (restart) {
         shard->slab.walk = shard->slab.all;
@@ -163,7 +165,9 @@ enum pawl_status pawl_limiter_collect_item(struct pawl_limiter *limiter,
                                            pawl_limiter_sink sink, void *data)
 {
     struct pawl_limiter_plan plan = { .request = NULL, .slots_count = 0 };
-    struct outlet outlet = { now, scratch, sink, data, SIZE_MAX, 0 };
+    struct outlet outlet = { now, NULL, sink, data, SIZE_MAX, 0 };
+
+    outlet.scratch = scratch;
     enum pawl_status status = pawl_limiter_resolve(limiter, item, 0, &plan);
 
     for (size_t i = 0; status == PAWL_OK && i < plan.slots_count; i++) {

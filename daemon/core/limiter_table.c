@@ -28,6 +28,7 @@ static uint64_t entry_of(const struct pawl_limiter *limiter, const struct pawl_w
     return (uint64_t)tag << 32 | (uint32_t)(offset / 8);
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): stored, and written through later */
 static void set_index(struct pawl_limiter_shard *shard, uint64_t *index, uint32_t shift)
 {
     __atomic_store_n(&shard->index, index, __ATOMIC_RELAXED);
@@ -78,6 +79,20 @@ struct pawl_window *pawl_table_find(struct pawl_limiter *limiter, struct pawl_li
     uint32_t place = find_place(limiter, shard, id, tag);
 
     return place == PAWL_TABLE_NONE ? NULL : record_at(limiter, shard->index[place]);
+}
+
+void pawl_table_prefetch_record(const struct pawl_limiter *limiter,
+                                const struct pawl_limiter_shard *shard, uint32_t tag)
+{
+    size_t mask = places_of(shard) - 1;
+
+    for (size_t place = tag >> shard->index_shift; shard->index[place] != 0;
+         place = (place + 1) & mask) {
+        if (shard->index[place] >> 32 == tag) {
+            __builtin_prefetch(record_at(limiter, shard->index[place]));
+            return;
+        }
+    }
 }
 
 static void index_insert(struct pawl_limiter_shard *shard, uint64_t entry)

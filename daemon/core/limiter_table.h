@@ -67,6 +67,10 @@ static inline void pawl_table_prefetch(const struct pawl_limiter_shard *shard, u
     __builtin_prefetch(index + (tag >> shift));
 }
 
+/** Ask the processor to fetch the record that has @tag, without looking at it. */
+void pawl_table_prefetch_record(const struct pawl_limiter *limiter,
+                                const struct pawl_limiter_shard *shard, uint32_t tag);
+
 /** The record of @id, or NULL. */
 struct pawl_window *pawl_table_find(struct pawl_limiter *limiter, struct pawl_limiter_shard *shard,
                                     struct pawl_id id, uint32_t tag);

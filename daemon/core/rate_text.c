@@ -51,14 +51,16 @@ static enum pawl_status refuse(struct reader *reader, size_t position, const cha
 
 static enum pawl_status refuse(struct reader *reader, size_t position, const char *format, ...)
 {
-    if (reader->error != NULL) {
-        va_list args;
+    struct pawl_rate_error *error = reader->error;
+    va_list args;
 
-        reader->error->position = position;
-        va_start(args, format);
-        (void)vsnprintf(reader->error->text, sizeof(reader->error->text), format, args);
-        va_end(args);
+    if (error == NULL) {
+        return PAWL_EINVAL;
     }
+    error->position = position;
+    va_start(args, format);
+    (void)vsnprintf(error->text, sizeof(error->text), format, args);
+    va_end(args);
     return PAWL_EINVAL;
 }
 

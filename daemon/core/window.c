@@ -57,7 +57,8 @@ static inline const uint8_t *entry_at(const struct pawl_window *w, unsigned i)
     unsigned capacity = capacity_of(w);
     unsigned place = w->head + i;
 
-    return w->entries + (place < capacity ? place : place - capacity) * entry_bytes(is_wide(w));
+    return w->entries +
+           (size_t)(place < capacity ? place : place - capacity) * entry_bytes(is_wide(w));
 }
 
 static inline uint8_t *entry_for(struct pawl_window *w, unsigned i)
@@ -65,7 +66,8 @@ static inline uint8_t *entry_for(struct pawl_window *w, unsigned i)
     unsigned capacity = capacity_of(w);
     unsigned place = w->head + i;
 
-    return w->entries + (place < capacity ? place : place - capacity) * entry_bytes(is_wide(w));
+    return w->entries +
+           (size_t)(place < capacity ? place : place - capacity) * entry_bytes(is_wide(w));
 }
 
 static inline uint64_t entry_time(const uint8_t *entry, uint64_t horizon)
@@ -200,7 +202,7 @@ static void refill(struct pawl_window *to, const struct pawl_window *from, const
 
     for (unsigned i = 0; i < from->length; i++) {
         unsigned place = from->head + i;
-        const uint8_t *entry = ring + (place < capacity ? place : place - capacity) * bytes;
+        const uint8_t *entry = ring + (size_t)(place < capacity ? place : place - capacity) * bytes;
         uint64_t time_ms = entry_time(entry, horizon);
         uint64_t count = entry_count(entry, is_wide(from));
 

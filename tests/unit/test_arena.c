@@ -118,7 +118,7 @@ static void the_ceiling_and_the_reserve_hold(void **state)
 
 static void a_region_out_of_bounds_is_refused(void **state)
 {
-    uint8_t *region = region_create(PAWL_ARENA_BYTES_MIN * 2);
+    uint8_t *region = region_create(PAWL_ARENA_BYTES_MIN * 2UL);
     struct pawl_arena arena;
 
     (void)state;
@@ -212,7 +212,7 @@ static void a_page_holds_eleven_full_records_of_cost_one_and_lines_are_whole(voi
         assert_int_equal((uintptr_t)record % 64, 0);
         assert_int_equal(size, 64);
     }
-    assert_int_equal(slab.bytes, 2 * PAWL_ARENA_PAGE);
+    assert_int_equal(slab.bytes, 2UL * PAWL_ARENA_PAGE);
     pawl_arena_deinit(&arena);
     free(region);
 }

@@ -553,7 +553,7 @@ static void a_refund_without_charge_lowers_the_oldest_then_the_next(void **state
     (void)state;
     small_begin(&small);
     for (unsigned i = 0; i < 3; i++) {
-        pawl_window_advance(&small.window, 1000, at_ms(i * 10));
+        pawl_window_advance(&small.window, 1000, at_ms(i * 10ULL));
         (void)pawl_window_charge(&small.window, 64, 4);
     }
     assert_int_equal(pawl_window_refund(&small.window, 1000, 0, 6), 6);
@@ -590,7 +590,7 @@ static void entries_of_cost_one_take_five_bytes_and_big_counts_nine(void **state
     assert_int_equal(pawl_window_size(64, true), 624);
     driver_begin(&driver, 1, 100000, 3600000, 64);
     for (unsigned i = 0; i < 64; i++) {
-        (void)driver_call(&driver, i * 10 * MS, 1, true);
+        (void)driver_call(&driver, i * (10 * MS), 1, true);
     }
     assert_int_equal(driver.window->units * 8, 368);
     assert_int_equal(driver.window->length, 64);
@@ -650,7 +650,7 @@ static void a_damaged_record_is_refused_at_every_length_and_flag(void **state)
     (void)state;
     small_begin(&small);
     for (unsigned i = 0; i < 3; i++) {
-        pawl_window_advance(&small.window, 1000, at_ms(i * 10));
+        pawl_window_advance(&small.window, 1000, at_ms(i * 10ULL));
         (void)pawl_window_charge(&small.window, 64, 2);
     }
     size_t size = pawl_window_save(&small.window, at_ms(30), bytes);
