@@ -211,8 +211,9 @@ static void verdict_json(const struct pawl_token_check_result *result)
     output_json(object);
 }
 
-static void verdict_lines(const struct pawl_token_answer *token)
+static void verdict_lines(const struct pawl_token_check_result *result)
 {
+    const struct pawl_token_answer *token = &result->token;
     char age[DURATION_TEXT_BYTES];
 
     puts(pawl_token_state_text(token->status));
@@ -223,7 +224,7 @@ static void verdict_lines(const struct pawl_token_answer *token)
     if (token->scope != PAWL_REVOKE_NONE) {
         output_line("  hit by", "%s", pawl_revoke_scope_text(token->scope));
     }
-    if (token->status != PAWL_TOKEN_STATE_NONE) {
+    if (result->info.source == PAWL_SOURCE_DAEMON) {
         duration_text_format(token->staleness_ms, age);
         output_line("  data", "%s, at most %s old", token->fresh ? "fresh" : "stale", age);
     }
@@ -264,7 +265,7 @@ int command_token_check(struct ctl *ctl)
     if (ctl->json) {
         verdict_json(&result);
     } else {
-        verdict_lines(&result.token);
+        verdict_lines(&result);
     }
     if (result.info.cause != PAWL_RC_OK) {
         return ctl_warn(ctl, result.info.cause, &result.info);

@@ -257,7 +257,10 @@ static bool command_check(const struct options *options, char *error)
         }
     }
     if (options->word_count < command->words_min) {
-        return fail(error, what, "is not all", command->arguments);
+        char hint[64];
+
+        snprintf(hint, sizeof(hint), "write pawlctl %s %s", command->name, command->arguments);
+        return fail(error, what, "of what?", hint);
     }
     if (options->word_count > command->words_max) {
         return fail(error, what, options->words[command->words_max], "this is one too many");

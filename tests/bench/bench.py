@@ -124,7 +124,7 @@ class Bench:
         self.serial += 1
         address = address or self.address(transport)
         data_dir = data_dir or self.dir / f"data{self.serial}"
-        settings = {"workers": 1, "memory_max": "512MiB", **settings}
+        settings = {"server.workers": 1, "memory_max": "512MiB", **settings}
         command = [self.build / "pawld", "--listen", address, "--data-dir", data_dir]
         for name, value in settings.items():
             command += ["--set", f"{name}={value}"]
