@@ -115,6 +115,7 @@ PAWL_MUST_USE int pawl_db_facts_next(struct pawl_db *db, enum pawl_stmt which,
 void pawl_db_families_begin(struct pawl_db *db, enum pawl_stmt which, const struct pawl_id *from);
 PAWL_MUST_USE int pawl_db_families_next(struct pawl_db *db, enum pawl_stmt which,
                                         struct pawl_family_row *row, bool *holds);
+/** Let go of what a walk or a _get holds open; do so before a commit. */
 void pawl_db_walk_end(struct pawl_db *db, enum pawl_stmt which);
 
 /** Order of family keys as the table has it. */

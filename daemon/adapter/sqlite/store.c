@@ -235,6 +235,14 @@ static enum pawl_status store_follow(void *self, const struct pawl_fact_id *afte
     return status;
 }
 
+static void store_identity(void *self, struct pawl_stamp *birth, struct pawl_origin *origin)
+{
+    struct pawl_sqlite *store = self;
+
+    birth->us = atomic_load(&store->birth_us);
+    *origin = store->origin;
+}
+
 static bool store_frozen(void *self)
 {
     struct pawl_sqlite *store = self;
@@ -389,6 +397,7 @@ static const struct pawl_store_ops ops = {
     .submit = store_submit,
     .follow = store_follow,
     .frozen = store_frozen,
+    .identity = store_identity,
     .birth = store_birth,
     .floor_ms = store_floor_ms,
     .stats = store_stats,

@@ -106,6 +106,7 @@ static enum pawl_status cancel_one(struct txn *txn, const struct pawl_fact_id *i
     }
     if (old.canceled || pawl_fact_decode(&fact, old.body) != PAWL_OK ||
         pawl_fact_id_compare(&fact.id, id) != 0 || !pawl_fact_cancellable(&fact)) {
+        pawl_db_walk_end(&store->db, PAWL_STMT_FACT_GET);
         return PAWL_ENOENT;
     }
     uint8_t body[PAWL_FACT_BYTES_MAX];
@@ -114,6 +115,7 @@ static enum pawl_status cancel_one(struct txn *txn, const struct pawl_fact_id *i
     memcpy(body, old.body.data, old.body.size); /* the statement may move its own */
     row.body = pawl_bytes_of(body, old.body.size);
     row.canceled = true;
+    pawl_db_walk_end(&store->db, PAWL_STMT_FACT_GET);
     txn->rc = pawl_db_fact_put(&store->db, &row, &old);
     return txn->rc == SQLITE_OK ? PAWL_OK : PAWL_EUNAVAIL;
 }
@@ -241,6 +243,7 @@ static enum pawl_status do_family(struct txn *txn, struct pawl_job *job,
     if (there) {
         enum pawl_status status = pawl_family_decode(&old, row.body);
 
+        pawl_db_walk_end(&txn->store->db, PAWL_STMT_FAMILY_GET);
         if (status != PAWL_OK) {
             return pawl_error_set(&job->error, PAWL_EUNAVAIL, 0, "the record of this family is %s",
                                   pawl_status_text(status));
@@ -529,10 +532,10 @@ static void tell_one(struct pawl_sqlite *store, uint64_t n, uint64_t best_n)
     bool left = best_n != 0 && pawl_db_fact_get(&store->db, best_n, &row) == SQLITE_ROW &&
                 pawl_fact_decode(&remaining, row.body) == PAWL_OK;
 
-    if (best_n != 0 && !left) {
-        return; /* it could not be read again: the token stays revoked */
+    if (best_n == 0 || left) { /* else it could not be read again: the token stays revoked */
+        events->on_cancel(events->self, &canceled, left ? &remaining : NULL);
     }
-    events->on_cancel(events->self, &canceled, left ? &remaining : NULL);
+    pawl_db_walk_end(&store->db, PAWL_STMT_FACT_GET);
 }
 
 /*
@@ -562,6 +565,7 @@ static void tell_canceled(struct pawl_sqlite *store, const struct pawl_job *job)
             r.items[r.count].id = pawl_fact_scope_id(&store->keys[0].facts, &fact);
             r.count++;
         }
+        pawl_db_walk_end(&store->db, PAWL_STMT_FACT_GET);
     }
     if (pawl_walk_facts(&store->db, look_for_remains, &r, &walk) != SQLITE_OK || walk.broken ||
         walk.bad_rows > 0) {
