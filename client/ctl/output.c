@@ -9,7 +9,7 @@
 
 void output_json(json_t *object)
 {
-    (void)json_dumpf(object, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
+    (void)json_dumpf(object, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
     putchar('\n');
     json_decref(object);
 }
