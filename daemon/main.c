@@ -228,6 +228,7 @@ static enum pawl_status open_store(struct daemon *daemon, struct pawl_error *err
         .batch_max = (unsigned)daemon->settings->store.batch_max,
         .queue_max = (unsigned)daemon->settings->store.queue_max,
         .interval_ms = (unsigned)daemon->settings->store.counters_interval_ms,
+        .max_lifetime_s = daemon->settings->tokens.max_lifetime_ms / 1000,
         .frozen = daemon->options.frozen,
         .test_clock = daemon->options.test_clock,
     };
@@ -407,11 +408,6 @@ static void server_options(const struct daemon *daemon, struct pawl_server_optio
 
 static void say_ready(const struct daemon *daemon)
 {
-    for (unsigned i = 0; i < daemon->settings->listen_count; i++) {
-        pawl_log_event(&daemon->log, PAWL_LOG_INFO, "listening",
-                       PAWL_F_TEXT("uri", daemon->settings->listen[i].uri),
-                       PAWL_F_U64("port", pawl_server_port(daemon->server, i)));
-    }
     pawl_log_event(&daemon->log, PAWL_LOG_INFO, "ready", PAWL_F_TEXT("version", PAWL_VERSION),
                    PAWL_F_U64("workers", pawl_server_workers(daemon->server)),
                    PAWL_F_TEXT("data_dir", daemon->data_dir.path),

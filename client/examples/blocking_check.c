@@ -33,9 +33,10 @@ static int ask(struct pawl_client *client, const char *user, const char *address
 
     (void)pawl_client_check(client, &check, &result);
 
-    printf("%s, by %s%s%s\n", pawl_outcome_text(result.outcome),
-           pawl_source_text(result.info.source), result.info.text[0] == '\0' ? "" : ": ",
-           result.info.text);
+    printf("%s, by %s\n", pawl_outcome_text(result.outcome), pawl_source_text(result.info.source));
+    if (result.info.cause != PAWL_RC_OK) {
+        printf("  %s\n", result.info.text);
+    }
     for (size_t i = 0; i < result.rate_count; i++) {
         print_rate(&rates[i]);
     }

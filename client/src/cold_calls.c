@@ -257,8 +257,7 @@ int pawl_client_encode_revoke(struct pawl_client *client, struct slot *slot, con
     }
     body.before_ms = revoke->before_ms;
     body.exp = revoke->exp_s;
-    body.reason = revoke->reason != PAWL_WHY_NONE ? (Pawl__V1__Reason)revoke->reason
-                                                  : PAWL__V1__REASON__REASON_OTHER;
+    body.reason = (Pawl__V1__Reason)revoke->reason;
     body.actor = binary_of(revoke->actor);
     body.ack = (Pawl__V1__Ack)revoke->level;
     request.revoke = &body;

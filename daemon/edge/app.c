@@ -56,13 +56,9 @@ void pawl_app_on_frozen(void *self, bool frozen, const char *reason)
 {
     struct pawl_app *app = self;
 
+    (void)reason; /* the store logs it */
     pawl_revocations_set_mode(app->revocations,
                               frozen ? PAWL_REVOCATIONS_FROZEN : PAWL_REVOCATIONS_SERVING);
-    pawl_log_event(app->log, frozen ? PAWL_LOG_ERROR : PAWL_LOG_WARN, frozen ? "frozen" : "thawed",
-                   PAWL_F_TEXT("why", reason),
-                   PAWL_F_TEXT("do", frozen ? "token verdicts are undecided; restore the store, or "
-                                              "run pawlctl thaw --lost-since TIME"
-                                            : ""));
 }
 
 /* ---- counters out of the limiter ----------------------------------------------------------- */
@@ -237,7 +233,6 @@ void pawl_app_stats(struct pawl_app *app, const struct pawl_stats_sink *sink)
     pawl_limiter_metrics_get(app->limiter, &m);
     pawl_revocations_get_stats(app->revocations, &stats);
     sink->text(sink->self, "version", pawl_bytes_of(PAWL_VERSION, sizeof(PAWL_VERSION) - 1));
-    sink->flag(sink->self, "frozen", app->store.ops->frozen(app->store.self));
     sink->flag(sink->self, "test_clock", app->test_clock);
     sink->number(sink->self, "members", 1);
     sink->number(sink->self, "uptime_s",

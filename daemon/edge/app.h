@@ -83,7 +83,7 @@ void pawl_app_on_counter(void *app, struct pawl_bytes record, uint64_t elapsed_m
 size_t pawl_app_collect(void *app, uint64_t *cursor, bool all, uint8_t *out, size_t capacity,
                         struct pawl_now now);
 
-/** The node froze or thawed: the revocation table and the log hear of it. */
+/** The node froze or thawed: the revocation table hears of it. */
 void pawl_app_on_frozen(void *app, bool frozen, const char *reason);
 
 /** Every PAWL_REVOCATIONS_PULSE_MS: pulse, freshness, a bit of sweeping. Main loop's thread. */

@@ -374,10 +374,11 @@ static void stat_flag(void *self, const char *name, bool value)
 static void stat_text(void *self, const char *name, struct pawl_bytes value)
 {
     struct stats_build *build = self;
-    Pawl__V1__Stat *stat = stat_add(build, name);
-    uint8_t *copy = stat == NULL ? NULL : arena_take(build->dispatch, value.size + 1);
+    /* An empty text cannot be told from the number 0 on the wire: it is left out. */
+    Pawl__V1__Stat *stat = value.size == 0 ? NULL : stat_add(build, name);
+    uint8_t *copy = stat == NULL ? NULL : arena_take(build->dispatch, value.size);
 
-    if (copy != NULL && value.size > 0) {
+    if (copy != NULL) {
         memcpy(copy, value.data, value.size);
         stat->text.data = copy;
         stat->text.len = value.size;

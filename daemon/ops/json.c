@@ -29,8 +29,8 @@ void pawl_json_plain(struct pawl_json *json, const char *name, const char *value
     pawl_json_raw(json, value);
 }
 
-/** Bytes of the well-formed UTF-8 character at @at of at most @size bytes; 0 = none (RFC 3629). */
-static size_t utf8_length(const uint8_t *at, size_t size)
+/* RFC 3629. */
+size_t pawl_utf8_length(const uint8_t *at, size_t size)
 {
     uint8_t low = 0x80; /* bounds of the second byte */
     uint8_t high = 0xbf;
@@ -71,7 +71,7 @@ static size_t utf8_length(const uint8_t *at, size_t size)
 static size_t escape_one(const uint8_t *at, size_t size, char *out, size_t *wrote)
 {
     static const char replacement[] = "\xef\xbf\xbd";
-    size_t length = utf8_length(at, size);
+    size_t length = pawl_utf8_length(at, size);
 
     if (length == 0) {
         memcpy(out, replacement, sizeof(replacement) - 1);

@@ -14,6 +14,9 @@ struct pawl_json {
     bool cut;
 };
 
+/** Bytes of the well-formed UTF-8 character at @at, of @size bytes at least 1; 0 = it is none. */
+size_t pawl_utf8_length(const uint8_t *at, size_t size);
+
 /** Append @text as it is, all of it or nothing (then cut). */
 void pawl_json_raw(struct pawl_json *json, const char *text);
 

@@ -120,6 +120,10 @@ static void set_canonical(struct pawl_settings_loader *loader, struct pawl_liste
     unsigned i;
 
     (void)pawl_address_format(&listen->address, text, sizeof(text));
+    if (!pawl_setting_is_clean(text)) {
+        pawl_settings_complain(loader, false, place_of(nodes->uri), 0,
+                               "listen[%u]: is not UTF-8; choose another path", index);
+    }
     listen->uri = pawl_pool_text(loader->settings->pool, text, strlen(text));
     if (listen->uri == NULL) {
         loader->no_memory = true;
@@ -148,8 +152,8 @@ void pawl_settings_check_listen(struct pawl_settings_loader *loader,
                                "listen[%u]: has no uri; add uri: \"tcp:127.0.0.1:7401\"", index);
         return;
     }
-    if (listen->uri[0] == '\0') {
-        return; /* said already */
+    if (listen->uri == NULL) {
+        return; /* not a text; said already */
     }
     if (pawl_address_parse(pawl_bytes_of(listen->uri, strlen(listen->uri)), &listen->address,
                            &error) != PAWL_OK) {
@@ -181,10 +185,10 @@ static const char *make_path(struct pawl_settings_loader *loader, const char *fo
     va_start(args, format);
     size = vsnprintf(path, sizeof(path), format, args);
     va_end(args);
-    if (size < 0 || (size_t)size >= sizeof(path)) {
+    if (size < 0 || (size_t)size >= sizeof(path) || !pawl_setting_is_clean(path)) {
         pawl_settings_complain(loader, false, NULL, 0,
-                               "a folder in the environment has more than %d bytes; set data_dir "
-                               "and listen in the config file",
+                               "a folder in the environment has more than %d bytes or is not clean "
+                               "UTF-8; set data_dir and listen in the config file",
                                PAWL_SETTINGS_PATH_MAX - 1);
         return "";
     }

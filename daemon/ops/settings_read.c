@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define NOT_CLEAN "holds control characters or is not UTF-8; choose another"
+
 static enum pawl_status refuse(struct pawl_setting_reader *reader, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
@@ -221,17 +223,6 @@ static enum pawl_status read_word(const struct pawl_setting *row, const char *te
 
 /* ---- texts --------------------------------------------------------------------------------- */
 
-/** What would break a message, a log line or a printed file has no place in a name or path. */
-static bool is_clean(const char *text)
-{
-    for (; *text != '\0'; text++) {
-        if ((unsigned char)*text < 0x20 || *text == 0x7f) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static enum pawl_status keep_text(const char *text, void *field, struct pawl_setting_reader *reader)
 {
     const char *copy = pawl_pool_text(reader->pool, text, strlen(text));
@@ -252,8 +243,8 @@ static enum pawl_status read_name(const struct pawl_setting *row, const char *te
         return refuse(reader, "has %zu bytes; give %" PRIu64 " to %" PRIu64, size, row->min,
                       row->max);
     }
-    if (!is_clean(text)) {
-        return refuse(reader, "holds control characters; remove them");
+    if (!pawl_setting_is_clean(text)) {
+        return refuse(reader, NOT_CLEAN);
     }
     return keep_text(text, field, reader);
 }
@@ -268,9 +259,6 @@ static enum pawl_status read_path(const struct pawl_setting *row, const char *te
         return row->initial != NULL ? keep_text(text, field, reader)
                                     : refuse(reader, "is empty; give a path");
     }
-    if (!is_clean(text)) {
-        return refuse(reader, "holds control characters; remove them");
-    }
     if (text[0] != '/' && reader->folder[0] == '\0') {
         return refuse(reader,
                       "\"%.100s\" is relative and the working directory is not known; "
@@ -282,6 +270,9 @@ static enum pawl_status read_path(const struct pawl_setting *row, const char *te
     if (size < 0 || (size_t)size >= sizeof(path)) {
         return refuse(reader, "is longer than %d bytes; choose a shorter path",
                       PAWL_SETTINGS_PATH_MAX - 1);
+    }
+    if (!pawl_setting_is_clean(path)) { /* with the folder, which may be anything */
+        return refuse(reader, NOT_CLEAN);
     }
     return keep_text(path, field, reader);
 }

@@ -112,7 +112,10 @@ void pawl_setting_join(const struct pawl_setting_word *words, char *out, size_t 
 /** Bounds and kind in words: "8MiB to 32GiB", "one of a, b"; @out has PAWL_SETTING_WHAT_BYTES. */
 void pawl_setting_describe(const struct pawl_setting *row, char *out);
 
-/** @text in double quotes, escaped, as YAML and JSON read it; cut at @capacity. */
+/** Whether @text is UTF-8 without control characters: what may be a name or a path. */
+bool pawl_setting_is_clean(const char *text);
+
+/** @text, which is clean, in double quotes, escaped, as YAML and JSON read it; cut at @capacity. */
 void pawl_setting_quote(const char *text, char *out, size_t capacity);
 
 /** The word of @known[0..count) that is nearest to @text, or NULL when none is near. */

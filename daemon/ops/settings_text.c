@@ -1,6 +1,7 @@
 /*
  * Values as text: for the printed file, for messages, for the reference page.
  */
+#include "ops/json.h"
 #include "ops/settings_table.h"
 #include "ops/utc.h"
 
@@ -9,7 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define WORD_BYTES 64 /* longer texts resemble nothing */
+#define QUOTED_PATH_BYTES (3 * PAWL_SETTINGS_PATH_MAX + 16) /* \\uXXXX for two bytes at worst */
+#define WORD_BYTES        64                                /* longer texts resemble nothing */
 
 /* Largest first: printing takes the first that divides. */
 const struct pawl_setting_unit pawl_setting_sizes[] = {
@@ -199,16 +201,65 @@ const char *pawl_setting_nearest(const char *text, const char *const *known, siz
     return nearest;
 }
 
+bool pawl_setting_is_clean(const char *text)
+{
+    size_t left = strlen(text);
+
+    while (left > 0) {
+        size_t length = pawl_utf8_length((const uint8_t *)text, left);
+
+        if (length == 0 || (unsigned char)*text < 0x20 || *text == 0x7f) {
+            return false;
+        }
+        text += length;
+        left -= length;
+    }
+    return true;
+}
+
+/**
+ * The number of a character of two or three bytes that YAML does not read as it stands: controls
+ * above ASCII, line separators, byte order marks and what is no character. 0 = it may stand.
+ */
+static unsigned needs_number(const uint8_t *at, size_t length)
+{
+    unsigned number = 0;
+
+    if (length == 2) {
+        number = ((unsigned)(at[0] & 0x1f) << 6) | (at[1] & 0x3fu);
+        return number < 0xa0 ? number : 0;
+    }
+    if (length == 3) {
+        number =
+            ((unsigned)(at[0] & 0x0f) << 12) | ((unsigned)(at[1] & 0x3f) << 6) | (at[2] & 0x3fu);
+        return number == 0x2028 || number == 0x2029 || number == 0xfeff || number >= 0xfffe ? number
+                                                                                            : 0;
+    }
+    return 0;
+}
+
 void pawl_setting_quote(const char *text, char *out, size_t capacity)
 {
     size_t used = 0;
+    size_t left = strlen(text);
 
     out[used++] = '"';
-    for (; *text != '\0' && used + 4 < capacity; text++) {
-        if (*text == '"' || *text == '\\') {
-            out[used++] = '\\';
+    while (left > 0 && used + 8 < capacity) {
+        size_t length = pawl_utf8_length((const uint8_t *)text, left);
+        unsigned number = needs_number((const uint8_t *)text, length);
+
+        length = length > 0 ? length : 1; /* not clean: the caller's fault, kept as it is */
+        if (number > 0) {
+            used += (size_t)snprintf(out + used, 7, "\\u%04x", number);
+        } else {
+            if (*text == '"' || *text == '\\') {
+                out[used++] = '\\';
+            }
+            memcpy(out + used, text, length);
+            used += length;
         }
-        out[used++] = *text;
+        text += length;
+        left -= length;
     }
     out[used++] = '"';
     out[used] = '\0';
@@ -257,7 +308,7 @@ static void format_word(const struct pawl_setting *row, unsigned value, char *ou
 
 static void format_paths(const char *const *paths, char *out)
 {
-    char quoted[2 * PAWL_SETTINGS_PATH_MAX + 8];
+    char quoted[QUOTED_PATH_BYTES];
     size_t used = append(out, 0, PAWL_SETTING_TEXT_BYTES, "[");
     size_t i;
 

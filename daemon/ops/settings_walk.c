@@ -163,7 +163,6 @@ static void read_listen_item(struct pawl_settings_loader *loader,
     char shown[PATH_BYTES];
 
     pawl_settings_defaults(loader, PAWL_SCOPE_LISTENER, listen);
-    listen->uri = "";
     if (item->kind == PAWL_NODE_SCALAR) {
         (void)snprintf(shown, sizeof(shown), "listen[%u]", index);
         nodes.uri = item;
@@ -229,21 +228,18 @@ static void check_limit_name(struct pawl_settings_loader *loader,
                              const struct pawl_config_node *node)
 {
     uint64_t longest = pawl_setting_find("limits.*.namespace")->max; /* the core has one maximum */
-    const char *at;
 
     if (node->key[0] == '\0' || strlen(node->key) > longest) {
         pawl_settings_complain(loader, false, &node->key_place, 0,
                                "limits.%.80s: a limit's name has 1 to %u bytes; this has %zu",
                                node->key, (unsigned)longest, strlen(node->key));
     }
-    for (at = node->key; *at != '\0'; at++) {
-        if ((unsigned char)*at <= 0x20 || *at == 0x7f || *at == '=') {
-            pawl_settings_complain(loader, false, &node->key_place, 0,
-                                   "limits.%.80s: spaces, control characters and \"=\" cannot be "
-                                   "asked for on a command line; name it without",
-                                   node->key);
-            return;
-        }
+    if (strpbrk(node->key, " =") != NULL || !pawl_setting_is_clean(node->key)) {
+        pawl_settings_complain(
+            loader, false, &node->key_place, 0,
+            "limits.%.80s: a name with spaces, \"=\", control characters or what "
+            "is not UTF-8 cannot be asked for; choose another",
+            node->key);
     }
 }
 
@@ -316,6 +312,7 @@ static void read_limits(struct pawl_settings_loader *loader, const struct pawl_c
         loader->no_memory = true;
         return;
     }
+    settings->limit_count = 0; /* a key that stands twice is told, and read twice */
     for (item = node->first; item != NULL && !loader->no_memory; item = item->next) {
         read_limit(loader, item, &settings->limits[settings->limit_count]);
         settings->limit_count++;

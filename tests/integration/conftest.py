@@ -140,9 +140,9 @@ class Daemon:
             return self.event("ready")
         wait_for(ready, "pawld ready")
         for line in self.log():
-            uri = str(line.get("uri", ""))
-            if line.get("event") == "listening" and uri.startswith("tcp:"):
-                self.port = int(line["port"])
+            address = str(line.get("address", ""))
+            if line.get("event") == "edge_listening" and address.startswith("tcp:"):
+                self.port = int(address.rpartition(":")[2])
 
     def stop(self, number=signal.SIGTERM, patience_s=PATIENCE_S):
         """Send a signal and wait for the end; returns the exit status."""

@@ -174,6 +174,7 @@ def test_a_frame_that_is_no_message_closes_its_connection_alone(pawld, connect, 
     bad.socket.sendall(b"\x00\x00\x00\x04\xff\xff\xff\xff")
     reply = bad.receive()
     assert reply.status == wire.STATUS_INVALID
+    assert bad.receive().HasField("goaway")
     assert bad.receive() is None
     assert good.call(ping=wire.Ping()).status == wire.STATUS_OK
 

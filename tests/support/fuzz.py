@@ -20,7 +20,8 @@ COVERAGE_MIN = 90
 #: fuzzer -> the parser's sources, of which its kept corpus has to reach COVERAGE_MIN percent
 PARSERS = {
     "fuzz_frame": ["proto/pawl/v1/frame.c"],
-    "fuzz_hot": ["proto/pawl/v1/hot.c", "proto/pawl/v1/hot_reply.c"],
+    "fuzz_hot": ["proto/pawl/v1/hot_read.c", "proto/pawl/v1/hot_read_reply.c",
+                 "proto/pawl/v1/hot_write.c", "proto/pawl/v1/hot_wire.h"],
     "fuzz_cold": ["proto/pawl/v1/cold.c"],
     "fuzz_config": ["daemon/adapter/yaml/yaml.c", "daemon/ops/settings_walk.c",
                     "daemon/ops/settings_read.c"],

@@ -545,7 +545,7 @@ PAWL_API int pawl_client_reset(struct pawl_client *client, const struct pawl_res
 struct pawl_revoke_call {
     size_t struct_size;
     enum pawl_revoke_scope scope;
-    enum pawl_why reason;   /* NONE is sent as OTHER */
+    enum pawl_why reason;   /* NONE: the daemon's default for the scope */
     struct pawl_str issuer; /* empty: the only one configured */
     struct pawl_str value;  /* jti, sid, sub, client, kid, token, header.payload; none: namespace */
     uint64_t before_ms;     /* cutoffs: milliseconds since 1970; 0: now */

@@ -6,12 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <yaml.h>
 
 #define MESSAGE_BYTES 512
 #define PATH_BYTES    256
+#define READ_BYTES    16384 /* for a file at first; it grows to the cap */
 
 /** An open collection while its children are read. */
 struct level {
@@ -506,48 +506,58 @@ static enum pawl_status parse_text(void *self, const char *name, struct pawl_byt
     return reader.status;
 }
 
+/** Read @fd to its end, or to one byte more than allowed, which tells "larger". */
+static enum pawl_status read_all(int fd, const struct pawl_config_memory *memory,
+                                 struct pawl_bytes *text)
+{
+    const size_t most = PAWL_CONFIG_BYTES_MAX + 1;
+    size_t capacity = READ_BYTES;
+    size_t size = 0;
+    uint8_t *data = memory->take(memory->self, capacity);
+
+    while (data != NULL) {
+        ssize_t got = read(fd, data + size, capacity - size);
+
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got < 0) {
+            return PAWL_EIO;
+        }
+        size += (size_t)got;
+        if (got == 0 || size == most) {
+            *text = pawl_bytes_of(data, size);
+            return PAWL_OK;
+        }
+        if (size == capacity) {
+            uint8_t *small = data;
+
+            capacity = capacity * 4 < most ? capacity * 4 : most;
+            data = memory->take(memory->self, capacity);
+            if (data != NULL) {
+                memcpy(data, small, size);
+            }
+        }
+    }
+    return PAWL_ENOMEM;
+}
+
 /** Read the whole file into memory of the caller's; @text is empty where that did not work. */
 static enum pawl_status read_file(const char *path, const struct pawl_config_memory *memory,
                                   struct pawl_bytes *text)
 {
-    enum pawl_status status = PAWL_EIO;
-    uint8_t *data = NULL;
-    size_t size = 0;
-    struct stat info;
+    enum pawl_status status;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a fifo must not stop the start */
+    int error;
 
     *text = pawl_bytes_of(NULL, 0);
     if (fd < 0) {
         return errno == ENOENT ? PAWL_ENOENT : PAWL_EIO;
     }
-    if (fstat(fd, &info) != 0) {
-        goto out;
-    }
-    if (S_ISDIR(info.st_mode)) {
-        errno = EISDIR;
-        goto out;
-    }
-    data = memory->take(memory->self, PAWL_CONFIG_BYTES_MAX + 1);
-    if (data == NULL) {
-        status = PAWL_ENOMEM;
-        goto out;
-    }
-    while (size <= PAWL_CONFIG_BYTES_MAX) { /* one byte more than allowed tells "larger" */
-        ssize_t got = read(fd, data + size, PAWL_CONFIG_BYTES_MAX + 1 - size);
-
-        if (got < 0 && errno == EINTR) {
-            continue;
-        }
-        if (got <= 0) {
-            status = got == 0 ? PAWL_OK : PAWL_EIO;
-            break;
-        }
-        size += (size_t)got;
-        status = PAWL_OK;
-    }
-    *text = pawl_bytes_of(data, size);
-out:
+    status = read_all(fd, memory, text);
+    error = errno;
     (void)close(fd);
+    errno = error; /* for the message */
     return status;
 }
 
