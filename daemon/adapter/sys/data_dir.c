@@ -62,9 +62,9 @@ static enum pawl_status take_lock(struct pawl_data_dir *dir, const char *path,
     }
     int size = snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());
 
+    /* Only a help for people; a full disk must not keep the limits from starting. */
     if (ftruncate(dir->lock_fd, 0) != 0 || pwrite(dir->lock_fd, pid, (size_t)size, 0) != size) {
-        /* Only a help for people; a full disk must not keep the limits from starting. */
-        (void)ftruncate(dir->lock_fd, 0);
+        pid[0] = '\0';
     }
     return PAWL_OK;
 }
