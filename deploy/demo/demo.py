@@ -150,8 +150,9 @@ class Demo:
         self.answers += 10
         charged = time.monotonic()
         while True:  # until what was charged is older than what may be lost
+            age_ms = (time.monotonic() - charged) * 1000
             bound_ms = self.ctl("status", count=False)[1]["counter_unsaved_age_ms"]
-            if (time.monotonic() - charged) * 1000 > bound_ms:
+            if age_ms > bound_ms:
                 break
             time.sleep(0.02)
         self.stop(signal.SIGKILL)
