@@ -70,7 +70,7 @@ static int read_options(struct pawl_client *client, const struct pawl_client_opt
     client->durable_deadline_ms = or_default(options->durable_deadline_ms, 1000);
     client->breaker_failures = or_default(options->breaker_failures, 5);
     client->breaker_open_ms = or_default(options->breaker_open_ms, 100);
-    client->breaker_open_max_ms = or_default(options->breaker_open_max_ms, 5000);
+    client->breaker_open_max_ms = or_default(options->breaker_open_max_ms, 1000);
     if (client->breaker_open_max_ms < client->breaker_open_ms) {
         client->breaker_open_max_ms = client->breaker_open_ms;
     }

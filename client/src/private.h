@@ -121,10 +121,10 @@ struct endpoint {
     socklen_t size;
     unsigned text; /* which of the texts */
     uint32_t backoff_ms;
+    bool tried;        /* in this round */
     uint64_t retry_ns; /* not before, unless nothing else is left to do */
     uint64_t busy_ns;  /* its backlog was full: not before */
     uint64_t avoid_ns; /* said goaway: others first until then */
-    bool tried;        /* in this round */
 };
 
 /** Policy and rates of a named limit, as the daemon told them. */

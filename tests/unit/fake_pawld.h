@@ -9,6 +9,7 @@
 #include "pawl/v1/frame.h"
 #include "pawl/v1/hot.h"
 
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -299,24 +300,54 @@ static inline void *fake_run(void *arg)
     }
 }
 
-static inline struct fake *fake_start(enum fake_mode mode)
+static inline void fake_bind_unix(struct fake *fake)
 {
     static atomic_int serial;
-    struct fake *fake = calloc(1, sizeof(*fake));
     struct sockaddr_un un = { .sun_family = AF_UNIX };
     int number = atomic_fetch_add(&serial, 1);
     int length = snprintf(un.sun_path + 1, sizeof(un.sun_path) - 1, "pawl-fake-%d-%d",
                           (int)getpid(), number);
 
     (void)snprintf(fake->address, sizeof(fake->address), "unix:@%.50s", un.sun_path + 1);
+    fake->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (bind(fake->listen_fd, (struct sockaddr *)&un,
+             (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length)) != 0) {
+        abort();
+    }
+}
+
+static inline void fake_bind_tcp(struct fake *fake)
+{
+    struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+    socklen_t size = sizeof(in);
+
+    fake->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (bind(fake->listen_fd, (struct sockaddr *)&in, size) != 0 ||
+        getsockname(fake->listen_fd, (struct sockaddr *)&in, &size) != 0) {
+        abort();
+    }
+    (void)snprintf(fake->address, sizeof(fake->address), "tcp:127.0.0.1:%u",
+                   (unsigned)ntohs(in.sin_port));
+}
+
+/* TCP for the one that hangs up: a Unix socket refuses the next byte, TCP takes it and loses it. */
+static inline struct fake *fake_start(enum fake_mode mode)
+{
+    struct fake *fake = calloc(1, sizeof(*fake));
+
+    if (fake == NULL) {
+        abort();
+    }
     atomic_store(&fake->mode, (int)mode);
     for (unsigned i = 0; i < FAKE_CONNS; i++) {
         fake->conns[i].fd = -1;
     }
-    fake->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (bind(fake->listen_fd, (struct sockaddr *)&un,
-             (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length)) != 0 ||
-        listen(fake->listen_fd, 16) != 0 || pipe(fake->stop) != 0 ||
+    if (mode == FAKE_HANG_UP) {
+        fake_bind_tcp(fake);
+    } else {
+        fake_bind_unix(fake);
+    }
+    if (listen(fake->listen_fd, 16) != 0 || pipe(fake->stop) != 0 ||
         pthread_create(&fake->thread, NULL, fake_run, fake) != 0) {
         abort();
     }

@@ -273,7 +273,7 @@ struct pawl_client_options {
     uint32_t durable_deadline_ms; /* everything else [1000] */
     uint32_t breaker_failures;    /* timeouts and failed connects in a row that open it [5] */
     uint32_t breaker_open_ms;     /* open for about this long, then one request probes [100] */
-    uint32_t breaker_open_max_ms; /* doubled after each failed probe, up to this [5000] */
+    uint32_t breaker_open_max_ms; /* doubled after each failed probe, up to this [1000] */
     uint32_t expected_workers; /* processes like this one that share a PAWL_FAIL_LOCAL limit [1] */
     uint32_t local_keys_max;   /* keys counted in this process [1024]; at most 65536 */
     uint32_t in_flight_max;    /* requests pending at once [256]; at most 4096 */
