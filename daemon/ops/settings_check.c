@@ -131,8 +131,9 @@ static void set_canonical(struct pawl_settings_loader *loader, struct pawl_liste
     }
     for (i = 0; i < index; i++) {
         bool any_port = listen->address.kind == PAWL_ADDRESS_TCP && listen->address.port == 0;
+        const char *other = loader->settings->listen[i].uri; /* NULL: told already */
 
-        if (!any_port && strcmp(loader->settings->listen[i].uri, listen->uri) == 0) {
+        if (!any_port && other != NULL && strcmp(other, listen->uri) == 0) {
             pawl_settings_complain(loader, false, place_of(nodes->uri), 0,
                                    "listen[%u]: \"%.120s\" is there already as listen[%u]; remove "
                                    "one",

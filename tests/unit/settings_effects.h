@@ -7,6 +7,8 @@
 #ifndef TESTS_UNIT_SETTINGS_EFFECTS_H
 #define TESTS_UNIT_SETTINGS_EFFECTS_H
 
+#include <stddef.h>
+
 struct setting_effect {
     const char *path;    /* of the table */
     const char *set;     /* an option of the command line that changes it, or NULL: tested apart */

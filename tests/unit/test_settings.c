@@ -501,14 +501,41 @@ static void control_characters_never_reach_a_message(void **state)
     done(loaded);
 }
 
+static void texts_that_are_not_utf8_are_refused_from_everywhere(void **state)
+{
+    const char *const listen[] = { "unix:/a\x9c" };
+    struct pawl_settings_sources sources = { .listen = listen,
+                                             .listen_count = 1,
+                                             .data_dir = "/b\xff" };
+    struct pawl_settings_env env = { .root = true, .cwd = "/c\xff", .state_directory = "/d\xff" };
+    struct loaded *loaded = load_sources(sources, NULL);
+
+    (void)state;
+    assert_told(loaded, "listen[0]: is not UTF-8");
+    assert_told(loaded, "data_dir: holds control characters or is not UTF-8");
+    done(loaded);
+    sources = (struct pawl_settings_sources){ .env = &env };
+    loaded = load_sources(sources, NULL);
+    assert_told(loaded, "a folder in the environment has more than 1023 bytes or is not clean");
+    done(loaded);
+    sources.data_dir = "relative";
+    loaded = load_sources(sources, NULL);
+    assert_told(loaded, "data_dir: holds control characters or is not UTF-8");
+    done(loaded);
+    loaded = load_set(NULL, "limits.a\xff.rate=1/s");
+    assert_told(loaded, "or what is not UTF-8 cannot be asked for");
+    done(loaded);
+}
+
 /* ---- printing, comparing ------------------------------------------------------------------- */
 
 static void what_is_printed_loads_to_the_same_and_prints_the_same(void **state)
 {
     struct loaded *first =
         load("listen: [\"unix:@a\", \"unix:/b\", {uri: \"tcp:0.0.0.0:7\", insecure: true}]\n"
-             "data_dir: 'a \"quoted\\ path'\n"
-             "secret_files: [x, y]\n"
+             "data_dir: 'a \"quoted\\ path\xc3\xa9'\n"
+             "secret_file: \"\"\n"
+             "secret_files: [\"x\\u0085\\u2028\\ufeff\", \"y\\u00a0\"]\n"
              "limits: {\"we:ird\": {rate: [1/s, 5/90s]}, on: {rate: 1/d}, \"1\": {rate: 2/h}}\n"
              "rotation: {adopt_before: \"2031-01-02T03:04:05Z\"}\n");
     char *text;
@@ -599,6 +626,7 @@ int main(void)
         cmocka_unit_test(options_are_laid_over_the_file),
         cmocka_unit_test(an_error_on_the_command_line_names_its_option),
         cmocka_unit_test(control_characters_never_reach_a_message),
+        cmocka_unit_test(texts_that_are_not_utf8_are_refused_from_everywhere),
         cmocka_unit_test(what_is_printed_loads_to_the_same_and_prints_the_same),
         cmocka_unit_test(limits_that_come_and_go_are_reloadable_changes),
         cmocka_unit_test(the_reference_lists_every_setting),

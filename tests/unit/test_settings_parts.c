@@ -55,6 +55,8 @@ static void a_bad_rate_is_told_with_its_position(void **state)
     assert_refused("limits: {a: {rate: [1/s, 2/1s]}}\n", "is there twice");
     assert_refused("limits: {a: {rate: [1/s,1/2s,1/3s,1/4s,1/5s,1/6s,1/7s,1/8s,1/9s]}}\n",
                    "more than 8 rates");
+    assert_refused("limits: {a: {rate: 1/s}, b: {rate: 1/s}}\nlimits: {c: {rate: 1/s}}\n",
+                   "2:1: limits: is set twice, first at line 1");
     assert_refused("limits: {a: {on_error: open}}\n", "1:13: limits.a: has no rate; add rate");
 }
 
@@ -63,8 +65,8 @@ static void names_of_limits_are_checked(void **state)
     char text[256];
 
     (void)state;
-    assert_refused("limits: {\"a b\": {rate: 1/s}}\n", "limits.a b: spaces, control");
-    assert_refused("limits: {\"a=b\": {rate: 1/s}}\n", "limits.a=b: spaces, control");
+    assert_refused("limits: {\"a b\": {rate: 1/s}}\n", "limits.a b: a name with spaces");
+    assert_refused("limits: {\"a=b\": {rate: 1/s}}\n", "limits.a=b: a name with spaces");
     assert_refused("limits: {\"\": {rate: 1/s}}\n", "a limit's name has 1 to 64 bytes; this has 0");
     (void)snprintf(text, sizeof(text), "limits: {%.*s: {rate: 1/s}}\n", 65,
                    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
@@ -128,6 +130,8 @@ static void wrong_listeners_are_refused(void **state)
     assert_refused("listen:\n", "listen: has no value; write a list");
     assert_refused("listen: {uri: \"unix:/x\"}\n", "listen: is a mapping; write a list");
     assert_refused("listen: [[a]]\n", "listen[0]: is a list; write an address");
+    assert_refused("listen: [\"\"]\n", "listen[0]: address \"\"");
+    assert_refused("listen: [{uri: [a]}, [b], \"unix:/x\"]\n", "listen[0].uri: is a list");
     assert_refused("listen: [{role: check}]\n", "listen[0]: has no uri");
     assert_refused("listen: [\"udp:1\"]\n", "1:10: listen[0]: ");
     assert_refused("listen: [\"tls:127.0.0.1:1\"]\n", "listen[0]: ");

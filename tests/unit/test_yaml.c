@@ -1,4 +1,5 @@
 /* adapter/yaml: the tree, the places of what is wrong, the caps. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -291,6 +292,18 @@ static void a_file_is_read_and_a_missing_one_told(void **state)
     reading.pool = pawl_pool_create(UINT64_C(16) << 20);
     assert_int_equal(parser.parse_file(NULL, path, &memory, &sink, &reading.root), PAWL_OK);
     assert_string_equal(reading.root->first->text, "1");
+    done(&reading);
+    reading.pool = pawl_pool_create(UINT64_C(16) << 20);
+    fd = open(path, O_WRONLY | O_TRUNC);
+    for (unsigned i = 0; i < PAWL_CONFIG_BYTES_MAX / 16; i++) { /* a file of the largest size */
+        assert_int_equal(write(fd, i == 0 ? "a: 2\n###########" : "\n##############\n", 16), 16);
+    }
+    assert_int_equal(parser.parse_file(NULL, path, &memory, &sink, &reading.root), PAWL_OK);
+    assert_string_equal(reading.root->first->text, "2");
+    assert_int_equal(write(fd, "\n", 1), 1);
+    assert_int_equal(parser.parse_file(NULL, path, &memory, &sink, &reading.root), PAWL_EINVAL);
+    assert_non_null(strstr(reading.text, "is larger than 1048576 bytes"));
+    (void)close(fd);
     (void)unlink(path);
     assert_int_equal(parser.parse_file(NULL, path, &memory, &sink, &reading.root), PAWL_ENOENT);
     assert_non_null(strstr(reading.text, "cannot be read: No such file"));
