@@ -239,39 +239,45 @@ static void pin(uint64_t cpu)
     }
 }
 
+/* Prepare, load, print. Returns the exit code. */
+static int run(const char *mode, const char *address, const struct settings *settings,
+               struct protocols *all, struct load_result *result)
+{
+    struct load_protocol protocol = { 0 };
+    struct load_options load = { .address = address,
+                                 .connections = (uint32_t)settings->connections,
+                                 .in_flight = (uint32_t)settings->in_flight,
+                                 .requests = settings->requests,
+                                 .duration_ms = (uint32_t)settings->duration_ms,
+                                 .warmup_ms = (uint32_t)settings->warmup_ms,
+                                 .stall_ms = (uint32_t)settings->stall_ms };
+    char error[240] = "";
+    bool done;
+
+    if (settings->keys == 0 || !protocol_make(all, mode, address, settings, &protocol)) {
+        return usage("cannot prepare this load: ",
+                     refusal_of(all)[0] != '\0' ? refusal_of(all) : mode);
+    }
+    pin(settings->cpu);
+    done = load_run(&load, &protocol, result, error, sizeof(error));
+    result_print(result, error, refusal_of(all));
+    return done && result->outcomes[LOAD_ERROR] == 0 ? 0 : 1;
+}
+
 int main(int argc, char **argv)
 {
     struct protocols *all = memory_zeroed(1, sizeof(*all));
     struct load_result *result = memory_zeroed(1, sizeof(*result));
-    struct load_protocol protocol = { 0 };
-    struct load_options load;
     struct settings settings;
-    char error[240] = "";
-    bool done;
+    int code = 2;
 
     if (argc < 3) {
-        return usage("a mode and an address are needed", "");
+        (void)usage("a mode and an address are needed", "");
+    } else if (settings_read(&settings, argc, argv)) {
+        code = run(argv[1], argv[2], &settings, all, result);
     }
-    if (!settings_read(&settings, argc, argv)) {
-        return 2;
-    }
-    if (settings.keys == 0 || !protocol_make(all, argv[1], argv[2], &settings, &protocol)) {
-        return usage("cannot prepare this load: ",
-                     refusal_of(all)[0] != '\0' ? refusal_of(all) : argv[1]);
-    }
-    pin(settings.cpu);
-    load = (struct load_options){ .address = argv[2],
-                                  .connections = (uint32_t)settings.connections,
-                                  .in_flight = (uint32_t)settings.in_flight,
-                                  .requests = settings.requests,
-                                  .duration_ms = (uint32_t)settings.duration_ms,
-                                  .warmup_ms = (uint32_t)settings.warmup_ms,
-                                  .stall_ms = (uint32_t)settings.stall_ms };
-    done = load_run(&load, &protocol, result, error, sizeof(error));
-    result_print(result, error, refusal_of(all));
-    done = done && result->outcomes[LOAD_ERROR] == 0;
     bench_rotate_deinit(&all->rotate);
     memory_release(result);
     memory_release(all);
-    return done ? 0 : 1;
+    return code;
 }
