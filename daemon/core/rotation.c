@@ -504,7 +504,7 @@ static bool is_in_grace(const struct turn *turn)
     if (record->grace_until_ms < until_ms) { /* as granted then, or less: it only shrinks */
         until_ms = record->grace_until_ms;
     }
-    return leeway != 0 && until_ms > record->superseded_ms && stamp_ms(turn) <= until_ms;
+    return until_ms > record->superseded_ms && stamp_ms(turn) <= until_ms;
 }
 
 static bool row_11_grace(struct turn *turn)

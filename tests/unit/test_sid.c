@@ -80,6 +80,36 @@ static void every_flipped_bit_takes_the_birth_away(void **state)
     }
 }
 
+/* With the right MAC, made here by the layout that sid.h tells. */
+static void another_version_or_variant_carries_no_birth_even_with_its_mac(void **state)
+{
+    static const uint8_t versions[] = { 0x70, 0x40, 0x70 };
+    static const uint8_t variants[] = { 0x80, 0x80, 0xc0 };
+    struct pawl_token_keys keys = rig_keys();
+
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        char made[PAWL_SID_TEXT + 1];
+        uint8_t packed[64];
+        struct pawl_pack pack;
+        uint8_t uuid[16];
+        uint64_t mac;
+
+        assert_true(pawl_uuid_parse(uuid, text(minted_at(NOW_MS).text)));
+        uuid[6] = (uint8_t)((uuid[6] & 0x0f) | versions[i]);
+        uuid[8] = (uint8_t)((uuid[8] & 0x3f) | variants[i]);
+        pawl_pack_init(&pack, packed, sizeof(packed));
+        pawl_pack_bytes(&pack, "default", 7);
+        pawl_pack_bytes(&pack, uuid, 12);
+        mac = pawl_keyhash64(&keys.sid[0], packed, pack.size);
+        for (unsigned at = 0; at < 4; at++) {
+            uuid[12 + at] = (uint8_t)(mac >> (8 * at));
+        }
+        pawl_uuid_format(made, uuid);
+        assert_int_equal(birth_of(made, NOW_MS), i == 0 ? NOW_MS : 0);
+    }
+}
+
 static void a_mac_holds_for_one_namespace_and_one_key_only(void **state)
 {
     struct pawl_token_keys keys = rig_keys();
@@ -178,6 +208,7 @@ int main(void)
         cmocka_unit_test(an_id_is_born_after_every_known_cutoff),
         cmocka_unit_test(a_birth_later_than_now_and_skew_is_none),
         cmocka_unit_test(every_flipped_bit_takes_the_birth_away),
+        cmocka_unit_test(another_version_or_variant_carries_no_birth_even_with_its_mac),
         cmocka_unit_test(a_mac_holds_for_one_namespace_and_one_key_only),
         cmocka_unit_test(guessed_macs_do_not_hold),
         cmocka_unit_test(only_the_canonical_text_parses),
