@@ -9,7 +9,7 @@ const struct pawl_config_node *pawl_settings_seen(const struct pawl_settings_loa
 {
     const struct pawl_setting *row = pawl_setting_find(path);
 
-    return row != NULL ? loader->seen[row - pawl_settings_table] : NULL;
+    return row != NULL ? loader->seen[row - pawl_settings_table].node : NULL;
 }
 
 static const struct pawl_place *place_of(const struct pawl_config_node *node)

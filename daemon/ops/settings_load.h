@@ -10,13 +10,18 @@
 
 #include "ops/settings_table.h"
 
+/** Where a setting of the file or the command line was written; NULL = its default stands. */
+struct pawl_settings_seen {
+    const struct pawl_config_node *node;
+};
+
 struct pawl_settings_loader {
     const struct pawl_settings_sources *sources;
     struct pawl_problems *problems;
     struct pawl_settings *settings;
-    struct pawl_pool *scratch;            /* the trees; gone after loading */
-    struct pawl_config_node *root;        /* NULL = nothing but defaults */
-    const struct pawl_config_node **seen; /* by row of the table: where it was set, or NULL */
+    struct pawl_pool *scratch;       /* the trees; gone after loading */
+    struct pawl_config_node *root;   /* NULL = nothing but defaults */
+    struct pawl_settings_seen *seen; /* by row of the table */
     char config_folder[PAWL_SETTINGS_PATH_MAX];
     bool no_memory;
 };

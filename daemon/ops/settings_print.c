@@ -252,33 +252,45 @@ static void diff_limit(struct diff *diff, const struct pawl_limit_settings *old_
     }
 }
 
+static void note_limit(struct diff *diff, const struct pawl_limit_settings *limit)
+{
+    char path[PAWL_SETTING_WHAT_BYTES];
+
+    (void)snprintf(path, sizeof(path), "limits.%s", limit->name);
+    note(diff, path, pawl_setting_find("limits")->flags);
+}
+
 /** Both are sorted by name: walk them side by side. */
 static void diff_limits(struct diff *diff, const struct pawl_settings *old_settings,
                         const struct pawl_settings *new_settings)
 {
-    unsigned flags = pawl_setting_find("limits")->flags;
-    unsigned i = 0;
-    unsigned j = 0;
+    const struct pawl_limit_settings *old_limit = old_settings->limits;
+    const struct pawl_limit_settings *new_limit = new_settings->limits;
+    unsigned old_left = old_settings->limit_count;
+    unsigned new_left = new_settings->limit_count;
 
-    while (i < old_settings->limit_count || j < new_settings->limit_count) {
-        const struct pawl_limit_settings *old_limit =
-            i < old_settings->limit_count ? &old_settings->limits[i] : NULL;
-        const struct pawl_limit_settings *new_limit =
-            j < new_settings->limit_count ? &new_settings->limits[j] : NULL;
-        int order = old_limit == NULL   ? 1
-                    : new_limit == NULL ? -1
-                                        : strcmp(old_limit->name, new_limit->name);
-        char path[PAWL_SETTING_WHAT_BYTES];
+    while (old_left > 0 && new_left > 0) {
+        int order = strcmp(old_limit->name, new_limit->name);
 
         if (order == 0) {
             diff_limit(diff, old_limit, new_limit);
         } else {
-            (void)snprintf(path, sizeof(path), "limits.%s",
-                           order < 0 ? old_limit->name : new_limit->name);
-            note(diff, path, flags);
+            note_limit(diff, order < 0 ? old_limit : new_limit);
         }
-        i += order <= 0 ? 1 : 0;
-        j += order >= 0 ? 1 : 0;
+        if (order <= 0) {
+            old_limit++;
+            old_left--;
+        }
+        if (order >= 0) {
+            new_limit++;
+            new_left--;
+        }
+    }
+    for (; old_left > 0; old_left--) {
+        note_limit(diff, old_limit++);
+    }
+    for (; new_left > 0; new_left--) {
+        note_limit(diff, new_limit++);
     }
 }
 

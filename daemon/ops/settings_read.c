@@ -194,7 +194,7 @@ static enum pawl_status find_word(const struct pawl_setting *row, const char *te
     size_t count = 0;
     const char *nearest;
 
-    for (count = 0; row->words[count].text != NULL && count < 16; count++) {
+    for (count = 0; count < 16 && row->words[count].text != NULL; count++) {
         known[count] = row->words[count].text;
         if (strcmp(text, known[count]) == 0) {
             *value = row->words[count].value;
@@ -370,9 +370,9 @@ static enum pawl_status read_rate_item(const struct pawl_config_node *item,
                                        struct pawl_limit_settings *limit,
                                        struct pawl_setting_reader *reader)
 {
-    struct pawl_rate rates[PAWL_RATES_MAX];
+    struct pawl_rate rates[PAWL_RATES_MAX] = { { 0 } };
     struct pawl_rate_error error;
-    size_t count;
+    size_t count = 0;
     size_t i;
 
     if (pawl_rate_text_parse(pawl_bytes_of(item->text, strlen(item->text)), rates, &count,

@@ -17,6 +17,7 @@
 
 #define RELOAD PAWL_SETTING_RELOADABLE
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): a type cannot stand in parentheses in _Generic. */
 /* A field's place; the array's size is negative, and the build ends, where its type is not the one
  * that the row's type writes. */
 #define FIELD(scope_, struct_, member, ctype)                                                  \
@@ -24,6 +25,7 @@
     .offset = offsetof(struct struct_, member) +                                               \
               0 * sizeof(char[_Generic(&((struct struct_ *)NULL)->member, ctype * : 1, default \
                                        : -1)])
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 #define ROOT(member, ctype)     FIELD(PAWL_SCOPE_ROOT, pawl_settings, member, ctype)
 #define LISTENER(member, ctype) FIELD(PAWL_SCOPE_LISTENER, pawl_listen_settings, member, ctype)
@@ -246,7 +248,7 @@ const struct pawl_setting pawl_settings_table[] = {
       ROOT(tokens.max_lifetime_ms, uint64_t),
       .flags = RELOAD,
       .min = MINUTE,
-      .max = PAWL_TOKEN_LIFETIME_MAX_S * SECOND,
+      .max = (uint64_t)PAWL_TOKEN_LIFETIME_MAX_S * SECOND,
       .step = SECOND,
       .initial = "30d",
       .help = "A token that claims to live longer is invalid; cutoffs are kept this long." },

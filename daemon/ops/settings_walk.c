@@ -341,7 +341,7 @@ static bool is_section(const char *prefix)
 static void read_known(struct pawl_settings_loader *loader, const struct pawl_setting *row,
                        const struct pawl_config_node *node)
 {
-    loader->seen[row - pawl_settings_table] = node;
+    loader->seen[row - pawl_settings_table].node = node;
     if ((row->flags & PAWL_SETTING_LATER) != 0) {
         complain_later(loader, row, row->path, node);
     } else if (row->type == PAWL_SETTING_LISTENERS) {

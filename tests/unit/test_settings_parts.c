@@ -75,7 +75,7 @@ static void names_of_limits_are_checked(void **state)
 
 static void more_limits_than_the_maximum_are_refused(void **state)
 {
-    size_t size = 64 * (PAWL_SETTINGS_LIMITS_MAX + 1);
+    const size_t size = (size_t)64 * (PAWL_SETTINGS_LIMITS_MAX + 1);
     char *text = calloc(1, size);
     size_t used = (size_t)snprintf(text, size, "limits:\n");
     struct loaded *loaded;

@@ -164,10 +164,14 @@ static struct pawl_config_node *add_node(struct reader *reader, enum pawl_node_k
     return node;
 }
 
+struct sorted {
+    const struct pawl_config_node *node;
+};
+
 static int by_key(const void *a, const void *b)
 {
-    const struct pawl_config_node *left = *(const struct pawl_config_node *const *)a;
-    const struct pawl_config_node *right = *(const struct pawl_config_node *const *)b;
+    const struct pawl_config_node *left = ((const struct sorted *)a)->node;
+    const struct pawl_config_node *right = ((const struct sorted *)b)->node;
     int order = strcmp(left->key, right->key);
 
     if (order == 0) { /* then in the file's order, so that the later one is the double */
@@ -179,12 +183,26 @@ static int by_key(const void *a, const void *b)
     return order;
 }
 
+static void complain_double(struct reader *reader, const struct pawl_config_node *first,
+                            const struct pawl_config_node *second)
+{
+    char path[PATH_BYTES];
+
+    path_text(reader, second->key, path);
+    if (reader->has_lines) {
+        complain(reader, &second->key_place,
+                 "%s: is set twice, first at line %u, column %u; remove one", path,
+                 first->key_place.line, first->key_place.column);
+    } else {
+        complain(reader, &second->key_place, "%s: is set twice; remove one", path);
+    }
+}
+
 /** Find keys that stand twice, by sorting: a file of many keys must not cost their square. */
 static void check_doubles(struct reader *reader, const struct pawl_config_node *mapping)
 {
-    const struct pawl_config_node **sorted;
+    struct sorted *sorted;
     const struct pawl_config_node *child;
-    char path[PATH_BYTES];
     unsigned i = 0;
 
     if (mapping->count < 2) {
@@ -196,19 +214,12 @@ static void check_doubles(struct reader *reader, const struct pawl_config_node *
         return;
     }
     for (child = mapping->first; child != NULL; child = child->next) {
-        sorted[i++] = child;
+        sorted[i++].node = child;
     }
     qsort(sorted, mapping->count, sizeof(*sorted), by_key);
     for (i = 1; i < mapping->count; i++) {
-        if (strcmp(sorted[i]->key, sorted[i - 1]->key) == 0) {
-            path_text(reader, sorted[i]->key, path);
-            if (reader->has_lines) {
-                complain(reader, &sorted[i]->key_place,
-                         "%s: is set twice, first at line %u, column %u; remove one", path,
-                         sorted[i - 1]->key_place.line, sorted[i - 1]->key_place.column);
-            } else {
-                complain(reader, &sorted[i]->key_place, "%s: is set twice; remove one", path);
-            }
+        if (strcmp(sorted[i].node->key, sorted[i - 1].node->key) == 0) {
+            complain_double(reader, sorted[i - 1].node, sorted[i].node);
         }
     }
 }
@@ -328,7 +339,7 @@ static void on_close(struct reader *reader)
 {
     const struct pawl_config_node *node = reader->levels[reader->depth - 1].node;
 
-    if (node->kind == PAWL_NODE_MAPPING) {
+    if (node != NULL && node->kind == PAWL_NODE_MAPPING) {
         check_doubles(reader, node);
     }
     reader->depth--;
