@@ -324,7 +324,7 @@ static enum pawl_status read_words(const struct pawl_setting *row,
 {
     const struct pawl_config_node *item;
     unsigned all = 0;
-    unsigned bits;
+    unsigned bits = 0;
 
     for (item = first_item(node); item != NULL; item = next_item(node, item)) {
         if (check_item(item, "a word", reader) != PAWL_OK ||
