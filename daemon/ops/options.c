@@ -59,7 +59,7 @@ static const char help_text[] =
     "  --version                print the version, and leave\n"
     "  --help                   print this, and leave\n"
     "\n"
-    "Exit status: 0 good, 1 could not start or settings are wrong, 2 wrong command line.\n";
+    "Exit status: 0 good, 1 could not start, 2 the command line or the settings are wrong.\n";
 
 struct parse {
     struct pawl_options *options;
