@@ -335,7 +335,7 @@ static RIG_UNUSED struct pawl_id rig_family_key(const struct rig *rig, const cha
                            rig_text(sid));
 }
 
-/* Opens the family named by the first fact value of the job, or moves its generation on. */
+/* Opens the family that the fact value of the job names, or makes a next version of it. */
 static RIG_UNUSED void rig_decide(struct pawl_job *job, const struct pawl_family *old,
                                   struct pawl_now now, struct pawl_family_outcome *outcome)
 {
@@ -358,9 +358,9 @@ static RIG_UNUSED void rig_decide(struct pawl_job *job, const struct pawl_family
         }
     } else {
         outcome->record = *old;
-        outcome->record.generation++;
+        outcome->record.idle_s++; /* a version number: the store knows nothing of rotation */
     }
-    own->generation = outcome->record.generation;
+    own->generation = outcome->record.idle_s;
 }
 
 static RIG_UNUSED void rig_look(struct pawl_job *job, const struct pawl_family *old,
@@ -371,7 +371,7 @@ static RIG_UNUSED void rig_look(struct pawl_job *job, const struct pawl_family *
     (void)now;
     (void)outcome;
     own->found = old != NULL;
-    own->generation = old != NULL ? old->generation : 0;
+    own->generation = old != NULL ? old->idle_s : 0;
 }
 
 static RIG_UNUSED void rig_family_job(const struct rig *rig, struct rig_job *job, const char *sid,

@@ -162,7 +162,7 @@ static uint64_t family_until(const struct pawl_sqlite *store, const struct pawl_
     return (uint64_t)until > INT64_MAX - keep ? INT64_MAX : (uint64_t)until + keep;
 }
 
-static enum pawl_status put_family(struct txn *txn, const struct pawl_job *job,
+static enum pawl_status put_family(struct txn *txn, struct pawl_job *job,
                                    const struct pawl_family_outcome *outcome,
                                    const uint64_t *old_mac)
 {
@@ -175,8 +175,15 @@ static enum pawl_status put_family(struct txn *txn, const struct pawl_job *job,
     };
     enum pawl_status status = pawl_family_encode(&outcome->record, body, sizeof(body), &size);
 
+    if (status == PAWL_OK) {
+        struct pawl_family again; /* what could not be read back would be lost for good */
+
+        status = pawl_family_decode(&again, pawl_bytes_of(body, size)) == PAWL_OK ? PAWL_OK
+                                                                                  : PAWL_EINVAL;
+    }
     if (status != PAWL_OK) {
-        return status;
+        return pawl_error_set(&job->error, status, 0, "the record of the family is %s",
+                              pawl_status_text(status));
     }
     row.body = pawl_bytes_of(body, size);
     txn->rc = pawl_db_family_put(db, &row, old_mac);
