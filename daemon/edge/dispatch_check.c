@@ -1,3 +1,4 @@
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -305,8 +306,15 @@ static bool collect_exact(struct pawl_dispatch *dispatch, struct pawl_pending *p
     return true;
 }
 
-static void send_exact(struct pawl_dispatch *dispatch, struct pawl_session *session,
-                       const struct pawl_wire_reply *reply)
+/*
+ * Of two saved states of one record the later one in the file counts. So states go to the store in
+ * the order in which they were taken from the table: a worker that was put aside between the two
+ * would put an older state, without a charge that was answered meanwhile, behind a newer one.
+ */
+static pthread_mutex_t exact_order = PTHREAD_MUTEX_INITIALIZER;
+
+static void submit_exact(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                         const struct pawl_wire_reply *reply)
 {
     struct pawl_pending *pending = pawl_pending_take(dispatch, session, reply->id);
     size_t bound = pawl_wire_reply_bound(reply);
@@ -330,6 +338,14 @@ static void send_exact(struct pawl_dispatch *dispatch, struct pawl_session *sess
     pending->job.record = pawl_bytes_of(pending->bytes, pending->used);
     pending->reply = exact_reply;
     (void)pawl_pending_submit(pending, session);
+}
+
+static void send_exact(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                       const struct pawl_wire_reply *reply)
+{
+    (void)pthread_mutex_lock(&exact_order);
+    submit_exact(dispatch, session, reply);
+    (void)pthread_mutex_unlock(&exact_order);
 }
 
 /* ---- check --------------------------------------------------------------------------------- */

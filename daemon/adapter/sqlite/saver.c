@@ -35,13 +35,6 @@ static void count_failure(struct pawl_sqlite *store, const struct pawl_error *er
 
 /* ---- consistency: exact ---- */
 
-static void put_u32(uint8_t *out, uint32_t value)
-{
-    for (unsigned i = 0; i < 4; i++) {
-        out[i] = (uint8_t)(value >> (8 * i));
-    }
-}
-
 static void answer(struct pawl_job *const *jobs, unsigned count, enum pawl_status status,
                    const struct pawl_error *error)
 {
@@ -62,17 +55,22 @@ static void save_exact(struct pawl_sqlite *store, struct pawl_job *const *jobs, 
     struct pawl_now now = pawl_clock_read(store->options.clock);
     struct pawl_counter_anchor anchor = pawl_sqlite_anchor(store, now);
     struct pawl_error error = { .status = PAWL_OK };
+    uint32_t records = 0;
     size_t size = 0;
 
     for (unsigned i = 0; i < count; i++) {
-        put_u32(store->save_buffer + size, (uint32_t)jobs[i]->record.size);
-        memcpy(store->save_buffer + size + 4, jobs[i]->record.data, jobs[i]->record.size);
-        size += 4 + jobs[i]->record.size;
+        /* Each record of a job has its size in front already, as in a block (port/store.h). */
+        memcpy(store->save_buffer + size, jobs[i]->record.data, jobs[i]->record.size);
+        size += jobs[i]->record.size;
         jobs[i]->now = jobs[i]->has_now ? jobs[i]->now : now;
     }
+    struct pawl_bytes payload = pawl_bytes_of(store->save_buffer, size);
     enum pawl_status status =
-        pawl_counter_file_append(&store->counters, &anchor, atomic_load(&store->durable_commits),
-                                 pawl_bytes_of(store->save_buffer, size), count, &error);
+        pawl_counter_payload_check(payload, &records)
+            ? pawl_counter_file_append(&store->counters, &anchor,
+                                       atomic_load(&store->durable_commits), payload, records,
+                                       &error)
+            : pawl_error_set(&error, PAWL_EINVAL, 0, "records of counters do not add up");
 
     if (status == PAWL_OK) {
         status = pawl_counter_file_sync(&store->counters, &error);
@@ -92,7 +90,7 @@ static void save_jobs(struct pawl_sqlite *store, struct pawl_job **jobs, unsigne
     size_t size = 0;
 
     for (unsigned i = 0; i < count; i++) {
-        size_t more = 4 + jobs[i]->record.size;
+        size_t more = jobs[i]->record.size;
 
         if (size + more > PAWL_SAVE_BYTES) {
             save_exact(store, jobs + from, i - from);
