@@ -44,7 +44,7 @@ struct pawl_listen_settings {
     const char *uri;             /* canonical: "unix:/run/pawl/pawld.sock", "tcp:[::1]:7401" */
     struct pawl_address address; /* UNIX: an absolute path or an abstract name; TCP: a number */
     unsigned role;               /* bits of pawl_grant: at most these; never 0 */
-    uint32_t mode;               /* UNIX: of the socket's file, 0660 */
+    uint32_t mode;               /* UNIX: of the socket's file, 0660; 0 where there is none */
     bool insecure;               /* TCP: open beyond loopback without TLS was written out */
 };
 

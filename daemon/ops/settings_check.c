@@ -48,6 +48,7 @@ static void check_tcp(struct pawl_settings_loader *loader, struct pawl_listen_se
     const unsigned open_roles = PAWL_GRANT_CHECK | PAWL_GRANT_READ;
     bool loopback = false;
 
+    listen->mode = 0; /* the default is a socket file's */
     if (!check_host(&listen->address, &loopback)) {
         pawl_settings_complain(loader, false, place_of(nodes->uri), 0,
                                "listen[%u]: \"%.80s\" is a name; write the number of an address of "
@@ -99,6 +100,9 @@ static void check_unix(struct pawl_settings_loader *loader, struct pawl_listen_s
             return;
         }
         memcpy(address->path, path, strlen(path) + 1);
+    }
+    if (address->is_abstract) {
+        listen->mode = 0;
     }
     if (address->is_abstract && nodes->mode != NULL) {
         pawl_settings_complain(loader, false, place_of(nodes->mode), 0,

@@ -373,7 +373,7 @@ const struct pawl_setting pawl_settings_table[] = {
     { .path = "server.buffers_max",
       .type = PAWL_SETTING_SIZE,
       ROOT(server.buffers_max_bytes, uint64_t),
-      .min = 4 * MIB,
+      .min = 8 * MIB,
       .max = 64 * GIB,
       .initial = "256MiB",
       .help = "Buffers of all connections together." },

@@ -77,7 +77,7 @@ static const struct setting_effect setting_effects[] = {
       "planned:test_in_flight_max_is_in_hello_and_held" },
     { "server.output_max", "server.output_max=2MiB", "2MiB",
       "planned:test_a_peer_that_never_reads_is_closed" },
-    { "server.buffers_max", "server.buffers_max=8MiB", "8MiB",
+    { "server.buffers_max", "server.buffers_max=16MiB", "16MiB",
       "planned:test_buffers_of_all_connections_are_capped" },
     { "server.backlog", "server.backlog=5", "5", "planned:test_backlog_is_that_of_the_socket" },
     { "server.frame_timeout", "server.frame_timeout=200ms", "200ms",

@@ -113,6 +113,9 @@ static void listeners_are_read_in_both_forms(void **state)
     assert_string_equal(listen[0].uri, "unix:/etc/pawl/run/p.sock");
     assert_string_equal(listen[0].address.path, "/etc/pawl/run/p.sock");
     assert_string_equal(listen[1].address.host, "127.0.0.1");
+    assert_int_equal(listen[0].mode, 0660);
+    assert_int_equal(listen[1].mode, 0);
+    assert_int_equal(listen[5].mode, 0);
     assert_int_equal(listen[1].role, PAWL_GRANT_CHECK);
     assert_string_equal(listen[2].uri, "tcp:[::1]:7401");
     assert_string_equal(listen[2].address.host, "::1");
@@ -203,7 +206,8 @@ static void settings_that_contradict_each_other_are_refused(void **state)
     assert_int_equal(loaded->settings->tokens.when_stale, PAWL_STALE_OPEN_UNTIL);
     assert_int_equal(loaded->settings->tokens.stale_accept_max_ms, 300000);
     done(loaded);
-    assert_refused("server: {output_max: 8MiB, buffers_max: 4MiB}\n", "server.output_max: is more");
+    assert_refused("server: {output_max: 16MiB, buffers_max: 8MiB}\n",
+                   "server.output_max: is more");
     assert_refused("store: {queue_max: 16, batch_max: 17}\n", "store.batch_max: is more");
 }
 
