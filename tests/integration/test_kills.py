@@ -83,7 +83,7 @@ class History:
             jti = self.name("t")
             return {"revoke": self.wire.Revoke(scope=self.wire.SCOPE_TOKEN, value=jti,
                                                exp=EXP)}, (self.on_revoke, jti)
-        if draw < 0.38 or len(self.families) < 4:
+        if draw < 0.33 or len(self.families) < 4:
             jti = self.name("r")
             return {"family_open": self.wire.FamilyOpen(subject=b"anna", jti=jti,
                                                         exp=EXP)}, (self.on_open, jti)
