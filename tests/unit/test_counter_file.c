@@ -367,7 +367,9 @@ static void an_exact_counter_is_on_disk_before_its_answer(void **state)
     rig_init(&crashed);
     rig_must_open(rig);
     job.job.kind = PAWL_JOB_COUNTER;
-    job.job.record = rig_text("exactly");
+    job.job.record = rig_text("exactly"); /* no size in front */
+    assert_int_equal(rig_submit(rig, &job), PAWL_EINVAL);
+    job.job.record = pawl_bytes_of("\x07\0\0\0exactly", 11);
     assert_int_equal(rig_run(rig, &job), PAWL_OK);
     assert_int_equal(job.job.reached, PAWL_ACK_DURABLE);
     rig_copy(rig, &crashed);

@@ -163,7 +163,11 @@ static enum pawl_status store_submit(void *self, struct pawl_job *job)
         return PAWL_EINVAL;
     }
     if (job->kind == PAWL_JOB_COUNTER) {
-        if (job->record.size == 0 || job->record.size > PAWL_SAVE_BYTES - 4) {
+        uint32_t records;
+
+        /* Checked here, so that one bad job does not fail its neighbours in a block. */
+        if (job->record.size == 0 || job->record.size > PAWL_SAVE_BYTES ||
+            !pawl_counter_payload_check(job->record, &records)) {
             return PAWL_EINVAL;
         }
         status = store->counters_open ? pawl_queue_push(&store->save_queue, job) : PAWL_EUNAVAIL;
