@@ -155,6 +155,23 @@ static enum pawl_status refuse(struct pawl_dispatch *dispatch, struct pawl_sessi
     return status == PAWL_ETOOBIG ? PAWL_OK : PAWL_EINVAL;
 }
 
+/* No common version, or no hello at all: the answer still names the version spoken here. */
+static void refuse_hello(struct pawl_dispatch *dispatch, struct pawl_session *session)
+{
+    static const uint8_t version_one[] = { 0x08, 0x01 }; /* HelloReply{version: 1} */
+    struct pawl_wire_reply reply = {
+        .id = dispatch->request.id,
+        .status = PAWL__V1__STATUS__STATUS_UNSUPPORTED,
+        .error = pawl_bytes_of(dispatch->error, strnlen(dispatch->error, PAWL_ERROR_BYTES)),
+        .hello = pawl_bytes_of(version_one, sizeof(version_one)),
+    };
+    uint8_t *out = pawl_session_reserve(session, pawl_wire_reply_bound(&reply));
+
+    if (out != NULL) {
+        pawl_session_commit(session, pawl_wire_write_reply(out, &reply));
+    }
+}
+
 static void by_body(struct pawl_dispatch *dispatch, struct pawl_session *session,
                     struct pawl_bytes message, struct pawl_bytes hello_reply)
 {
@@ -192,8 +209,7 @@ static enum pawl_status on_frame(void *ctx, struct pawl_session *session, struct
         hello_reply = pawl_bytes_of(packed, pawl_dispatch_hello(dispatch, session, request->hello,
                                                                 packed, sizeof(packed)));
         if (hello_reply.size == 0) {
-            pawl_reply_error(session, request->id, PAWL__V1__STATUS__STATUS_UNSUPPORTED,
-                             dispatch->error);
+            refuse_hello(dispatch, session);
             return PAWL_EINVAL;
         }
     }

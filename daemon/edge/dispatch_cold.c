@@ -65,7 +65,8 @@ static const char *hello_fault(const Pawl__V1__Hello *hello)
     if (hello == NULL) {
         return "hello is malformed";
     }
-    if (hello->version_min > 1 || hello->version_max < 1) {
+    /* 1 lies in every range that begins at 0 or 1: a hello that names no version means 1. */
+    if (hello->version_min > 1) {
         return "this pawld speaks version 1 of the protocol only";
     }
     if (hello->namespace_.len > PAWL_NAMESPACE_MAX) {
