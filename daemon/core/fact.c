@@ -13,8 +13,6 @@ _Static_assert(FACT_HEAD + PAWL_NS_MAX + 10 + 5 * 2 + 2 * PAWL_NAME_MAX + PAWL_A
                    PAWL_FACT_BYTES_MAX,
                "any fact fits");
 
-#define TAG_AT 4 /* of a packed scope key: after its length */
-
 const char *pawl_reason_name(enum pawl_reason reason)
 {
     switch (reason) {
@@ -52,6 +50,22 @@ const char *pawl_scope_name(enum pawl_scope scope)
     return (unsigned)scope < PAWL_SCOPES ? names[scope] : "none";
 }
 
+/*
+ * The top two bits of an identity are its class, so that tables keep the few entries about
+ * subjects, clients and keys apart from the many about tokens: a look-up that finds nothing, as
+ * nearly all do, then stays in the cache. The other 126 bits are the hash.
+ */
+static struct pawl_id with_class(enum pawl_scope scope, struct pawl_id id)
+{
+    uint64_t class = scope < PAWL_SCOPE_FAMILY     ? 0
+                     : scope == PAWL_SCOPE_FAMILY  ? 1
+                     : scope == PAWL_SCOPE_SUBJECT ? 2
+                                                   : 3;
+
+    id.hi = (id.hi >> 2) | class << 62;
+    return id;
+}
+
 static bool scope_has_issuer(enum pawl_scope scope)
 {
     return scope != PAWL_SCOPE_SIGNED && scope != PAWL_SCOPE_OPAQUE &&
@@ -61,35 +75,36 @@ static bool scope_has_issuer(enum pawl_scope scope)
 void pawl_scope_keyer_init(struct pawl_scope_keyer *keyer, const struct pawl_subkey *facts,
                            struct pawl_bytes ns, struct pawl_bytes issuer)
 {
-    const uint8_t tag = 0; /* each id puts its own */
-    struct pawl_pack pack;
-
-    pawl_pack_init(&pack, keyer->buffer, sizeof(keyer->buffer));
-    pawl_pack_bytes(&pack, &tag, 1);
-    pawl_pack_bytes(&pack, ns.data, ns.size);
-    pawl_pack_bytes(&pack, issuer.data, issuer.size);
-    if (PAWL_UNLIKELY(pack.overflown)) {
-        __builtin_trap(); /* callers check the caps: two keys must never share an identity */
+    if (PAWL_UNLIKELY(ns.size > PAWL_NS_MAX || issuer.size > PAWL_NAME_MAX)) {
+        __builtin_trap(); /* callers check the caps */
     }
     keyer->facts = facts;
     keyer->ns = ns;
-    keyer->size = pack.size;
+    keyer->shared = pawl_siphash_init(facts);
+    pawl_siphash_part(&keyer->shared, ns);
+    pawl_siphash_part(&keyer->shared, issuer);
 }
 
-struct pawl_id pawl_scope_keyer_id(struct pawl_scope_keyer *keyer, enum pawl_scope scope,
+static struct pawl_id keyer_end(const struct pawl_scope_keyer *keyer, enum pawl_scope scope,
+                                struct pawl_bytes value)
+{
+    struct pawl_siphash state = keyer->shared;
+
+    if (PAWL_UNLIKELY(value.size > PAWL_NAME_MAX)) {
+        __builtin_trap();
+    }
+    pawl_siphash_put(&state, UINT64_C(1) | (uint64_t)scope << 32, 5); /* a part of one byte */
+    pawl_siphash_part(&state, value);
+    return with_class(scope, pawl_siphash_end(state));
+}
+
+struct pawl_id pawl_scope_keyer_id(const struct pawl_scope_keyer *keyer, enum pawl_scope scope,
                                    struct pawl_bytes value)
 {
-    struct pawl_pack pack = { keyer->buffer, keyer->size, sizeof(keyer->buffer), false };
-
     if (!scope_has_issuer(scope)) {
         return pawl_scope_id(keyer->facts, scope, keyer->ns, pawl_bytes_of(NULL, 0), value);
     }
-    keyer->buffer[TAG_AT] = (uint8_t)scope;
-    pawl_pack_bytes(&pack, value.data, value.size);
-    if (PAWL_UNLIKELY(pack.overflown)) {
-        __builtin_trap();
-    }
-    return pawl_keyhash128(keyer->facts, keyer->buffer, pack.size);
+    return keyer_end(keyer, scope, value);
 }
 
 struct pawl_id pawl_scope_id(const struct pawl_subkey *facts, enum pawl_scope scope,
@@ -97,17 +112,10 @@ struct pawl_id pawl_scope_id(const struct pawl_subkey *facts, enum pawl_scope sc
                              struct pawl_bytes value)
 {
     struct pawl_scope_keyer keyer;
-    struct pawl_pack pack;
 
     pawl_scope_keyer_init(&keyer, facts, ns,
                           scope_has_issuer(scope) ? issuer : pawl_bytes_of(NULL, 0));
-    keyer.buffer[TAG_AT] = (uint8_t)scope;
-    pack = (struct pawl_pack){ keyer.buffer, keyer.size, sizeof(keyer.buffer), false };
-    pawl_pack_bytes(&pack, value.data, value.size);
-    if (PAWL_UNLIKELY(pack.overflown)) {
-        __builtin_trap();
-    }
-    return pawl_keyhash128(facts, keyer.buffer, pack.size);
+    return keyer_end(&keyer, scope, value);
 }
 
 struct pawl_id pawl_fact_scope_id(const struct pawl_subkey *facts, const struct pawl_fact *fact)

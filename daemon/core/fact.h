@@ -15,6 +15,7 @@
 #define PAWL_CORE_FACT_H
 
 #include "core/keyhash.h"
+#include "core/siphash.h"
 #include "core/status.h"
 #include "core/types.h"
 
@@ -132,9 +133,10 @@ static inline bool pawl_scope_is_token(enum pawl_scope scope)
 }
 
 /**
- * The identity of a scope key: keyed hash over length-prefixed (scope, ns, issuer, value). The
- * same in memory, on disk and between nodes. Signed, opaque and namespace scope leave out @issuer
- * (a hash is its own name); number and string forms of a sub are made one by the caller.
+ * The identity of a scope key: 126 bits of keyed hash over length-prefixed (ns, issuer, scope,
+ * value), and two bits that say tokens, families, subjects or the rest. The same in memory, on disk
+ * and between nodes. Signed, opaque and namespace scope leave out @issuer (a hash is its own name);
+ * number and string forms of a sub are made one by the caller.
  *
  * @facts  the `facts` subkey. @ns, @issuer, @value: within the caps above (asserted).
  */
@@ -142,12 +144,11 @@ struct pawl_id pawl_scope_id(const struct pawl_subkey *facts, enum pawl_scope sc
                              struct pawl_bytes ns, struct pawl_bytes issuer,
                              struct pawl_bytes value);
 
-/** Makes several identities of one (ns, issuer): what they share is packed once. */
+/** Makes several identities of one (ns, issuer): what they share is hashed once. */
 struct pawl_scope_keyer {
     const struct pawl_subkey *facts;
     struct pawl_bytes ns;
-    size_t size; /* of tag, ns and issuer */
-    uint8_t buffer[4 * 4 + 1 + PAWL_NS_MAX + 2 * PAWL_NAME_MAX];
+    struct pawl_siphash shared; /* after ns and issuer */
 };
 
 /** @ns and @issuer are lent until the last pawl_scope_keyer_id(). */
@@ -155,8 +156,8 @@ void pawl_scope_keyer_init(struct pawl_scope_keyer *keyer, const struct pawl_sub
                            struct pawl_bytes ns, struct pawl_bytes issuer);
 
 /** pawl_scope_id() of (@scope, ns, issuer, @value). */
-PAWL_HOT struct pawl_id pawl_scope_keyer_id(struct pawl_scope_keyer *keyer, enum pawl_scope scope,
-                                            struct pawl_bytes value);
+PAWL_HOT struct pawl_id pawl_scope_keyer_id(const struct pawl_scope_keyer *keyer,
+                                            enum pawl_scope scope, struct pawl_bytes value);
 
 /** The identity of what @fact is about; for revocations and cutoffs that were checked. */
 struct pawl_id pawl_fact_scope_id(const struct pawl_subkey *facts, const struct pawl_fact *fact);

@@ -85,8 +85,9 @@ static uint64_t word_join(uint64_t old, uint64_t new)
 }
 
 /*
- * Finding a shard, an area, a slot. A shard by the top bits of k1, a slot by the low bits of k0:
- * independent bits of a keyed hash, so nobody can choose where an id falls.
+ * Finding a shard, an area, a slot. A shard by the top bits of k1 (two of them the class), a
+ * slot by the low bits of k0: independent bits of a keyed hash, so nobody can choose where an id
+ * falls.
  */
 static unsigned shard_of(struct pawl_id id)
 {

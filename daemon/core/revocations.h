@@ -3,7 +3,8 @@
  * map read-only (DESIGN 6).
  *
  * Open addressing over 128-bit keyed ids in a region that the caller made (a sealed, sparse memfd,
- * all zero) and mapped. 64 shards; each lies in one area and grows by building the next one at
+ * all zero) and mapped. 256 shards, 64 for each class of identities (tokens, families, subjects,
+ * the rest: see pawl_scope_id()); each lies in one area and grows by building the next one at
  * another place, publishing it with one store, and giving the old one back. A reader loads a
  * shard's descriptor, probes, loads the descriptor again and starts over if it changed: it never
  * locks, never blocks, writes nothing, and never misses a key that was there before it looked. A
@@ -11,8 +12,8 @@
  *
  * Region, layout version 1, 8-byte fields in the machine's order:
  *   page 0            struct pawl_revocations_header
- *   page 1            64 descriptors, one cache line each: generation << 16 | bank << 8 | log2
- *   from page 2       for each shard, for each log2 size, for each of two banks: the slots
+ *   pages 1 to 4      256 descriptors, one cache line each: generation << 16 | bank << 8 | log2
+ *   from page 5       for each shard, for each log2 size, for each of two banks: the slots
  * A slot is {k0, k1, value}, 24 bytes; k0 == 0 is empty. Keys of an area never change or move;
  * only values do. Where an area lies follows from (shard, log2, bank), see revocations.c.
  *
@@ -31,7 +32,7 @@
 
 #define PAWL_REVOCATIONS_MAGIC          UINT64_C(0x31766b6c77617000) /* "\0pawlkv1" */
 #define PAWL_REVOCATIONS_LAYOUT         1
-#define PAWL_REVOCATIONS_SHARDS         64
+#define PAWL_REVOCATIONS_SHARDS         256 /* 64 for each class of identities */
 #define PAWL_REVOCATIONS_MAX_DEFAULT    (UINT64_C(16) << 20)
 #define PAWL_REVOCATIONS_MAX_CAP        (UINT64_C(1) << 30)
 #define PAWL_REVOCATIONS_PULSE_MS       100  /* the daemon beats this often */
@@ -113,7 +114,7 @@ struct pawl_revocations_shard {
 };
 /* ---- end of private fields ---- */
 
-/** A writer's handle, about 8 KiB; the caller's storage, kept at one address. */
+/** A writer's handle, about 32 KiB; the caller's storage, kept at one address. */
 struct pawl_revocations {
     struct pawl_revocations_view view; /* for this process's own look-ups */
     struct pawl_revocations_header *header;
@@ -122,7 +123,8 @@ struct pawl_revocations {
     struct pawl_revocations_shard shards[PAWL_REVOCATIONS_SHARDS];
 };
 
-/** Bytes of region for @max entries: mostly never touched (3.2 GB for 16 Mi). 0 if out of range. */
+/** Bytes of region for @max entries: mostly never touched (12.9 GB for 16 Mi). 0 if out of range.
+ */
 uint64_t pawl_revocations_size(uint64_t max);
 
 /**
@@ -173,7 +175,7 @@ enum pawl_revocations_mode pawl_revocations_get_mode(const struct pawl_revocatio
  *          fast (DESIGN 7, "Clocks"). 0: nothing is ever left out.
  *
  * Returns PAWL_OK; PAWL_EFULL, with everything as it was, when `max` entries that have not expired
- * are in; PAWL_EINVAL. Blocks for a build of one or two shards at most (each 1/64 of the table).
+ * are in; PAWL_EINVAL. Blocks for a build of one or two shards at most (each 1/64 of its class).
  */
 PAWL_MUST_USE enum pawl_status pawl_revocations_set(struct pawl_revocations *table,
                                                     enum pawl_scope scope, struct pawl_id id,

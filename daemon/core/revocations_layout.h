@@ -15,12 +15,12 @@
 #define SLOT_BYTES 24
 #define LEVEL_MIN  9
 #define LEVEL_TOP  30
-#define SHARD_BITS 6
-#define AREAS_AT   (2 * PAGE)
+#define SHARD_BITS 8
+#define AREAS_AT   (PAGE + PAWL_REVOCATIONS_SHARDS * 64)
 
 _Static_assert(1 << SHARD_BITS == PAWL_REVOCATIONS_SHARDS, "a shard is chosen by bits");
 _Static_assert(sizeof(struct pawl_revocations_header) <= PAGE, "the header is page 0");
-_Static_assert(PAWL_REVOCATIONS_SHARDS * 64 <= PAGE, "the descriptors are page 1");
+_Static_assert(PAWL_REVOCATIONS_SHARDS * 64 % PAGE == 0, "the descriptors are whole pages");
 _Static_assert((SLOT_BYTES << LEVEL_MIN) % PAGE == 0, "areas are whole pages");
 _Static_assert(2 * (LEVEL_TOP - LEVEL_MIN + 1) <= 64, "a bit of `dirty` for each area");
 _Static_assert(sizeof(_Atomic uint64_t) == 8 && ATOMIC_LLONG_LOCK_FREE == 2,

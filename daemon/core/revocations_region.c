@@ -12,12 +12,13 @@ static uint64_t shard_bytes(uint32_t level_max)
 }
 
 /*
- * The largest level a shard may need: its part of @max and what chance adds to one shard of 64
+ * The largest level a shard may need, if all entries are of one class (64 shards): its part of @max
+ * and what chance adds to one shard
  * (8 deviations of a Poisson count; `spread` is at least 8 square roots), at 3/4 of 3/4.
  */
 static uint32_t level_max_for(uint64_t max)
 {
-    uint64_t part = max / PAWL_REVOCATIONS_SHARDS + 1;
+    uint64_t part = max / (PAWL_REVOCATIONS_SHARDS / 4) + 1;
     uint64_t spread = 16;
     uint32_t level = LEVEL_MIN;
 

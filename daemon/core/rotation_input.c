@@ -57,7 +57,7 @@ static struct pawl_bytes said_or(struct pawl_bytes asked, const struct pawl_name
     return asked.size != 0 || known == NULL ? asked : pawl_name_bytes(known);
 }
 
-static void look_up(const struct pawl_revocations_view *table, struct pawl_scope_keyer *keyer,
+static void look_up(const struct pawl_revocations_view *table, const struct pawl_scope_keyer *keyer,
                     enum pawl_scope scope, struct pawl_bytes value, struct pawl_wall now,
                     struct pawl_revocation *entry)
 {
@@ -72,7 +72,7 @@ static void look_up(const struct pawl_revocations_view *table, struct pawl_scope
 
 /* Of a family that is not known, every id that it could have: its fact may outlive its record. */
 static void look_up_family(const struct pawl_revocations_view *table,
-                           const struct pawl_token_keys *keys, struct pawl_scope_keyer *keyer,
+                           const struct pawl_token_keys *keys, const struct pawl_scope_keyer *keyer,
                            const struct pawl_name *known,
                            const struct pawl_rotation_request *request, struct pawl_wall now,
                            struct pawl_revocation *entry)

@@ -294,6 +294,41 @@ static void the_keyer_gives_the_same_identities_as_one_by_one(void **state)
     }
 }
 
+static void an_identity_is_the_keyed_hash_of_its_packed_parts_and_its_class(void **state)
+{
+    static const unsigned class_of[PAWL_SCOPES] = { 0, 0, 0, 0, 1, 2, 3, 3, 3 };
+    uint64_t seed = rig_seed();
+    uint64_t random = seed;
+    struct pawl_token_keys keys = rig_keys();
+    static uint8_t noise[PAWL_NAME_MAX];
+
+    (void)state;
+    for (unsigned round = 0; round < 3000; round++) {
+        uint8_t packed[4 * 4 + 1 + PAWL_NS_MAX + 2 * PAWL_NAME_MAX];
+        uint8_t tag = (uint8_t)(1 + rig_random(&random) % (PAWL_SCOPES - 1));
+        struct pawl_bytes ns = pawl_bytes_of(noise, 1 + rig_random(&random) % PAWL_NS_MAX);
+        struct pawl_bytes issuer = pawl_bytes_of(noise, rig_random(&random) % PAWL_NAME_MAX);
+        struct pawl_bytes value = pawl_bytes_of(noise, rig_random(&random) % PAWL_NAME_MAX);
+        struct pawl_id expected;
+        struct pawl_id id;
+        struct pawl_pack pack;
+
+        noise[rig_random(&random) % sizeof(noise)] = (uint8_t)rig_random(&random);
+        if (tag == PAWL_SCOPE_SIGNED || tag == PAWL_SCOPE_OPAQUE || tag == PAWL_SCOPE_NAMESPACE) {
+            issuer.size = 0;
+        }
+        pawl_pack_init(&pack, packed, sizeof(packed));
+        pawl_pack_bytes(&pack, ns.data, ns.size);
+        pawl_pack_bytes(&pack, issuer.data, issuer.size);
+        pawl_pack_bytes(&pack, &tag, 1);
+        pawl_pack_bytes(&pack, value.data, value.size);
+        expected = pawl_keyhash128(&keys.facts, packed, pack.size);
+        id = pawl_scope_id(&keys.facts, (enum pawl_scope)tag, ns, issuer, value);
+        rig_check(seed, id.lo == expected.lo);
+        rig_check(seed, id.hi == (expected.hi >> 2 | (uint64_t)class_of[tag] << 62));
+    }
+}
+
 static void a_hash_is_its_own_name_whatever_the_issuer(void **state)
 {
     struct pawl_token_keys keys = rig_keys();
@@ -422,6 +457,7 @@ int main(void)
         cmocka_unit_test(facts_that_make_no_sense_are_refused_with_a_reason),
         cmocka_unit_test(scope_identities_never_meet),
         cmocka_unit_test(the_keyer_gives_the_same_identities_as_one_by_one),
+        cmocka_unit_test(an_identity_is_the_keyed_hash_of_its_packed_parts_and_its_class),
         cmocka_unit_test(a_hash_is_its_own_name_whatever_the_issuer),
         cmocka_unit_test(a_token_fact_is_kept_until_its_exp_and_an_hour),
         cmocka_unit_test(a_cutoff_reaches_the_clock_bound_past_now_and_no_further),
