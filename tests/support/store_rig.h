@@ -90,7 +90,9 @@ static RIG_UNUSED void rig_on_fact(void *self, const struct pawl_fact *fact)
 
     (void)pthread_mutex_lock(&rig->lock);
     if (rig->facts < RIG_FACTS_MAX) {
-        memcpy(rig->values[rig->facts], fact->value.data, size);
+        if (size > 0) {
+            memcpy(rig->values[rig->facts], fact->value.data, size);
+        }
         rig->values[rig->facts][size] = '\0';
         rig->scopes[rig->facts] = fact->scope;
     }
