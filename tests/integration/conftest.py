@@ -177,6 +177,15 @@ class Daemon:
     def status(self):
         return self.ctl("status", check=0).json
 
+    def wait_saved(self):
+        """Wait until every count made before this call would outlive a crash."""
+        begun = time.monotonic()
+
+        def saved():
+            asked = time.monotonic()
+            return asked - self.status()["counter_unsaved_age_ms"] / 1000 > begun
+        wait_for(saved, "all counts saved")
+
     def rss_bytes(self):
         for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):

@@ -76,7 +76,7 @@ def peek(pawld, key="k", rate="3/minute", code=None):
 def end(pawld, how):
     """Stop it in one of two ways, with all counts saved."""
     if how == "kill":
-        wait_for(lambda: pawld.status()["counter_unsaved_age_ms"] == 0, "all counts saved")
+        pawld.wait_saved()
         pawld.kill()
     else:
         assert pawld.stop() == 0

@@ -12,7 +12,6 @@ import time
 
 import pytest
 
-from conftest import wait_for
 from load import Load, ask_all
 
 EXP = int(time.time()) + 7200
@@ -310,7 +309,7 @@ def test_counts_saved_before_the_printed_age_outlive_a_kill(make_daemon, connect
     history = History(wire, 1)
     for _ in range(500):
         connection.call(**history.check(b"soft", b"one"))
-    wait_for(lambda: pawld.status()["counter_unsaved_age_ms"] == 0, "all counts saved")
+    pawld.wait_saved()
     pawld.kill()
     pawld.start()
     assert history.count_of(pawld.unix, b"soft", b"one") == 500
