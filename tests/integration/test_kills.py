@@ -186,7 +186,8 @@ class History:
     def on_stats(self, sent_at, reply):
         """What was answered before the printed age is saved: it must outlive a kill."""
         age = next(s.value for s in reply.stats.stats if s.name == b"counter_unsaved_age_ms")
-        saved = sum(at < sent_at - age / 1000 for at in self.soft_times)
+        # It is printed in whole milliseconds: what is left out may be all but one.
+        saved = sum(at < sent_at - (age + 1) / 1000 for at in self.soft_times)
         self.soft_floor = max(self.soft_floor, saved)
 
     # ---- after a start ----
