@@ -9,7 +9,7 @@
 #define FACT_HEAD    (1 + 1 + PAWL_FACT_ID_BYTES + 8 + 8 + 2) /* up to and with ns' size */
 
 _Static_assert(FACT_HEAD + PAWL_NS_MAX + 10 + 5 * 2 + 2 * PAWL_NAME_MAX + PAWL_ACTOR_MAX +
-                       PAWL_FACT_CANCELS_MAX * PAWL_FACT_ID_BYTES + PAWL_FACT_EXTRA_MAX <=
+                       PAWL_FACT_CANCELS_BYTES_MAX + PAWL_FACT_EXTRA_MAX <=
                    PAWL_FACT_BYTES_MAX,
                "any fact fits");
 
@@ -179,7 +179,7 @@ static enum pawl_status check_sizes(const struct pawl_fact *fact, struct pawl_er
         { "issuer", fact->issuer.size, PAWL_NAME_MAX },
         { "value", fact->value.size, PAWL_NAME_MAX },
         { "actor", fact->actor.size, PAWL_ACTOR_MAX },
-        { "cancels", fact->cancels.size, PAWL_FACT_CANCELS_MAX * PAWL_FACT_ID_BYTES },
+        { "cancels", fact->cancels.size, PAWL_FACT_CANCELS_BYTES_MAX },
         { "extra", fact->extra.size, PAWL_FACT_EXTRA_MAX },
     };
 
@@ -297,7 +297,7 @@ void pawl_fact_id_format(char *text, const struct pawl_fact_id *id)
 {
     static const char digits[] = "0123456789abcdef";
 
-    for (unsigned i = 0; i < PAWL_ORIGIN_BYTES; i++) {
+    for (size_t i = 0; i < PAWL_ORIGIN_BYTES; i++) {
         text[2 * i] = digits[id->origin.bytes[i] >> 4];
         text[2 * i + 1] = digits[id->origin.bytes[i] & 15];
     }
@@ -346,7 +346,7 @@ enum pawl_status pawl_fact_id_parse(struct pawl_fact_id *id, struct pawl_bytes t
 enum pawl_status pawl_fact_encode(const struct pawl_fact *fact, uint8_t *buffer, size_t capacity,
                                   size_t *size)
 {
-    struct pawl_octet_writer out = { buffer, 0, capacity, false };
+    struct pawl_octet_writer out = pawl_octet_writer_init(buffer, capacity);
     uint8_t id[PAWL_FACT_ID_BYTES];
 
     if (pawl_fact_is_known(fact)) {
@@ -389,7 +389,7 @@ static void read_body(struct pawl_fact *fact, struct pawl_octet_reader *in)
     fact->issuer = pawl_octet_get_part(in, PAWL_NAME_MAX);
     fact->value = pawl_octet_get_part(in, PAWL_NAME_MAX);
     fact->actor = pawl_octet_get_part(in, PAWL_ACTOR_MAX);
-    fact->cancels = pawl_octet_get_part(in, PAWL_FACT_CANCELS_MAX * PAWL_FACT_ID_BYTES);
+    fact->cancels = pawl_octet_get_part(in, PAWL_FACT_CANCELS_BYTES_MAX);
     fact->extra = pawl_octet_get_part(in, PAWL_FACT_EXTRA_MAX);
 }
 

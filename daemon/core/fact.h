@@ -20,14 +20,15 @@
 #include "core/types.h"
 
 /* Caps; what is longer is refused with PAWL_ETOOBIG, never cut. */
-#define PAWL_NS_MAX           64
-#define PAWL_NAME_MAX         512 /* issuer, jti, sid, sub, client, kid */
-#define PAWL_ACTOR_MAX        128
-#define PAWL_FACT_CANCELS_MAX 64
-#define PAWL_FACT_EXTRA_MAX   1024
-#define PAWL_ORIGIN_BYTES     16
-#define PAWL_FACT_ID_BYTES    24
-#define PAWL_FACT_BYTES_MAX   8192 /* any serialized fact, of unknown kinds too */
+#define PAWL_NS_MAX                 64
+#define PAWL_NAME_MAX               512 /* issuer, jti, sid, sub, client, kid */
+#define PAWL_ACTOR_MAX              128
+#define PAWL_FACT_CANCELS_MAX       64
+#define PAWL_FACT_EXTRA_MAX         1024
+#define PAWL_ORIGIN_BYTES           16
+#define PAWL_FACT_ID_BYTES          24
+#define PAWL_FACT_CANCELS_BYTES_MAX ((size_t)PAWL_FACT_CANCELS_MAX * PAWL_FACT_ID_BYTES)
+#define PAWL_FACT_BYTES_MAX         8192 /* any serialized fact, of unknown kinds too */
 
 /* Kept this much longer than the token lives: more than any clock skew that is allowed. */
 #define PAWL_FACT_SLACK_S 3600

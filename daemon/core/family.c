@@ -362,7 +362,7 @@ static void put_token(struct pawl_octet_writer *out, const struct pawl_family_to
 enum pawl_status pawl_family_encode(const struct pawl_family *family, uint8_t *buffer,
                                     size_t capacity, size_t *size)
 {
-    struct pawl_octet_writer out = { buffer, 0, capacity, false };
+    struct pawl_octet_writer out = pawl_octet_writer_init(buffer, capacity);
     const uint64_t numbers[] = { family->born_ms,        family->abs_exp_s,  family->idle_s,
                                  family->generation,     family->rotated_ms, family->superseded_ms,
                                  family->grace_until_ms, family->revoked_ms };

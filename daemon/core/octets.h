@@ -25,6 +25,14 @@ struct pawl_octet_reader {
     bool bad; /* something was missing, or longer than its cap */
 };
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): kept, to be written through */
+static inline struct pawl_octet_writer pawl_octet_writer_init(uint8_t *buffer, size_t capacity)
+{
+    struct pawl_octet_writer writer = { buffer, 0, capacity, false };
+
+    return writer;
+}
+
 static inline void pawl_octet_put(struct pawl_octet_writer *writer, const void *data, size_t size)
 {
     if (writer->overflown || writer->capacity - writer->size < size) {

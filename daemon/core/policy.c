@@ -18,9 +18,9 @@ enum pawl_status pawl_token_policy_check(const struct pawl_token_policy *policy,
 {
     if (policy->max_lifetime_s == 0 || policy->max_lifetime_s > PAWL_TOKEN_LIFETIME_MAX_S) {
         return pawl_error_set(error, PAWL_EINVAL, 0,
-                              "tokens.max_lifetime is %llu s, allowed are 1 s to %d s",
+                              "tokens.max_lifetime is %llu s, allowed are 1 s to %llu s",
                               (unsigned long long)policy->max_lifetime_s,
-                              PAWL_TOKEN_LIFETIME_MAX_S);
+                              (unsigned long long)PAWL_TOKEN_LIFETIME_MAX_S);
     }
     if (policy->skew_s > PAWL_TOKEN_SKEW_MAX_S) {
         return pawl_error_set(error, PAWL_EINVAL, 0,

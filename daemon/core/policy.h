@@ -10,8 +10,8 @@
 
 #define PAWL_TOKEN_SKEW_DEFAULT_S     5
 #define PAWL_TOKEN_SKEW_MAX_S         60
-#define PAWL_TOKEN_LIFETIME_DEFAULT_S (30 * 86400)
-#define PAWL_TOKEN_LIFETIME_MAX_S     (400 * 86400)
+#define PAWL_TOKEN_LIFETIME_DEFAULT_S UINT64_C(2592000)  /* 30 days */
+#define PAWL_TOKEN_LIFETIME_MAX_S     UINT64_C(34560000) /* 400 days */
 #define PAWL_STALENESS_DEFAULT_MS     5000
 
 /** tokens.when_stale: what a token verdict is when the data under it is older than allowed. */

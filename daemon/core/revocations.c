@@ -16,7 +16,7 @@
 #define UNTIL_BITS      40
 #define UNTIL_MAX       ((UINT64_C(1) << UNTIL_BITS) - 1)
 #define CUTOFF_BITS     42
-#define UNIT_S          (4 * 86400)
+#define UNIT_S          UINT64_C(345600)     /* 4 days */
 #define UNIT_EPOCH_S    UINT64_C(1704067200) /* 2024-01-01 */
 #define UNIT_MAX        ((UINT64_C(1) << 11) - 1)
 #define WORD_SCOPE(w)   ((unsigned)((w) >> 59 & 15))

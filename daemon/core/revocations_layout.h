@@ -11,16 +11,17 @@
  * banks of 24 << level bytes. With level_min 9 every area is a whole number of 4 KiB pages, and
  * the offset of level l in its shard is 48 * ((1 << l) - (1 << level_min)).
  */
-#define PAGE       4096
-#define SLOT_BYTES 24
+#define PAGE       UINT64_C(4096)
+#define SLOT_BYTES UINT64_C(24)
 #define LEVEL_MIN  9
 #define LEVEL_TOP  30
 #define SHARD_BITS 8
-#define AREAS_AT   (PAGE + PAWL_REVOCATIONS_SHARDS * 64)
+#define AREAS_AT   (PAGE + PAWL_REVOCATIONS_SHARDS * UINT64_C(64))
 
 _Static_assert(1 << SHARD_BITS == PAWL_REVOCATIONS_SHARDS, "a shard is chosen by bits");
 _Static_assert(sizeof(struct pawl_revocations_header) <= PAGE, "the header is page 0");
-_Static_assert(PAWL_REVOCATIONS_SHARDS * 64 % PAGE == 0, "the descriptors are whole pages");
+_Static_assert((PAWL_REVOCATIONS_SHARDS * UINT64_C(64)) % PAGE == 0,
+               "the descriptors are whole pages");
 _Static_assert((SLOT_BYTES << LEVEL_MIN) % PAGE == 0, "areas are whole pages");
 _Static_assert(2 * (LEVEL_TOP - LEVEL_MIN + 1) <= 64, "a bit of `dirty` for each area");
 _Static_assert(sizeof(_Atomic uint64_t) == 8 && ATOMIC_LLONG_LOCK_FREE == 2,

@@ -76,9 +76,9 @@ enum pawl_status pawl_rotation_policy_check(const struct pawl_rotation_policy *p
     }
     if (policy->max_lifetime_s == 0 || policy->max_lifetime_s > PAWL_TOKEN_LIFETIME_MAX_S) {
         return pawl_error_set(error, PAWL_EINVAL, 0,
-                              "tokens.max_lifetime is %llu s, allowed are 1 s to %d s",
+                              "tokens.max_lifetime is %llu s, allowed are 1 s to %llu s",
                               (unsigned long long)policy->max_lifetime_s,
-                              PAWL_TOKEN_LIFETIME_MAX_S);
+                              (unsigned long long)PAWL_TOKEN_LIFETIME_MAX_S);
     }
     return PAWL_OK;
 }

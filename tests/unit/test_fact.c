@@ -43,7 +43,7 @@ static struct pawl_fact a_cancel(uint8_t ids[2 * PAWL_FACT_ID_BYTES])
     fact.scope = PAWL_SCOPE_NONE;
     fact.issuer.size = 0;
     fact.value.size = 0;
-    fact.cancels = pawl_bytes_of(ids, 2 * PAWL_FACT_ID_BYTES);
+    fact.cancels = pawl_bytes_of(ids, 2 * (size_t)PAWL_FACT_ID_BYTES);
     return fact;
 }
 
@@ -347,7 +347,7 @@ static void a_hash_is_its_own_name_whatever_the_issuer(void **state)
 static void a_token_fact_is_kept_until_its_exp_and_an_hour(void **state)
 {
     const uint64_t now = RIG_NOW_S;
-    const uint64_t life = 30 * 86400;
+    const uint64_t life = 2592000;
 
     (void)state;
     assert_int_equal(pawl_fact_until(PAWL_SCOPE_TOKEN, (int64_t)now + 300, now, life),

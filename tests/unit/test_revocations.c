@@ -180,7 +180,7 @@ static void until_of_a_cutoff_is_never_rounded_down(void **state)
         until_s = look(&rig, i).until_s;
         rig_check(seed, until_s >= entry.until_s);
         rig_check(seed, entry.until_s < UINT64_C(1704067200) || until_s == UINT64_MAX ||
-                            until_s - entry.until_s <= 4 * 86400);
+                            until_s - entry.until_s <= 345600);
     }
     rig_close(&rig);
 }
@@ -350,7 +350,7 @@ static void cleaning_drops_what_expired_and_only_that(void **state)
     assert_int_equal(stats.entries, 6000);
     assert_int_equal(stats.dropped, 55000);
     assert_int_equal(atomic_load(&rig.table.header->scope_entries[PAWL_SCOPE_TOKEN]), 6000);
-    assert_true(stats.slots <= 256 * 512); /* and gave its memory back */
+    assert_true(stats.slots <= 131072); /* and gave its memory back */
     rig_close(&rig);
 }
 
@@ -370,7 +370,7 @@ static void a_year_of_coming_and_going_leaves_what_lives(void **state)
             for (uint64_t i = 0; i < 100; i++) {
                 uint64_t number = hour * 100 + i;
 
-                rig_check(seed, set_token(&rig, number, now_s + 24 * 3600, now_s) == PAWL_OK);
+                rig_check(seed, set_token(&rig, number, now_s + 86400, now_s) == PAWL_OK);
                 if (i % 10 == 0) {
                     rig_check(seed, pawl_revocations_clear(&rig.table, id_of(number), NULL));
                 }

@@ -156,10 +156,9 @@ static void malformed_requests_are_invalid_and_say_why(void **state)
             PAWL_ROTATION_FAULT_CLAIM);
     invalid(scene.request.proposed_exp_s = NOW_S, PAWL_ROTATION_FAULT_PROPOSED_TIMES);
     invalid(scene.request.proposed_iat_s = NOW_S + 6, PAWL_ROTATION_FAULT_PROPOSED_TIMES);
-    invalid(scene.request.proposed_exp_s = NOW_S + 30 * 86400 + 1,
-            PAWL_ROTATION_FAULT_PROPOSED_TIMES);
+    invalid(scene.request.proposed_exp_s = NOW_S + 2592000 + 1, PAWL_ROTATION_FAULT_PROPOSED_TIMES);
     invalid(scene.request.has_exp = true;
-            scene.request.exp_s = NOW_S + 30 * 86400 + 6, PAWL_ROTATION_FAULT_LIFETIME);
+            scene.request.exp_s = NOW_S + 2592000 + 6, PAWL_ROTATION_FAULT_LIFETIME);
     for (unsigned fault = 0; fault <= PAWL_ROTATION_FAULT_CLAIM; fault++) {
         assert_true(strlen(pawl_rotation_fault_text((enum pawl_rotation_fault)fault)) > 5);
     }
@@ -411,7 +410,7 @@ static void only_the_last_eight_tokens_are_remembered(void **state)
         char to[8];
 
         (void)snprintf(to, sizeof(to), "J%u", i);
-        at_ms(&scene, NOW_MS + i * 60000);
+        at_ms(&scene, NOW_MS + i * UINT64_C(60000));
         assert_int_equal(rotate(&scene, from, to), PAWL_ROTATION_ROTATED);
         memcpy(from, to, sizeof(to));
     }

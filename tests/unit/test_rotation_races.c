@@ -14,7 +14,7 @@ static void the_winners_retry_answers_rotated_again_even_when_strict(void **stat
     scene.policy.leeway_ms = 0;
     assert_int_equal(rotate(&scene, "J3", "J4"), PAWL_ROTATION_ROTATED);
     for (unsigned i = 0; i < 3; i++) {
-        at_ms(&scene, NOW_MS + i * 600000);
+        at_ms(&scene, NOW_MS + i * UINT64_C(600000));
         present(&scene, "J3");
         propose(&scene, "J4");
         assert_int_equal(decide(&scene), PAWL_ROTATION_ROTATED);
@@ -50,7 +50,7 @@ static void of_many_tabs_one_rotates_and_the_rest_get_its_successor(void **state
         char next[16];
 
         (void)snprintf(next, sizeof(next), "tab-%u", i);
-        at_ms(&scene, NOW_MS + i * 10);
+        at_ms(&scene, NOW_MS + i * UINT64_C(10));
         assert_int_equal(rotate(&scene, "J3", next), PAWL_ROTATION_GRACE);
         assert_memory_equal(scene.out.successor.value.data, "tab-0", 5);
         assert_int_equal(scene.out.generation, 4);
@@ -171,7 +171,7 @@ static void reuse_revokes_the_family_once_with_a_fact_and_an_event(void **state)
     assert_int_equal(scene.out.effects.facts[0].kind, PAWL_FACT_REVOCATION);
     assert_int_equal(scene.out.effects.facts[0].scope, PAWL_SCOPE_FAMILY);
     assert_int_equal(scene.out.effects.facts[0].reason, PAWL_REASON_REUSE);
-    assert_int_equal(scene.out.effects.facts[0].until_s, RIG_NOW_S + 30 * 86400 + 3600);
+    assert_int_equal(scene.out.effects.facts[0].until_s, RIG_NOW_S + 2592000 + 3600);
     assert_int_equal(scene.out.effects.facts[0].value.size, scene.record.sid.size);
     assert_int_equal(scene.out.effects.facts[0].actor.size, 5);
     assert_int_equal(pawl_fact_check(&scene.out.effects.facts[0], NULL), PAWL_OK);

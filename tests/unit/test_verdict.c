@@ -7,7 +7,7 @@
 
 #define NOW_MS (RIG_NOW_S * 1000)
 #define NOW_S  ((int64_t)RIG_NOW_S)
-#define LATER  (RIG_NOW_S + 30 * 86400 + 3600)
+#define LATER  (RIG_NOW_S + 2592000 + 3600)
 
 struct rig {
     struct pawl_revocations table;
