@@ -1,0 +1,187 @@
+"""./dev soak: what takes too long for ./dev test.
+
+    ./dev soak [MINUTES]        kills, floods and fuzzers in turns for MINUTES (30), then set-up and
+                                ./dev demo in a bare root
+    ./dev soak --only loops|bare-root
+    ./dev soak --only bare-root --then "./dev test"    run more in the bare root, after the demo
+
+Kills and mutated frames take a new seed each time and print it when they fail; PAWL_SEED repeats
+it. The bare root is a fresh Debian (debootstrap --variant=minbase) with this machine's package
+sources and a clone of the repository's last commit: it proves that .ci/packages names everything.
+It needs root.
+"""
+
+import argparse
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+import suites
+
+BARE_SUITE = "bookworm"
+SEEDED = ["test_kills.py", "test_edge.py::test_thousands_of_mutated_frames_harm_nobody",
+          "test_damage.py::test_every_single_flip_is_harmless_or_noticed"]
+FUZZ_SECONDS = 60
+
+
+def say(text):
+    print(time.strftime("%H:%M:%S ") + text, flush=True)
+
+
+# ---- loops -------------------------------------------------------------------------------------
+
+
+def pytest_step(preset, tests):
+    """One run of @tests; prints the seed of what failed."""
+    folder = suites.build(preset)
+    command = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rP",
+               *(f"tests/integration/{test}" for test in tests)]
+    environment = suites.environment(PAWL_BUILD=str(folder), PYTHONDONTWRITEBYTECODE="1")
+    done = subprocess.run(command, cwd=suites.ROOT, env=environment, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    for line in done.stdout.splitlines():
+        if re.search(r"PAWL_SEED|kills with|resident:|passed|failed", line):
+            say(f"  {preset}: {line}")
+    if done.returncode != 0:
+        print(done.stdout[-6000:], flush=True)
+    return done.returncode == 0
+
+
+def fuzz_step():
+    suites.build("fuzz")
+    return subprocess.run(["/usr/bin/python3", "tests/support/fuzz.py", str(FUZZ_SECONDS)],
+                          cwd=suites.ROOT, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL).returncode == 0
+
+
+STEPS = [
+    ("kills under load", lambda: pytest_step("release", SEEDED[:1])),
+    ("kills, frames and flips under the address sanitizer", lambda: pytest_step("asan", SEEDED)),
+    ("floods of keys", lambda: pytest_step("release", ["test_flood.py"])),
+    ("frames and flips", lambda: pytest_step("release", SEEDED[1:])),
+    ("fuzzers", fuzz_step),
+]
+
+
+def loops(minutes):
+    """All steps in turns until the time is up, each at least once."""
+    end = time.monotonic() + 60 * minutes
+    counts = {name: [0, 0] for name, _ in STEPS}
+    rounds = 0
+    while rounds == 0 or time.monotonic() < end:
+        for name, step in STEPS:
+            if rounds > 0 and time.monotonic() >= end:
+                break
+            say(name)
+            counts[name][0 if step() else 1] += 1
+        rounds += 1
+    for name, (passed, failed) in counts.items():
+        say(f"{name}: {passed} runs passed, {failed} failed")
+    return sum(failed for _, failed in counts.values()) == 0
+
+
+# ---- a bare root -------------------------------------------------------------------------------
+
+
+def mirror():
+    """Where this machine takes Debian's main archive from."""
+    listed = subprocess.run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME)",
+                             "Created-By: Packages"], capture_output=True, text=True).stdout
+    found = [line.split()[0] for line in listed.splitlines() if line.endswith(f" {BARE_SUITE}")]
+    return found[0] if found else "http://deb.debian.org/debian"
+
+
+def copy_apt(root):
+    """The package sources of this machine, with their keys, proxies and certificates."""
+    for name in ("sources.list", "keyrings", "auth.conf.d"):
+        source = pathlib.Path("/etc/apt") / name
+        if source.is_dir():
+            shutil.copytree(source, root / "etc/apt" / name, dirs_exist_ok=True)
+        elif source.exists():
+            shutil.copy(source, root / "etc/apt" / name)
+    listed = [*pathlib.Path("/etc/apt/sources.list.d").glob("*.list"),
+              *pathlib.Path("/etc/apt/sources.list.d").glob("*.sources")]
+    if any(listed):
+        (root / "etc/apt/sources.list").unlink(missing_ok=True)
+        for path in listed:
+            shutil.copy(path, root / "etc/apt/sources.list.d" / path.name)
+    shutil.copytree("/usr/share/keyrings", root / "usr/share/keyrings", dirs_exist_ok=True)
+    dump = subprocess.run(["apt-config", "dump"], capture_output=True, text=True).stdout
+    proxies = [line for line in dump.splitlines() if re.match(r"Acquire::https?::proxy", line, re.I)]
+    certificates = pathlib.Path("/etc/ssl/certs/ca-certificates.crt")
+    if any("https://" in path.read_text() for path in listed) and certificates.exists():
+        shutil.copy(certificates, root / "etc/apt/ca.crt")
+        proxies.append('Acquire::https::CaInfo "/etc/apt/ca.crt";')
+    (root / "etc/apt/apt.conf.d/90soak").write_text("\n".join(proxies) + "\n")
+    for name in ("resolv.conf", "hosts"):
+        shutil.copy(f"/etc/{name}", root / "etc" / name)
+
+
+def run_inside(root, command):
+    """Run @command in the repository inside; its mounts are gone when it ends."""
+    script = f"""set -e
+mount -t proc proc {root}/proc
+mount --rbind /dev {root}/dev
+mount -t tmpfs tmpfs {root}/tmp
+exec chroot {root} /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 \
+    TERM=dumb sh -c 'cd /root/pawl && {command}'
+"""
+    begun = time.monotonic()
+    done = subprocess.run(["unshare", "--mount", "--propagation", "private", "sh", "-c", script],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    last = (done.stdout.strip().splitlines() or [""])[-1]
+    say(f"bare root: {command}: exit {done.returncode} after {time.monotonic() - begun:.0f} s: {last}")
+    if done.returncode != 0:
+        print(done.stdout[-6000:], flush=True)
+    return done.returncode == 0
+
+
+def bare_root(then):
+    if os.geteuid() != 0:
+        say("bare root: NOT RUN, it needs root")
+        return False
+    if shutil.which("debootstrap") is None:
+        subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends",
+                        "debootstrap"], check=True, stdout=subprocess.DEVNULL)
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="pawl-bare-", dir=suites.ROOT / "build"))
+    root = folder / "root"
+    try:
+        say(f"bare root: debootstrap --variant=minbase {BARE_SUITE} from {mirror()}")
+        done = subprocess.run(["debootstrap", "--variant=minbase", BARE_SUITE, str(root), mirror()],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if done.returncode != 0:
+            print(done.stdout[-3000:], flush=True)
+            say("bare root: FAILED, debootstrap")
+            return False
+        copy_apt(root)
+        subprocess.run(["git", "clone", "-q", "--no-hardlinks", str(suites.ROOT),
+                        str(root / "root/pawl")], check=True)
+        return all([run_inside(root, command) for command in ["./dev demo", *then]])
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./dev soak")
+    parser.add_argument("minutes", nargs="?", type=float, default=30)
+    parser.add_argument("--only", choices=("loops", "bare-root"))
+    parser.add_argument("--then", action="append", default=[], metavar="COMMAND",
+                        help="run in the bare root after ./dev demo; repeatable")
+    arguments = parser.parse_args()
+    outcomes = {}
+    if arguments.only != "bare-root":
+        outcomes["loops"] = loops(arguments.minutes)
+    if arguments.only != "loops":
+        outcomes["bare root"] = bare_root(arguments.then)
+    for name, good in outcomes.items():
+        say(f"{name}: {'passed' if good else 'FAILED'}")
+    return 0 if all(outcomes.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
