@@ -177,6 +177,31 @@ static void every_length_loads_a_prefix_and_goes_on(void **state)
     }
 }
 
+static void nothing_of_a_long_torn_block_is_left_behind_a_short_new_one(void **state)
+{
+    struct rig *rig = *state;
+    struct pawl_counter_file file;
+    struct pawl_counter_report report;
+    struct seen seen;
+    uint8_t data[1024];
+
+    assert_int_equal(open_file(rig, &file, &anchor, &seen, &report), PAWL_OK);
+    append(&file, "0123456789012345678901234567890123456789");
+    pawl_counter_file_close(&file);
+    size_t size = rig_read_file(rig, PAWL_COUNTER_FILE, data, sizeof(data));
+
+    rig_write_file(rig, PAWL_COUNTER_FILE, data, size - 1);
+    assert_int_equal(open_file(rig, &file, &anchor, &seen, &report), PAWL_OK);
+    assert_int_equal(seen.count, 0);
+    append(&file, "g");
+    pawl_counter_file_close(&file);
+    assert_int_equal(open_file(rig, &file, &anchor, &seen, &report), PAWL_OK);
+    assert_string_equal(seen.all, "g");
+    assert_int_equal(report.damage, PAWL_OK);
+    assert_int_equal(report.torn_bytes, 0);
+    pawl_counter_file_close(&file);
+}
+
 static void every_flipped_bit_is_noticed_and_the_file_kept(void **state)
 {
     struct rig *rig = *state;
@@ -405,6 +430,7 @@ int main(void)
         TEST(a_snapshot_takes_the_journals_place_and_keeps_what_came_meanwhile),
         TEST(a_snapshot_that_is_dropped_leaves_the_journal),
         TEST(every_length_loads_a_prefix_and_goes_on),
+        TEST(nothing_of_a_long_torn_block_is_left_behind_a_short_new_one),
         TEST(every_flipped_bit_is_noticed_and_the_file_kept),
         TEST(another_secret_and_a_newer_version_are_told_apart_and_set_aside),
         TEST(an_older_secret_that_is_listed_still_reads),
