@@ -336,8 +336,11 @@ static Pawl__V1__Stat *stat_add(struct stats_build *build, const char *name)
 {
     size_t size = strlen(name);
 
-    if (size < build->prefix.size || memcmp(name, build->prefix.data, build->prefix.size) != 0 ||
-        build->body->n_stats == STATS_MAX) {
+    size_t wanted_size = build->prefix.size;
+
+    /* No prefix may come as a null pointer, which memcmp() must not see. */
+    if (size < wanted_size || build->body->n_stats == STATS_MAX ||
+        (wanted_size > 0 && memcmp(name, build->prefix.data, wanted_size) != 0)) {
         return NULL;
     }
     Pawl__V1__Stat *stat = arena_take(build->dispatch, sizeof(*stat));
