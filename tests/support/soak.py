@@ -97,7 +97,7 @@ def mirror():
 
 
 def copy_apt(root):
-    """The package sources of this machine, with their keys, proxies and certificates."""
+    """The package sources of this machine, with their keys, proxies and checks."""
     for name in ("sources.list", "keyrings", "auth.conf.d"):
         source = pathlib.Path("/etc/apt") / name
         if source.is_dir():
@@ -112,7 +112,8 @@ def copy_apt(root):
             shutil.copy(path, root / "etc/apt/sources.list.d" / path.name)
     shutil.copytree("/usr/share/keyrings", root / "usr/share/keyrings", dirs_exist_ok=True)
     dump = subprocess.run(["apt-config", "dump"], capture_output=True, text=True).stdout
-    proxies = [line for line in dump.splitlines() if re.match(r"Acquire::https?::proxy", line, re.I)]
+    proxies = [line for line in dump.splitlines()
+               if re.match(r"Acquire::(https?::proxy|check-)", line, re.I)]
     certificates = pathlib.Path("/etc/ssl/certs/ca-certificates.crt")
     if any("https://" in path.read_text() for path in listed) and certificates.exists():
         shutil.copy(certificates, root / "etc/apt/ca.crt")
