@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define HEX_BYTES  (2 * PAWL_SECRET_BYTES)
+#define HEX_BYTES  ((size_t)2 * PAWL_SECRET_BYTES)
 #define FILE_BYTES (HEX_BYTES + 2) /* digits, CR LF at most */
 
 void pawl_store_keys_derive(struct pawl_store_keys *keys, const uint8_t *secret)
@@ -36,7 +36,7 @@ static int hex_digit(uint8_t c)
 
 static bool parse_hex(uint8_t *secret, const uint8_t *text)
 {
-    for (unsigned i = 0; i < PAWL_SECRET_BYTES; i++) {
+    for (size_t i = 0; i < PAWL_SECRET_BYTES; i++) {
         int high = hex_digit(text[2 * i]);
         int low = hex_digit(text[2 * i + 1]);
 
@@ -136,7 +136,7 @@ static enum pawl_status write_new(int dir_fd, const char *name, const uint8_t *s
     if (fd < 0) {
         return PAWL_EIO;
     }
-    for (unsigned i = 0; i < PAWL_SECRET_BYTES; i++) {
+    for (size_t i = 0; i < PAWL_SECRET_BYTES; i++) {
         text[2 * i] = (uint8_t)digits[secret[i] >> 4];
         text[2 * i + 1] = (uint8_t)digits[secret[i] & 15];
     }
