@@ -110,8 +110,10 @@ enum pawl_status pawl_limiter_prepare(const struct pawl_limiter *limiter,
                                       const struct pawl_limit_request *request,
                                       struct pawl_limiter_plan *plan)
 {
-    plan->request = request;
     plan->slots_count = 0;
+    plan->mode = request->mode;
+    plan->op = request->op;
+    plan->now = request->now;
     if (request->items_count == 0) {
         return PAWL_EINVAL;
     }
@@ -330,8 +332,8 @@ static void decide_one(struct pawl_limiter *limiter, struct pawl_limiter_plan *p
 {
     struct pawl_limiter_slot *slot = &plan->slots[0];
     struct pawl_limiter_shard *shard = pawl_slot_shard(limiter, slot);
-    struct pawl_instant now = plan->request->now;
-    bool check = plan->request->op == PAWL_OP_CHECK;
+    struct pawl_instant now = plan->now;
+    bool check = plan->op == PAWL_OP_CHECK;
     uint64_t charge = 0;
 
     (void)pthread_mutex_lock(&shard->lock);
@@ -351,7 +353,7 @@ static void decide_one(struct pawl_limiter *limiter, struct pawl_limiter_plan *p
 
     outcome->verdict = refused && !slot->limit->shadow ? PAWL_DENY : PAWL_ALLOW;
     shard->metrics.shadow_denied += refused && slot->limit->shadow && check ? 1 : 0;
-    count_request(shard, plan->request->op, outcome->verdict);
+    count_request(shard, plan->op, outcome->verdict);
     result_fill(slot, refused ? 0 : charge, result);
     (void)pthread_mutex_unlock(&shard->lock);
 }
@@ -505,7 +507,6 @@ static bool decide_group(struct pawl_limiter *limiter, struct pawl_limiter_slot 
 static void decide_many(struct pawl_limiter *limiter, struct pawl_limiter_plan *plan,
                         struct pawl_limit_result *results, struct pawl_limit_outcome *outcome)
 {
-    const struct pawl_limit_request *request = plan->request;
     bool refused = false;
     struct locks locks;
 
@@ -513,18 +514,18 @@ static void decide_many(struct pawl_limiter *limiter, struct pawl_limiter_plan *
     for (size_t from = 0; from < plan->slots_count;) {
         size_t to = plan->slots_count;
 
-        if (request->mode == PAWL_MODE_EACH) {
+        if (plan->mode == PAWL_MODE_EACH) {
             to = from + 1;
             while (to < plan->slots_count && plan->slots[to].item == plan->slots[from].item) {
                 to++;
             }
         }
-        refused |= decide_group(limiter, &plan->slots[from], to - from, request->op, request->now,
+        refused |= decide_group(limiter, &plan->slots[from], to - from, plan->op, plan->now,
                                 &results[from]);
         from = to;
     }
     outcome->verdict = refused ? PAWL_DENY : PAWL_ALLOW;
-    count_request(pawl_slot_shard(limiter, &plan->slots[0]), request->op, outcome->verdict);
+    count_request(pawl_slot_shard(limiter, &plan->slots[0]), plan->op, outcome->verdict);
     locks_give(limiter, &locks);
 }
 
@@ -534,6 +535,9 @@ void pawl_limiter_warm(struct pawl_limiter *limiter, const struct pawl_limiter_p
         const struct pawl_limiter_slot *slot = &plan->slots[i];
         struct pawl_limiter_shard *shard = pawl_slot_shard(limiter, slot);
 
+        if (pawl_shard_is_small(shard)) {
+            continue;
+        }
         (void)pthread_mutex_lock(&shard->lock);
         pawl_table_prefetch_record(limiter, shard, slot->tag);
         (void)pthread_mutex_unlock(&shard->lock);
@@ -556,7 +560,8 @@ enum pawl_status pawl_limiter_check(struct pawl_limiter *limiter,
                                     struct pawl_limit_result *results, size_t capacity,
                                     struct pawl_limit_outcome *outcome)
 {
-    struct pawl_limiter_plan plan;
+    struct pawl_limiter_slot slots[PAWL_LIMITER_SLOTS_MAX];
+    struct pawl_limiter_plan plan = { .slots = slots, .slots_max = PAWL_LIMITER_SLOTS_MAX };
     enum pawl_status status = pawl_limiter_prepare(limiter, request, &plan);
 
     outcome->verdict = PAWL_VERDICT_NONE;
@@ -603,7 +608,8 @@ enum pawl_status pawl_limiter_refund(struct pawl_limiter *limiter,
                                      const struct pawl_limit_item *item, const uint64_t *charges,
                                      struct pawl_instant now, uint64_t *refunded)
 {
-    struct pawl_limiter_plan plan = { .request = NULL, .slots_count = 0 };
+    struct pawl_limiter_slot slots[PAWL_RATES_MAX];
+    struct pawl_limiter_plan plan = { .slots = slots, .slots_max = PAWL_RATES_MAX };
     enum pawl_status status = pawl_limiter_resolve(limiter, item, 0, &plan);
     struct locks locks;
 
@@ -641,7 +647,8 @@ enum pawl_status pawl_limiter_reset(struct pawl_limiter *limiter,
                                     const struct pawl_limit_item *item, struct pawl_instant now,
                                     size_t *forgotten)
 {
-    struct pawl_limiter_plan plan = { .request = NULL, .slots_count = 0 };
+    struct pawl_limiter_slot slots[PAWL_RATES_MAX];
+    struct pawl_limiter_plan plan = { .slots = slots, .slots_max = PAWL_RATES_MAX };
     struct pawl_limit_item any_cost = *item;
     struct locks locks;
     size_t count = 0;

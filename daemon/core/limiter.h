@@ -70,21 +70,19 @@ enum pawl_limiter_op {
  * more, with the request) use pawl_limit_init_inline.
  */
 struct pawl_limit {
-    char name[PAWL_LIMIT_NAME_MAX + 1]; /* "" for inline rates */
-    char ns[PAWL_LIMIT_NAME_MAX + 1];   /* whose overflow cells it uses */
-    struct pawl_rate rates[PAWL_RATES_MAX];
     size_t rates_count;
     uint16_t precision; /* 0: the default */
     bool count_denied;  /* a refusal by this limit is recorded as if it had been allowed */
     bool shadow;        /* decide, count and report, never deny */
+    bool inline_rates;  /* set by init */
+    uint8_t name_size;  /* set by init */
     enum pawl_on_error on_error;
     enum pawl_when_full when_full;
     enum pawl_algorithm algorithm;
-
-    /* set by init */
-    bool inline_rates;
-    uint8_t name_size;
-    struct pawl_id cells[PAWL_RATES_MAX]; /* base ids of the overflow cells */
+    struct pawl_rate rates[PAWL_RATES_MAX]; /* with what is above: a check reads two lines of it */
+    struct pawl_id cells[PAWL_RATES_MAX];   /* set by init: base ids of the overflow cells */
+    char name[PAWL_LIMIT_NAME_MAX + 1];     /* "" for inline rates */
+    char ns[PAWL_LIMIT_NAME_MAX + 1];       /* whose overflow cells it uses */
 };
 
 /** One limit asked for one key. All pointers are lent for the call. */
@@ -260,15 +258,18 @@ struct pawl_limiter_slot {
 
 /** A request with everything computed that needs no lock. */
 struct pawl_limiter_plan {
-    const struct pawl_limit_request *request;
-    size_t slots_count;
-    struct pawl_limiter_slot slots[PAWL_LIMITER_SLOTS_MAX];
+    struct pawl_limiter_slot *slots; /* the caller's room ... */
+    size_t slots_max;                /* ... for so many, PAWL_LIMITER_SLOTS_MAX at most */
+    size_t slots_count;              /* from here on set by pawl_limiter_prepare */
+    enum pawl_limiter_mode mode;
+    enum pawl_limiter_op op;
+    struct pawl_instant now;
 };
 
 /**
  * The two halves of pawl_limiter_check, for a batch: prepare all requests of a read (hash, find
- * the memory and ask the processor to fetch it), then decide them in order. The request and all
- * it points to are lent until decided; request->now may be set in between. prepare returns what
+ * the memory and ask the processor to fetch it), then decide them in order. Of the request only
+ * the limits are lent until decided. @plan has its room for slots filled in. prepare returns what
  * check returns; decide cannot fail after a prepare that did not, given room for
  * plan->slots_count results.
  */
@@ -280,10 +281,11 @@ PAWL_HOT void pawl_limiter_decide(struct pawl_limiter *limiter, struct pawl_limi
                                   struct pawl_limit_outcome *outcome);
 
 /**
- * Between prepare and decide, for batches over many keys: ask the processor to fetch the records
- * themselves, so that the misses of a batch overlap. Changes nothing; may be left out.
+ * Between prepare and decide of a batch: ask the processor to fetch the records themselves, so
+ * that the misses of a batch overlap. Does nothing while the table is small enough for the cache.
+ * Changes nothing; may be left out.
  */
-void pawl_limiter_warm(struct pawl_limiter *limiter, const struct pawl_limiter_plan *plan);
+PAWL_HOT void pawl_limiter_warm(struct pawl_limiter *limiter, const struct pawl_limiter_plan *plan);
 
 /**
  * Take back up to item->cost on each rate of item->limit. @charges has a handle for each rate in

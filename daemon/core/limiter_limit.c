@@ -1,5 +1,6 @@
 /* Limits, named and inline: what is valid, and the ids that can be known before any request. */
 #include "core/limiter_table.h"
+#include "core/siphash.h"
 
 #include <string.h>
 
@@ -7,21 +8,19 @@
 #define DOMAIN_INLINE 2
 #define DOMAIN_CELLS  3
 
-#define HEAD_BYTES 8
-#define IDENTITY_BYTES                                                       \
-    (HEAD_BYTES + 2 * (4 + PAWL_LIMIT_NAME_MAX) + 4 * PAWL_LIMIT_PARTS_MAX + \
-     PAWL_LIMIT_KEY_BYTES_MAX)
-
-static void head_set(uint8_t *head, unsigned domain, size_t parts, uint32_t slot)
+/* The first 8 bytes of what is hashed, as a little-endian word. */
+static uint64_t head_of(unsigned domain, size_t parts, uint32_t slot)
 {
-    head[0] = (uint8_t)domain;
-    head[1] = (uint8_t)parts;
-    head[2] = 0;
-    head[3] = 0;
-    head[4] = (uint8_t)slot;
-    head[5] = (uint8_t)(slot >> 8);
-    head[6] = (uint8_t)(slot >> 16);
-    head[7] = (uint8_t)(slot >> 24);
+    return (uint64_t)domain | (uint64_t)parts << 8 | (uint64_t)slot << 32;
+}
+
+static struct pawl_siphash hash_begin(const struct pawl_limiter *limiter, uint64_t head)
+{
+    struct pawl_siphash state = pawl_siphash_init(&limiter->subkey);
+
+    pawl_siphash_word(&state, head);
+    state.size += sizeof(head);
+    return state;
 }
 
 static enum pawl_status rates_check(const struct pawl_limit *limit, struct pawl_error *error)
@@ -70,15 +69,11 @@ static enum pawl_status limit_check(struct pawl_limit *limit, struct pawl_error 
 static struct pawl_id cells_base(const struct pawl_limiter *limiter, const struct pawl_limit *limit,
                                  uint32_t slot)
 {
-    uint8_t buffer[HEAD_BYTES + 2 * (4 + PAWL_LIMIT_NAME_MAX)];
-    struct pawl_pack pack;
+    struct pawl_siphash state = hash_begin(limiter, head_of(DOMAIN_CELLS, 0, slot));
 
-    head_set(buffer, DOMAIN_CELLS, 0, slot);
-    pawl_pack_init(&pack, buffer, sizeof(buffer));
-    pack.size = HEAD_BYTES;
-    pawl_pack_bytes(&pack, limit->ns, strnlen(limit->ns, PAWL_LIMIT_NAME_MAX));
-    pawl_pack_bytes(&pack, limit->name, limit->name_size);
-    return pawl_keyhash128(&limiter->subkey, buffer, pack.size);
+    pawl_siphash_part(&state, pawl_bytes_of(limit->ns, strnlen(limit->ns, PAWL_LIMIT_NAME_MAX)));
+    pawl_siphash_part(&state, pawl_bytes_of(limit->name, limit->name_size));
+    return pawl_siphash_end(state);
 }
 
 enum pawl_status pawl_limit_init(struct pawl_limit *limit, const struct pawl_limiter *limiter,
@@ -138,7 +133,7 @@ struct pawl_id pawl_limit_inline_cells(const struct pawl_limiter *limiter)
 
 /* ---- items ---- */
 
-static enum pawl_status item_pack(const struct pawl_limit_item *item, struct pawl_pack *pack)
+static enum pawl_status item_check(const struct pawl_limit_item *item)
 {
     size_t bytes = 0;
 
@@ -149,16 +144,31 @@ static enum pawl_status item_pack(const struct pawl_limit_item *item, struct paw
     if (item->ns.size > PAWL_LIMIT_NAME_MAX || item->parts_count > PAWL_LIMIT_PARTS_MAX) {
         return PAWL_ETOOBIG;
     }
-    pawl_pack_bytes(pack, item->ns.data, item->ns.size);
-    pawl_pack_bytes(pack, item->limit->name, item->limit->name_size);
     for (size_t i = 0; i < item->parts_count; i++) {
         if (item->parts[i].size > PAWL_LIMIT_KEY_BYTES_MAX - bytes) {
             return PAWL_ETOOBIG;
         }
         bytes += item->parts[i].size;
-        pawl_pack_bytes(pack, item->parts[i].data, item->parts[i].size);
     }
-    return pack->overflown ? PAWL_ETOOBIG : PAWL_OK;
+    return PAWL_OK;
+}
+
+/* The id of the record of rate @i; see limiter.h, "Identity". */
+static struct pawl_id item_id(const struct pawl_limiter *limiter,
+                              const struct pawl_limit_item *item, size_t i)
+{
+    const struct pawl_limit *limit = item->limit;
+    uint64_t head = limit->inline_rates
+                        ? head_of(DOMAIN_INLINE, item->parts_count, limit->rates[i].window_ms)
+                        : head_of(DOMAIN_NAMED, item->parts_count, (uint32_t)i);
+    struct pawl_siphash state = hash_begin(limiter, head);
+
+    pawl_siphash_part(&state, item->ns);
+    pawl_siphash_part(&state, pawl_bytes_of(limit->name, limit->name_size));
+    for (size_t part = 0; part < item->parts_count; part++) {
+        pawl_siphash_part(&state, item->parts[part]);
+    }
+    return pawl_siphash_end(state);
 }
 
 static bool is_double(const struct pawl_limiter_plan *plan, struct pawl_id id)
@@ -175,30 +185,19 @@ enum pawl_status pawl_limiter_resolve(const struct pawl_limiter *limiter,
                                       const struct pawl_limit_item *item, uint16_t item_index,
                                       struct pawl_limiter_plan *plan)
 {
-    uint8_t buffer[IDENTITY_BYTES];
-    struct pawl_pack pack;
-
-    pawl_pack_init(&pack, buffer, sizeof(buffer));
-    pack.size = HEAD_BYTES;
-    enum pawl_status status = item_pack(item, &pack);
+    enum pawl_status status = item_check(item);
 
     if (status != PAWL_OK) {
         return status;
     }
     const struct pawl_limit *limit = item->limit;
 
-    if (limit->rates_count > PAWL_LIMITER_SLOTS_MAX - plan->slots_count) {
+    if (limit->rates_count > plan->slots_max - plan->slots_count) {
         return PAWL_ETOOBIG;
     }
     for (size_t i = 0; i < limit->rates_count; i++) {
         struct pawl_limiter_slot *slot = &plan->slots[plan->slots_count];
-
-        if (limit->inline_rates) {
-            head_set(buffer, DOMAIN_INLINE, item->parts_count, limit->rates[i].window_ms);
-        } else {
-            head_set(buffer, DOMAIN_NAMED, item->parts_count, (uint32_t)i);
-        }
-        struct pawl_id id = pawl_keyhash128(&limiter->subkey, buffer, pack.size);
+        struct pawl_id id = item_id(limiter, item, i);
 
         if (PAWL_UNLIKELY(is_double(plan, id))) {
             return PAWL_EINVAL;

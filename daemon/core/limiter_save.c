@@ -164,7 +164,8 @@ enum pawl_status pawl_limiter_collect_item(struct pawl_limiter *limiter,
                                            struct pawl_instant now, uint8_t *scratch,
                                            pawl_limiter_sink sink, void *data)
 {
-    struct pawl_limiter_plan plan = { .request = NULL, .slots_count = 0 };
+    struct pawl_limiter_slot slots[PAWL_RATES_MAX];
+    struct pawl_limiter_plan plan = { .slots = slots, .slots_max = PAWL_RATES_MAX };
     struct outlet outlet = { now, NULL, sink, data, SIZE_MAX, 0 };
 
     outlet.scratch = scratch;

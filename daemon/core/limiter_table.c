@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#define INDEX_ORDER_FIRST 0  /* one page: 512 places */
+#define INDEX_ORDER_FIRST 0  /* one page: see PAWL_TABLE_SHIFT_FIRST */
 #define SWEEP_WHEN_SHORT  16 /* places looked at by a check that finds no room */
 
 static size_t places_of(const struct pawl_limiter_shard *shard)
@@ -44,7 +44,7 @@ enum pawl_status pawl_shard_init(struct pawl_limiter *limiter, struct pawl_limit
         return PAWL_EINVAL;
     }
     memset(pawl_arena_at(&limiter->arena, page), 0, PAWL_ARENA_PAGE << INDEX_ORDER_FIRST);
-    set_index(shard, pawl_arena_at(&limiter->arena, page), 32 - 9 - INDEX_ORDER_FIRST);
+    set_index(shard, pawl_arena_at(&limiter->arena, page), PAWL_TABLE_SHIFT_FIRST);
     pawl_slab_init(&shard->slab, &limiter->arena);
     return pthread_mutex_init(&shard->lock, NULL) == 0 ? PAWL_OK : PAWL_ENOMEM;
 }
@@ -89,7 +89,11 @@ void pawl_table_prefetch_record(const struct pawl_limiter *limiter,
     for (size_t place = tag >> shard->index_shift; shard->index[place] != 0;
          place = (place + 1) & mask) {
         if (shard->index[place] >> 32 == tag) {
-            __builtin_prefetch(record_at(limiter, shard->index[place]));
+            const struct pawl_window *record = record_at(limiter, shard->index[place]);
+
+            __builtin_prefetch(record, 1);
+            __builtin_prefetch(
+                (const void *)((uintptr_t)record & ~(uintptr_t)(PAWL_ARENA_PAGE - 1)), 1);
             return;
         }
     }
@@ -306,27 +310,30 @@ size_t pawl_table_sweep(struct pawl_limiter *limiter, struct pawl_limiter_shard 
     return freed;
 }
 
+/* Give the record the room that a charge would like, if there is any. */
+static struct pawl_window *make_room(struct pawl_limiter *limiter, struct pawl_limiter_shard *shard,
+                                     struct pawl_window *record, unsigned precision, uint64_t cost)
+{
+    bool wide = false;
+    size_t bytes = pawl_window_wants(record, precision, cost, &wide);
+    struct pawl_window *grown =
+        bytes != 0 ? pawl_table_grow(limiter, shard, record, bytes, wide) : record;
+
+    if (grown == NULL) {
+        shard->metrics.squeezed++;
+        return record;
+    }
+    return grown;
+}
+
 struct pawl_window *pawl_table_charge(struct pawl_limiter *limiter,
                                       struct pawl_limiter_shard *shard, struct pawl_window *record,
                                       unsigned precision, uint64_t cost, struct pawl_instant now,
                                       uint64_t *event_ms)
 {
-    bool wide = false;
-    size_t bytes = pawl_window_wants(record, precision, cost, &wide);
-
-    if (PAWL_UNLIKELY(bytes != 0)) {
-        struct pawl_window *grown = pawl_table_grow(limiter, shard, record, bytes, wide);
-
-        if (grown != NULL) {
-            record = grown;
-        } else {
-            shard->metrics.squeezed++;
-        }
-    }
-    uint64_t time_ms = pawl_window_charge(record, precision, cost);
-
-    if (event_ms != NULL) {
-        *event_ms = time_ms;
+    if (PAWL_UNLIKELY(!pawl_window_charge_simply(record, precision, cost, event_ms))) {
+        record = make_room(limiter, shard, record, precision, cost);
+        *event_ms = pawl_window_charge(record, precision, cost);
     }
     record->flags &= (uint8_t)~PAWL_RECORD_RESET;
     pawl_table_dirty(limiter, shard, record, now);

@@ -14,7 +14,8 @@
 #include "core/limiter.h"
 #include "core/limiter_slab.h"
 
-#define PAWL_TABLE_NONE UINT32_MAX
+#define PAWL_TABLE_NONE        UINT32_MAX
+#define PAWL_TABLE_SHIFT_FIRST (32 - 9) /* an index begins with 512 places: one page */
 
 /** 64-bit fields with one writer: who holds the lock. */
 struct pawl_shard_metrics {
@@ -67,7 +68,16 @@ static inline void pawl_table_prefetch(const struct pawl_limiter_shard *shard, u
     __builtin_prefetch(index + (tag >> shift));
 }
 
-/** Ask the processor to fetch the record that has @tag, without looking at it. */
+/** True while all shards together hold what fits in a processor's cache. No lock. */
+static inline bool pawl_shard_is_small(const struct pawl_limiter_shard *shard)
+{
+    return __atomic_load_n(&shard->index_shift, __ATOMIC_RELAXED) >= PAWL_TABLE_SHIFT_FIRST;
+}
+
+/**
+ * Ask the processor to fetch the record that has @tag, without looking at it, and the head of its
+ * page, which a charge marks.
+ */
 void pawl_table_prefetch_record(const struct pawl_limiter *limiter,
                                 const struct pawl_limiter_shard *shard, uint32_t tag);
 
@@ -100,7 +110,7 @@ void pawl_table_dirty(struct pawl_limiter *limiter, struct pawl_limiter_shard *s
 size_t pawl_table_sweep(struct pawl_limiter *limiter, struct pawl_limiter_shard *shard,
                         size_t budget, struct pawl_instant now);
 
-/** Charge @record (grown if needed); returns where it is now. @event_ms may be NULL. */
+/** Charge @record (grown if needed); returns where it is now. @event_ms: pawl_window_charge()'s. */
 struct pawl_window *pawl_table_charge(struct pawl_limiter *limiter,
                                       struct pawl_limiter_shard *shard, struct pawl_window *record,
                                       unsigned precision, uint64_t cost, struct pawl_instant now,

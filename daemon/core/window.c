@@ -176,7 +176,7 @@ void pawl_window_clear(struct pawl_window *window)
     window->flags &= (uint8_t)~PAWL_RECORD_WIDE;
 }
 
-static void append(struct pawl_window *w, uint64_t time_ms, uint64_t count)
+static inline void append(struct pawl_window *w, uint64_t time_ms, uint64_t count)
 {
     uint8_t *entry = entry_for(w, w->length);
 
@@ -513,12 +513,47 @@ static void charge_in_form(struct pawl_window *w, unsigned precision, uint64_t t
     append(w, time_ms, cost);
 }
 
+bool pawl_window_charge_simply(struct pawl_window *w, unsigned precision, uint64_t cost,
+                               uint64_t *event_ms)
+{
+    unsigned capacity = capacity_of(w);
+    bool wide = is_wide(w);
+    uint64_t time_ms = ceil_ms(w->seen_ns);
+
+    *event_ms = time_ms;
+    if (PAWL_LIKELY(w->length > 0)) {
+        uint8_t *newest = entry_for(w, w->length - 1U);
+        uint64_t newest_ms = entry_time(newest, horizon_of(w));
+
+        if (newest_ms == time_ms || (w->length == precision && capacity >= precision &&
+                                     same_cell(newest_ms, time_ms, precision, w->window_ms))) {
+            uint64_t count = entry_count(newest, wide) + cost;
+
+            if (PAWL_UNLIKELY(count > (wide ? PAWL_COUNT_MAX : NARROW_MAX))) {
+                return false;
+            }
+            entry_set_time(newest, time_ms);
+            entry_set_count(newest, wide, count);
+            w->total += cost;
+            return true;
+        }
+    }
+    if (w->length >= precision || w->length >= capacity || (!wide && cost > NARROW_MAX)) {
+        return false;
+    }
+    append(w, time_ms, cost);
+    return true;
+}
+
 uint64_t pawl_window_charge(struct pawl_window *window, unsigned precision, uint64_t cost)
 {
-    uint64_t time_ms = ceil_ms(window->seen_ns);
+    uint64_t time_ms;
     unsigned capacity = capacity_of(window);
     bool wide = false;
 
+    if (pawl_window_charge_simply(window, precision, cost, &time_ms)) {
+        return time_ms;
+    }
     (void)needs(window, capacity < precision ? capacity : precision, time_ms, cost, &wide);
     if (wide && !is_wide(window)) {
         widen(window, precision);

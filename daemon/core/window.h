@@ -127,6 +127,16 @@ bool pawl_window_ask_empty(const struct pawl_rate *rate, uint64_t cost,
                            struct pawl_window_answer *answer);
 
 /**
+ * Charge as pawl_window_charge() does, if that needs neither another form nor more room nor a
+ * merge of several entries: nearly always. @event_ms  out, as returned there.
+ *
+ * Returns false, with nothing changed, when it is not so simple.
+ */
+PAWL_MUST_USE PAWL_HOT bool pawl_window_charge_simply(struct pawl_window *window,
+                                                      unsigned precision, uint64_t cost,
+                                                      uint64_t *event_ms);
+
+/**
  * The size in bytes the record would like to have before @cost (>= 1) is charged at @precision,
  * and in @wide the form; 0 if it is big enough. Move it first (pawl_window_move) or charge anyway.
  */

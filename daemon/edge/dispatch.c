@@ -183,6 +183,7 @@ static void by_body(struct pawl_dispatch *dispatch, struct pawl_session *session
         pawl_dispatch_token(dispatch, session, hello_reply);
         return;
     default:
+        pawl_dispatch_flush(dispatch, session); /* what came before it acts before it */
         pawl_dispatch_cold(dispatch, session, message);
         return;
     }
@@ -224,6 +225,11 @@ static enum pawl_status on_frame(void *ctx, struct pawl_session *session, struct
     return PAWL_OK;
 }
 
+static void on_batch_end(void *ctx, struct pawl_session *session)
+{
+    pawl_dispatch_flush(ctx, session);
+}
+
 struct pawl_handler pawl_dispatch_handler(struct pawl_app *app)
 {
     return (struct pawl_handler){
@@ -231,6 +237,7 @@ struct pawl_handler pawl_dispatch_handler(struct pawl_app *app)
         .worker_close = worker_close,
         .on_batch = on_batch,
         .on_frame = on_frame,
+        .on_batch_end = on_batch_end,
         .app = app,
     };
 }

@@ -1,10 +1,15 @@
 /*
  * The dispatcher, inside: one context for each worker. Shared by dispatch*.c only.
  *
- * Life of a request: on_frame decodes it (hot codec) -> check and token check are decided at once
- * from memory (dispatch_check.c) -> anything else is unpacked by protobuf-c into the worker's
- * arena and found in a table of handlers with the role each wants (dispatch_cold.c) -> what has
- * to be durable becomes a pending job at the store (pending.c), answered when the store is done.
+ * Life of a request: on_frame decodes it (hot codec) -> a token check is decided at once from
+ * memory, a check is hashed and put off to the end of the batch (dispatch_check.c) -> anything else
+ * is unpacked by protobuf-c into the worker's arena and found in a table of handlers with the role
+ * each wants (dispatch_cold.c) -> what has to be durable becomes a pending job at the store
+ * (pending.c), answered when the store is done.
+ *
+ * Checks of one read are hashed first and decided then, in their order: the misses of their records
+ * overlap (over 10 M keys that is most of the time). Whatever else acts comes after the checks put
+ * off before it, so the effects of one connection keep their order.
  */
 #ifndef PAWL_EDGE_DISPATCH_H
 #define PAWL_EDGE_DISPATCH_H
@@ -20,6 +25,7 @@
 #define PAWL_PENDING_MAX 4096         /* jobs of one worker at the store */
 #define PAWL_HELLO_BYTES 512          /* a packed HelloReply */
 #define PAWL_ERROR_BYTES 240
+#define PAWL_BATCH_SLOTS 32 /* checks are put off until so many records wait to be looked up */
 #define PAWL_NS_DEFAULT  "default"
 
 /** What a session remembers: fits pawl_session_user(). */
@@ -34,6 +40,17 @@ struct pawl_reply_to {
     uint64_t id;
 };
 
+/** A check that is read and hashed, its memory on the way into the cache, and not decided yet. */
+struct pawl_check {
+    uint64_t id;
+    struct pawl_limiter_plan plan;
+    struct pawl_bytes hello; /* goes with the reply; such a check is not put off */
+    struct pawl_wire_token_verdict token;
+    enum pawl_token_status token_status; /* PAWL_TOKEN_VALID where there is no token */
+    bool has_token;
+    bool exact; /* a limit in it is saved before the answer: not put off either */
+};
+
 struct pawl_pending;
 
 struct pawl_dispatch {
@@ -46,11 +63,17 @@ struct pawl_dispatch {
     uint64_t staleness_ms;
     struct pawl_wire_request request;
     struct pawl_bytes ns; /* of the request at hand */
-    struct pawl_limit inline_limits[PAWL_ITEMS_MAX];
     struct pawl_limit_item items[PAWL_ITEMS_MAX];
     struct pawl_limit_result results[PAWL_LIMITER_SLOTS_MAX];
     struct pawl_wire_result wire_results[PAWL_LIMITER_SLOTS_MAX];
     char error[PAWL_ERROR_BYTES];
+    /* Checks put off: each takes a slot at least, and room for the largest is always left. */
+    unsigned batch_count;
+    unsigned batch_slots;  /* used */
+    unsigned batch_limits; /* used */
+    struct pawl_check batch[PAWL_BATCH_SLOTS];
+    struct pawl_limiter_slot slots[PAWL_BATCH_SLOTS + PAWL_LIMITER_SLOTS_MAX];
+    struct pawl_limit inline_limits[PAWL_BATCH_SLOTS + PAWL_ITEMS_MAX];
     struct pawl_cold_arena arena;
     uint8_t arena_memory[PAWL_ARENA_BYTES];
     struct pawl_pending *pending_free;
@@ -77,15 +100,20 @@ unsigned pawl_wire_status(enum pawl_status status);
 
 /* ---- dispatch_check.c ---- */
 
+/** Put the check at hand off, or decide it with those put off before. */
 void pawl_dispatch_check(struct pawl_dispatch *dispatch, struct pawl_session *session,
                          struct pawl_bytes hello_reply);
+
+/** Decide and answer the checks put off, in their order. */
+void pawl_dispatch_flush(struct pawl_dispatch *dispatch, struct pawl_session *session);
+
 void pawl_dispatch_token(struct pawl_dispatch *dispatch, struct pawl_session *session,
                          struct pawl_bytes hello_reply);
 
 /**
- * Make limiter items out of a request's limits: named ones from the rules, inline ones built in
- * @inline_limits. Shared with refund and reset. On a bad one returns the status of the wire with
- * dispatch->error filled, else 0.
+ * Make a limiter item out of one of a request's limits: named ones from the rules, inline ones
+ * built in @inline_limit. Shared with refund and reset. On a bad one returns the status of the wire
+ * with dispatch->error filled, else 0.
  */
 unsigned pawl_dispatch_item(struct pawl_dispatch *dispatch, const struct pawl_wire_item *wire,
                             struct pawl_limit *inline_limit, struct pawl_limit_item *item,

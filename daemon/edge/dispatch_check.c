@@ -128,8 +128,8 @@ static unsigned item_error(struct pawl_dispatch *dispatch, unsigned status, cons
 static unsigned inline_item(struct pawl_dispatch *dispatch, const struct pawl_wire_item *wire,
                             struct pawl_limit *inline_limit)
 {
-    struct pawl_rate rates[PAWL_RATES_MAX];
-    struct pawl_error error = { PAWL_OK, 0, "" };
+    struct pawl_rate *rates = inline_limit->rates;
+    struct pawl_error error;
 
     if (wire->rate_count == 0) {
         return item_error(dispatch, PAWL__V1__STATUS__STATUS_INVALID,
@@ -197,10 +197,11 @@ static unsigned build_items(struct pawl_dispatch *dispatch, bool *exact)
                                                    : "op or mode is not known",
                           pawl_bytes_of("", 0));
     }
+    struct pawl_limit *inline_limits = &dispatch->inline_limits[dispatch->batch_limits];
+
     for (uint32_t i = 0; i < request->item_count; i++) {
-        unsigned status =
-            pawl_dispatch_item(dispatch, &request->items[i], &dispatch->inline_limits[i],
-                               &dispatch->items[i], exact);
+        unsigned status = pawl_dispatch_item(dispatch, &request->items[i], &inline_limits[i],
+                                             &dispatch->items[i], exact);
 
         if (PAWL_UNLIKELY(status != 0)) {
             return status;
@@ -209,9 +210,9 @@ static unsigned build_items(struct pawl_dispatch *dispatch, bool *exact)
     return 0;
 }
 
-static void fill_results(struct pawl_dispatch *dispatch, size_t count)
+static void fill_results(struct pawl_dispatch *dispatch, const struct pawl_limiter_plan *plan)
 {
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < plan->slots_count; i++) {
         const struct pawl_limit_result *from = &dispatch->results[i];
 
         dispatch->wire_results[i] = (struct pawl_wire_result){
@@ -229,7 +230,7 @@ static void fill_results(struct pawl_dispatch *dispatch, size_t count)
             .allowed = from->allowed,
             .shadow = from->shadow,
             .overflow = from->overflow,
-            .on_error = (uint8_t)dispatch->items[from->item].limit->on_error,
+            .on_error = (uint8_t)plan->slots[i].limit->on_error,
         };
     }
 }
@@ -359,61 +360,110 @@ static uint32_t joint_verdict(enum pawl_verdict limits, enum pawl_token_status t
     return token == PAWL_TOKEN_VALID ? (uint32_t)limits : PAWL_UNDECIDED;
 }
 
+/* Decide one check and answer it. */
+static void answer_check(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                         struct pawl_check *check)
+{
+    struct pawl_limit_outcome outcome;
+    struct pawl_wire_reply reply = {
+        .id = check->id,
+        .status = PAWL__V1__STATUS__STATUS_OK,
+        .hello = check->hello,
+        .body = PAWL_BODY_CHECK,
+        .has_token = check->has_token,
+        .results = dispatch->wire_results,
+    };
+
+    if (check->has_token) {
+        reply.token = check->token;
+    }
+    pawl_limiter_decide(dispatch->app->limiter, &check->plan, dispatch->results, &outcome);
+    reply.verdict = joint_verdict(outcome.verdict, check->token_status);
+    reply.result_count = (uint32_t)outcome.results_count;
+    fill_results(dispatch, &check->plan);
+    if (reply.verdict == PAWL_DENY) {
+        pawl_count(&dispatch->metrics->checks_denied);
+    }
+    if (PAWL_UNLIKELY(check->exact && check->plan.op == PAWL_OP_CHECK)) {
+        send_exact(dispatch, session, &reply);
+        return;
+    }
+    send_reply(session, &reply);
+}
+
+void pawl_dispatch_flush(struct pawl_dispatch *dispatch, struct pawl_session *session)
+{
+    unsigned count = dispatch->batch_count;
+
+    for (unsigned i = 0; count > 1 && i < count; i++) {
+        pawl_limiter_warm(dispatch->app->limiter, &dispatch->batch[i].plan);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        answer_check(dispatch, session, &dispatch->batch[i]);
+    }
+    dispatch->batch_count = 0;
+    dispatch->batch_slots = 0;
+    dispatch->batch_limits = 0;
+}
+
+/* Hash the limits of the request at hand, behind those that were put off. */
+static enum pawl_status prepare_check(struct pawl_dispatch *dispatch, struct pawl_check *check)
+{
+    const struct pawl_wire_request *request = &dispatch->request;
+    struct pawl_limit_request ask = {
+        .items = dispatch->items,
+        .items_count = request->item_count,
+        .mode = (enum pawl_limiter_mode)request->mode,
+        /* A request that its token does not admit costs its caller nothing. */
+        .op = check->token_status == PAWL_TOKEN_VALID ? (enum pawl_limiter_op)request->op
+                                                      : PAWL_OP_PEEK,
+        .now = dispatch->now.instant,
+    };
+
+    check->plan.slots = &dispatch->slots[dispatch->batch_slots];
+    check->plan.slots_max = PAWL_LIMITER_SLOTS_MAX;
+    return pawl_limiter_prepare(dispatch->app->limiter, &ask, &check->plan);
+}
+
+static void put_off(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                    const struct pawl_check *check)
+{
+    dispatch->batch_count++;
+    dispatch->batch_slots += (unsigned)check->plan.slots_count;
+    dispatch->batch_limits += dispatch->request.item_count;
+    pawl_count(&dispatch->metrics->checks);
+    if (dispatch->batch_slots >= PAWL_BATCH_SLOTS || check->exact || check->hello.size > 0) {
+        pawl_dispatch_flush(dispatch, session);
+    }
+}
+
 void pawl_dispatch_check(struct pawl_dispatch *dispatch, struct pawl_session *session,
                          struct pawl_bytes hello_reply)
 {
     const struct pawl_wire_request *request = &dispatch->request;
-    struct pawl_wire_reply reply = {
-        .id = request->id,
-        .status = PAWL__V1__STATUS__STATUS_OK,
-        .hello = hello_reply,
-        .body = PAWL_BODY_CHECK,
-        .has_token = request->has_token,
-        .results = dispatch->wire_results,
-    };
-    enum pawl_token_status token = PAWL_TOKEN_VALID;
-    struct pawl_limit_outcome outcome;
-    bool exact = false;
+    struct pawl_check *check = &dispatch->batch[dispatch->batch_count];
 
     if (PAWL_UNLIKELY(!may_check(dispatch, session) || refuse_raw(dispatch, session))) {
         return;
     }
-    unsigned wire_status = build_items(dispatch, &exact);
+    check->exact = false;
+    unsigned wire_status = build_items(dispatch, &check->exact);
 
     if (PAWL_UNLIKELY(wire_status != 0)) {
         pawl_count(&dispatch->metrics->invalid);
         pawl_reply_error(session, request->id, wire_status, dispatch->error);
         return;
     }
-    if (request->has_token) {
-        token = judge(dispatch, &reply.token);
-    }
-    struct pawl_limit_request ask = {
-        .items = dispatch->items,
-        .items_count = request->item_count,
-        .mode = (enum pawl_limiter_mode)request->mode,
-        /* A request that its token does not admit costs its caller nothing. */
-        .op = token == PAWL_TOKEN_VALID ? (enum pawl_limiter_op)request->op : PAWL_OP_PEEK,
-        .now = dispatch->now.instant,
-    };
-    enum pawl_status status = pawl_limiter_check(dispatch->app->limiter, &ask, dispatch->results,
-                                                 PAWL_LIMITER_SLOTS_MAX, &outcome);
+    check->id = request->id;
+    check->hello = hello_reply;
+    check->has_token = request->has_token;
+    check->token_status = request->has_token ? judge(dispatch, &check->token) : PAWL_TOKEN_VALID;
+    enum pawl_status status = prepare_check(dispatch, check);
 
     if (PAWL_UNLIKELY(status != PAWL_OK)) {
         pawl_count(&dispatch->metrics->invalid);
         pawl_reply_error(session, request->id, pawl_wire_status(status), check_error(status));
         return;
     }
-    reply.verdict = joint_verdict(outcome.verdict, token);
-    reply.result_count = (uint32_t)outcome.results_count;
-    fill_results(dispatch, outcome.results_count);
-    pawl_count(&dispatch->metrics->checks);
-    if (reply.verdict == PAWL_DENY) {
-        pawl_count(&dispatch->metrics->checks_denied);
-    }
-    if (PAWL_UNLIKELY(exact && ask.op == PAWL_OP_CHECK)) {
-        send_exact(dispatch, session, &reply);
-        return;
-    }
-    send_reply(session, &reply);
+    put_off(dispatch, session, check);
 }

@@ -4,8 +4,8 @@
  * knows nothing of sockets.
  *
  * Life of a read on one worker: bytes arrive -> on_batch -> on_frame for each whole frame in them
- * -> one write of all that was replied. Replies that wait for the store come later through
- * pawl_worker_post and pawl_session_find; they are written once at the end of that turn.
+ * -> on_batch_end -> one write of all that was replied. Replies that wait for the store come later
+ * through pawl_worker_post and pawl_session_find; they are written once at the end of that turn.
  *
  * All calls here but pawl_worker_post belong to the worker's own thread.
  *
@@ -67,6 +67,12 @@ struct pawl_handler {
      */
     enum pawl_status (*on_frame)(void *ctx, struct pawl_session *session,
                                  struct pawl_bytes message);
+    /**
+     * The read holds no whole frame more, or none that is handed over; the messages of the batch
+     * are still there. What on_frame put off is done and replied to now. After each batch, also
+     * one that ends by closing the connection. NULL: nothing is ever put off.
+     */
+    void (*on_batch_end)(void *ctx, struct pawl_session *session);
     void *app;
 };
 

@@ -312,6 +312,9 @@ static size_t consume(struct pawl_session *session, const uint8_t *data, size_t 
         done += PAWL_FRAME_HEADER_BYTES + message.size;
         handle_frame(session, message);
     }
+    if (frames > 0 && worker->edge->handler.on_batch_end != NULL) {
+        worker->edge->handler.on_batch_end(worker->ctx, session);
+    }
     worker->current = NULL;
     session->busy = false;
     if (frames > 0) {

@@ -9,6 +9,7 @@
  *   'o'  the message comes back when the test calls rig_release()
  *   'b'  refused as malformed            'f'  the message comes back, then the session is finished
  *   't'  the message comes back, and the rig keeps the ticket
+ *   'p'  put off: the message comes back at the end of the batch (8 of them at most)
  */
 #ifndef PAWL_TEST_EDGE_RIG_H
 #define PAWL_TEST_EDGE_RIG_H
@@ -73,6 +74,7 @@ struct rig {
     struct pawl_ticket last_ticket;
     struct pawl_worker *last_worker;
     _Atomic unsigned batches;
+    _Atomic unsigned batch_ends;
     _Atomic unsigned contexts;
     _Atomic unsigned lost; /* owed replies whose session had gone */
     _Atomic unsigned pulses;
@@ -86,6 +88,8 @@ struct rig_ctx {
     struct rig *rig;
     struct pawl_worker *worker;
     uint64_t batch_ms;
+    struct pawl_bytes put_off[8]; /* answered at the end of the batch */
+    unsigned put_off_count;
 };
 
 /* ---- the handler ---- */
@@ -127,6 +131,17 @@ static inline void rig_on_batch(void *data)
 
     (void)atomic_fetch_add(&ctx->rig->batches, 1);
     ctx->batch_ms = pawl_worker_batch_ms(ctx->worker);
+}
+
+static inline void rig_on_batch_end(void *data, struct pawl_session *session)
+{
+    struct rig_ctx *ctx = data;
+
+    (void)atomic_fetch_add(&ctx->rig->batch_ends, 1);
+    for (unsigned i = 0; i < ctx->put_off_count; i++) {
+        rig_reply(session, ctx->put_off[i].data, ctx->put_off[i].size);
+    }
+    ctx->put_off_count = 0;
 }
 
 static inline void rig_owed_run(struct pawl_post *post, struct pawl_worker *worker)
@@ -208,6 +223,9 @@ static inline enum pawl_status rig_on_frame(void *data, struct pawl_session *ses
         rig_reply(session, message.data, message.size);
         pawl_session_finish(session);
         return PAWL_OK;
+    case 'p':
+        ctx->put_off[ctx->put_off_count++] = message;
+        return PAWL_OK;
     case 'b':
         return PAWL_EINVAL;
     default:
@@ -272,8 +290,12 @@ static inline struct rig *rig_make(void)
 
 static inline enum pawl_status rig_create(struct rig *rig, struct pawl_error *error)
 {
-    struct pawl_handler handler = { rig_worker_open, rig_worker_close, rig_on_batch, rig_on_frame,
-                                    rig };
+    struct pawl_handler handler = { .worker_open = rig_worker_open,
+                                    .worker_close = rig_worker_close,
+                                    .on_batch = rig_on_batch,
+                                    .on_frame = rig_on_frame,
+                                    .on_batch_end = rig_on_batch_end,
+                                    .app = rig };
     struct pawl_server_hooks hooks = { .on_pulse = rig_on_pulse,
                                        .on_second = rig_on_second,
                                        .on_reload = rig_on_reload,

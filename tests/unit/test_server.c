@@ -78,8 +78,29 @@ static void a_batch_of_32_is_one_read_and_one_write(void **state)
     rig_await(rig, "edge_frames", 32);
     assert_int_equal(rig_stat(rig, "edge_batches"), 1);
     assert_int_equal(atomic_load(&rig->batches), 1);
+    assert_int_equal(atomic_load(&rig->batch_ends), 1);
     assert_int_equal(rig_stat(rig, "edge_writes"), 1);
     assert_int_equal(rig_stat(rig, "edge_writes_waited"), 0);
+    (void)close(fd);
+}
+
+static void what_is_put_off_is_answered_even_if_the_batch_ends_the_connection(void **state)
+{
+    struct rig *rig = *state;
+    uint8_t frames[64];
+    size_t size = rig_frame(frames, "p first", 7);
+    int fd;
+
+    size += rig_frame(frames + size, "p second", 8);
+    size += rig_frame(frames + size, "e at once", 9);
+    size += rig_frame(frames + size, "b", 1);
+    rig_start(rig);
+    fd = rig_connect(rig);
+    rig_send(fd, frames, size);
+    rig_expect_frame(fd, "e at once");
+    rig_expect_frame(fd, "p first");
+    rig_expect_frame(fd, "p second");
+    (void)rig_expect_goaway(fd, NULL, NULL);
     (void)close(fd);
 }
 
@@ -486,6 +507,7 @@ int main(void)
         T(a_frame_is_answered_over_unix_and_tcp),
         T(a_frame_may_be_cut_at_every_byte),
         T(a_batch_of_32_is_one_read_and_one_write),
+        T(what_is_put_off_is_answered_even_if_the_batch_ends_the_connection),
         T(frames_of_every_size_come_back_whole),
         T(a_long_stream_keeps_its_order),
         T(what_the_dispatcher_keeps_is_zeroed_and_per_session),

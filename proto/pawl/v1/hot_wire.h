@@ -205,9 +205,11 @@ static inline uint8_t *wire_put_fixed64(uint8_t *out, unsigned number, uint64_t 
 {
     if (value != 0) {
         out = wire_put_varint(out, WIRE_TAG(number, WIRE_I64));
-        for (unsigned i = 0; i < 8; i++) {
-            *out++ = (uint8_t)(value >> (8 * i));
-        }
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        value = __builtin_bswap64(value);
+#endif
+        memcpy(out, &value, sizeof(value));
+        out += sizeof(value);
     }
     return out;
 }
