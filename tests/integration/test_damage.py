@@ -464,6 +464,7 @@ def test_a_full_disk_acknowledges_nothing_and_recovers(make_daemon):
 # ---- by hand -----------------------------------------------------------------------------------
 
 
+@pytest.mark.threads
 def test_frozen_by_hand_and_thawed(store):
     pawld = store.pawld
     pawld.stop()

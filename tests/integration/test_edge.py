@@ -46,6 +46,7 @@ def revoke(wire, value, **fields):
 # ---- too many ----------------------------------------------------------------------------------
 
 
+@pytest.mark.threads
 def test_ten_thousand_idle_connections_at_a_small_descriptor_limit(make_daemon, connect, wire):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < 10_500 and os.geteuid() != 0:
@@ -109,6 +110,7 @@ def test_one_connection_over_connections_max_is_told_and_room_comes_back(make_da
     wait_for(again, "room for a fifth")
 
 
+@pytest.mark.threads
 def test_more_in_flight_than_the_cap_waits_and_loses_nothing(make_daemon, connect, wire):
     pawld = make_daemon(config="server: {in_flight_max: 4}")
     connection = connect(pawld.unix)
@@ -432,6 +434,7 @@ def test_roles_on_a_unix_socket_go_by_the_peer_s_user_and_group(make_daemon, con
 # ---- drain -------------------------------------------------------------------------------------
 
 
+@pytest.mark.threads
 def test_sigterm_under_load_answers_every_request_it_accepted(make_daemon, connect, wire):
     pawld = make_daemon()
     connections = [connect(pawld.unix) for _ in range(3)] + [connect(pawld.tcp_uri)]
@@ -480,6 +483,7 @@ def test_sigterm_under_load_answers_every_request_it_accepted(make_daemon, conne
                           ).token_check.status == wire.TOKEN_REVOKED
 
 
+@pytest.mark.threads
 def test_a_drain_is_not_held_up_for_ever_by_slow_clients(make_daemon, connect, wire):
     pawld = make_daemon(config="server: {drain_timeout: 600ms, output_max: 2MiB}")
     half, deaf, good = connect(pawld.unix), connect(pawld.unix), connect(pawld.tcp_uri)
@@ -499,6 +503,7 @@ def test_a_drain_is_not_held_up_for_ever_by_slow_clients(make_daemon, connect, w
     assert pawld.event("drain_cut") is not None
 
 
+@pytest.mark.threads
 def test_a_second_sigterm_exits_at_once_and_loses_nothing_acknowledged(make_daemon, connect, wire):
     pawld = make_daemon(config="server: {drain_timeout: 1h, frame_timeout: 1h}")
     pawld.ctl("revoke", "token", "--jti", "a", "--exp", later(), check=0)
@@ -615,6 +620,7 @@ def mutated(generator, body):
     return bytes(frame)
 
 
+@pytest.mark.threads
 def test_thousands_of_mutated_frames_harm_nobody(make_daemon, connect, wire):
     seed = int(os.environ.get("PAWL_SEED", time.time_ns() % 2 ** 32))
     print(f"PAWL_SEED={seed}")

@@ -300,6 +300,7 @@ def test_100_kills_under_load_lose_nothing_that_was_acknowledged(make_daemon, wi
     kill_and_check(make_daemon, wire, int(os.environ.get("PAWL_KILLS", 100)))
 
 
+@pytest.mark.threads
 def test_20_kills_under_load_lose_nothing_that_was_acknowledged(make_daemon, wire):
     kill_and_check(make_daemon, wire, 20)
 
