@@ -503,7 +503,6 @@ def test_a_drain_is_not_held_up_for_ever_by_slow_clients(make_daemon, connect, w
     assert pawld.event("drain_cut") is not None
 
 
-@pytest.mark.threads
 def test_a_second_sigterm_exits_at_once_and_loses_nothing_acknowledged(make_daemon, connect, wire):
     pawld = make_daemon(config="server: {drain_timeout: 1h, frame_timeout: 1h}")
     pawld.ctl("revoke", "token", "--jti", "a", "--exp", later(), check=0)
