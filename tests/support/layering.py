@@ -36,7 +36,7 @@ THIRD_PARTY = {
     "sqlite3.h": ["daemon/adapter/sqlite/", "tests/"],
     "yaml.h": ["daemon/adapter/yaml/"],
     "jansson.h": ["client/ctl/"],
-    "protobuf-c/protobuf-c.h": ["proto/"],
+    "protobuf-c/protobuf-c.h": ["proto/", "tests/"],
 }
 
 # What the core may ask of the outside: copying, comparing, formatting error texts, its own locks,

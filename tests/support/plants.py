@@ -21,6 +21,7 @@ import suites
 FOLDER = suites.ROOT / "tests" / "plants"
 WORKTREE = suites.ROOT / "build" / "plants"
 SAMPLE = 5
+PATIENCE_S = 60  # a test that hangs because of a plant has noticed it
 
 
 def head(path):
@@ -72,7 +73,7 @@ def run_test(kind, name):
                                    PYTHONDONTWRITEBYTECODE="1"))
         return case.outcome == suites.PASSED, case.detail
     folder = suites.build("dev", WORKTREE, [kind])
-    cases = suites.run_cmocka(folder / "tests" / kind, "plant")
+    cases = suites.run_cmocka(folder / "tests" / kind, "plant", timeout_s=PATIENCE_S)
     named = [case for case in cases if case.name.endswith(f":{name}")]
     if not named:  # the program died on the way: that is a failure of the test too
         return not any(case.outcome == suites.FAILED for case in cases) and None, "not run"
