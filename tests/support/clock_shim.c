@@ -9,7 +9,9 @@
  *
  * Either may be missing. Any thread: the numbers are read with one aligned load each.
  */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
