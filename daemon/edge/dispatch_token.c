@@ -363,7 +363,7 @@ static enum pawl_status family_fill(struct pawl_dispatch *dispatch, struct pawl_
         .binding = bytes_of(open->binding),
         .scope = opaque ? PAWL_SCOPE_OPAQUE : PAWL_SCOPE_TOKEN,
         .value = bytes_of(opaque ? open->opaque_sha256 : open->jti),
-        .iat_s = (int64_t)open->iat,
+        .iat_s = open->iat != 0 ? (int64_t)open->iat : dispatch->now.wall.unix_s,
         .exp_s = (int64_t)open->exp,
         .born_ms = born_ms,
         .family_max_s = dispatch->rules->rotation.family_max_s,
@@ -379,7 +379,8 @@ void pawl_dispatch_family_open(struct pawl_dispatch *dispatch, struct pawl_sessi
     const Pawl__V1__FamilyOpen *open = request->family_open;
     struct pawl_error error = { PAWL_OK, 0, "" };
 
-    if (open->exp <= later_now_s(&dispatch->now)) {
+    /* exp is civil time: the stamp may be ahead for long, where a clock once was. */
+    if ((int64_t)open->exp <= dispatch->now.wall.unix_s || open->exp > INT64_MAX) {
         invalid(dispatch, session, request->id,
                 "family open needs exp in the future, in seconds since 1970");
         return;

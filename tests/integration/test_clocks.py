@@ -239,3 +239,21 @@ def test_a_new_login_after_a_log_out_everywhere_passes_on_a_clock_that_went_back
     token = ["token", "check", "--jti", "a", "--sub", "anna", "--iat", iat, "--exp", iat + 600]
     machine.ctl(*token, "--sid", old, check=1)
     machine.ctl(*token, "--sid", new, check=0)
+
+
+def test_log_ins_and_refreshes_go_on_after_a_clock_that_was_a_year_ahead(machine):
+    exp = later()
+    machine.machine.set(wall_s=YEAR)
+    machine.ctl("revoke", "token", "--jti", "other", "--exp", exp + YEAR, check=0)
+    machine.machine.set(wall_s=0)
+    for _ in range(2):
+        machine.ctl("revoke", "subject", "--sub", "anna", check=0)
+        sid = machine.ctl("family", "open", "--sub", "anna", "--jti", "r0", "--exp", exp,
+                          check=0).json["sid"]
+        machine.ctl("token", "check", "--jti", "a", "--sub", "anna", "--sid", sid,
+                    "--iat", int(time.time()), "--exp", exp, check=0)
+        assert machine.ctl("rotate", "--sid", sid, "--from", "r0", "--to", "r1", "--exp", exp,
+                           check=0).json["result"] == "rotated"
+        machine.restart()
+    machine.ctl("family", "open", "--sub", "eve", "--jti", "r", "--exp", int(time.time()) - 60,
+                check=2)
