@@ -74,6 +74,7 @@ struct pawl_dispatch {
     struct pawl_check batch[PAWL_BATCH_SLOTS];
     struct pawl_limiter_slot slots[PAWL_BATCH_SLOTS + PAWL_LIMITER_SLOTS_MAX];
     struct pawl_limit inline_limits[PAWL_BATCH_SLOTS + PAWL_ITEMS_MAX];
+    const struct pawl_limit *last_inline; /* the last one made in this batch, or NULL */
     struct pawl_cold_arena arena;
     uint8_t arena_memory[PAWL_ARENA_BYTES];
     struct pawl_pending *pending_free;

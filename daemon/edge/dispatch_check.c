@@ -152,6 +152,16 @@ static unsigned inline_item(struct pawl_dispatch *dispatch, const struct pawl_wi
     return 0;
 }
 
+static void item_fill(const struct pawl_dispatch *dispatch, const struct pawl_wire_item *wire,
+                      const struct pawl_limit *limit, struct pawl_limit_item *item)
+{
+    item->limit = limit;
+    item->ns = dispatch->ns;
+    item->parts = wire->key;
+    item->parts_count = wire->key_count;
+    item->cost = wire->cost == 0 ? 1 : wire->cost;
+}
+
 unsigned pawl_dispatch_item(struct pawl_dispatch *dispatch, const struct pawl_wire_item *wire,
                             struct pawl_limit *inline_limit, struct pawl_limit_item *item,
                             bool *exact)
@@ -170,7 +180,7 @@ unsigned pawl_dispatch_item(struct pawl_dispatch *dispatch, const struct pawl_wi
                               "rates come with the settings where a limit is named; limit",
                               wire->limit);
         }
-        item->limit = &rule->limit;
+        item_fill(dispatch, wire, &rule->limit, item);
         *exact = *exact || rule->exact;
     } else {
         unsigned status = inline_item(dispatch, wire, inline_limit);
@@ -178,13 +188,21 @@ unsigned pawl_dispatch_item(struct pawl_dispatch *dispatch, const struct pawl_wi
         if (status != 0) {
             return status;
         }
-        item->limit = inline_limit;
+        item_fill(dispatch, wire, inline_limit, item);
     }
-    item->ns = dispatch->ns;
-    item->parts = wire->key;
-    item->parts_count = wire->key_count;
-    item->cost = wire->cost == 0 ? 1 : wire->cost;
     return 0;
+}
+
+/* A server asks for the same rate again and again: it is checked and copied once a batch. */
+static bool is_as_before(const struct pawl_limit *before, const struct pawl_wire_item *wire)
+{
+    unsigned precision = wire->precision != 0 ? wire->precision : PAWL_PRECISION_DEFAULT;
+
+    return before != NULL && wire->limit.size == 0 && wire->rate_count == 1 &&
+           before->rates_count == 1 && before->rates[0].count == wire->rates[0].count &&
+           before->rates[0].window_ms == wire->rates[0].window_ms &&
+           before->precision == precision &&
+           wire->rates[0].algorithm == PAWL__V1__ALGORITHM__ALGORITHM_SLIDING;
 }
 
 static unsigned build_items(struct pawl_dispatch *dispatch, bool *exact)
@@ -200,11 +218,19 @@ static unsigned build_items(struct pawl_dispatch *dispatch, bool *exact)
     struct pawl_limit *inline_limits = &dispatch->inline_limits[dispatch->batch_limits];
 
     for (uint32_t i = 0; i < request->item_count; i++) {
-        unsigned status = pawl_dispatch_item(dispatch, &request->items[i], &inline_limits[i],
-                                             &dispatch->items[i], exact);
+        const struct pawl_wire_item *wire = &request->items[i];
+        unsigned status;
 
+        if (is_as_before(dispatch->last_inline, wire)) {
+            item_fill(dispatch, wire, dispatch->last_inline, &dispatch->items[i]);
+            continue;
+        }
+        status = pawl_dispatch_item(dispatch, wire, &inline_limits[i], &dispatch->items[i], exact);
         if (PAWL_UNLIKELY(status != 0)) {
             return status;
+        }
+        if (wire->limit.size == 0) {
+            dispatch->last_inline = &inline_limits[i];
         }
     }
     return 0;
@@ -404,6 +430,7 @@ void pawl_dispatch_flush(struct pawl_dispatch *dispatch, struct pawl_session *se
     dispatch->batch_count = 0;
     dispatch->batch_slots = 0;
     dispatch->batch_limits = 0;
+    dispatch->last_inline = NULL;
 }
 
 /* Hash the limits of the request at hand, behind those that were put off. */
@@ -437,6 +464,14 @@ static void put_off(struct pawl_dispatch *dispatch, struct pawl_session *session
     }
 }
 
+static void refuse_check(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                         unsigned wire_status, const char *text)
+{
+    dispatch->last_inline = NULL; /* its place is the next check's */
+    pawl_count(&dispatch->metrics->invalid);
+    pawl_reply_error(session, dispatch->request.id, wire_status, text);
+}
+
 void pawl_dispatch_check(struct pawl_dispatch *dispatch, struct pawl_session *session,
                          struct pawl_bytes hello_reply)
 {
@@ -450,8 +485,7 @@ void pawl_dispatch_check(struct pawl_dispatch *dispatch, struct pawl_session *se
     unsigned wire_status = build_items(dispatch, &check->exact);
 
     if (PAWL_UNLIKELY(wire_status != 0)) {
-        pawl_count(&dispatch->metrics->invalid);
-        pawl_reply_error(session, request->id, wire_status, dispatch->error);
+        refuse_check(dispatch, session, wire_status, dispatch->error);
         return;
     }
     check->id = request->id;
@@ -461,8 +495,7 @@ void pawl_dispatch_check(struct pawl_dispatch *dispatch, struct pawl_session *se
     enum pawl_status status = prepare_check(dispatch, check);
 
     if (PAWL_UNLIKELY(status != PAWL_OK)) {
-        pawl_count(&dispatch->metrics->invalid);
-        pawl_reply_error(session, request->id, pawl_wire_status(status), check_error(status));
+        refuse_check(dispatch, session, pawl_wire_status(status), check_error(status));
         return;
     }
     put_off(dispatch, session, check);

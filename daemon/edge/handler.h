@@ -4,8 +4,10 @@
  * knows nothing of sockets.
  *
  * Life of a read on one worker: bytes arrive -> on_batch -> on_frame for each whole frame in them
- * -> on_batch_end -> one write of all that was replied. Replies that wait for the store come later
- * through pawl_worker_post and pawl_session_find; they are written once at the end of that turn.
+ * -> on_batch_end -> one write of all that was replied, together with those of other reads of the
+ * same turn (up to 16): a client with several connections is woken once. Replies that wait for the
+ * store come later through pawl_worker_post and pawl_session_find; they are written once at the end
+ * of that turn.
  *
  * All calls here but pawl_worker_post belong to the worker's own thread.
  *
@@ -86,7 +88,7 @@ uint8_t *pawl_session_reserve(struct pawl_session *session, size_t size);
 
 /**
  * @size bytes (at most what was asked for) of the room reserved last were written: whole frames,
- * header included. They are sent at the end of the batch, or of the turn.
+ * header included. They are sent at the end of the turn at the latest.
  */
 void pawl_session_commit(struct pawl_session *session, size_t size);
 

@@ -10,6 +10,7 @@
 #define PIECES_MAX         16               /* buffers handed to one write */
 #define PIECE_BYTES_MAX    ((size_t)262144) /* and about this much, so that its deadline is fair */
 #define FLUSH_MARK         ((size_t)262144) /* output of one batch before it is written early */
+#define DIRTY_MAX          16               /* sessions whose replies wait for each other */
 #define FAREWELL_CLOSING   "closing"
 #define FAREWELL_DRAIN     "drain"
 #define FAREWELL_MALFORMED "malformed request"
@@ -503,7 +504,10 @@ static void on_bytes(struct pawl_transport *transport, size_t size)
         input->used += size;
         take_input(session, input->data, input->used);
     }
-    pawl_session_step(session);
+    pawl_worker_mark(worker, session); /* replies wait for those of the turn's other reads */
+    if (worker->dirty_count >= DIRTY_MAX) {
+        pawl_worker_step_dirty(worker);
+    }
 }
 
 static void on_ended(struct pawl_transport *transport, bool clean)

@@ -128,6 +128,7 @@ void pawl_worker_mark(struct pawl_worker *worker, struct pawl_session *session)
         return;
     }
     session->dirty = true;
+    worker->dirty_count++;
     session->dirty_next = NULL;
     if (worker->dirty_last == NULL) {
         worker->dirty = session;
@@ -149,7 +150,7 @@ void pawl_worker_uncount(struct pawl_worker *worker)
     (void)atomic_fetch_sub(&worker->assigned, 1);
 }
 
-static void step_dirty(struct pawl_worker *worker)
+void pawl_worker_step_dirty(struct pawl_worker *worker)
 {
     while (worker->dirty != NULL) {
         struct pawl_session *session = worker->dirty;
@@ -159,6 +160,7 @@ static void step_dirty(struct pawl_worker *worker)
             worker->dirty_last = NULL;
         }
         session->dirty = false;
+        worker->dirty_count--;
         pawl_session_step(session); /* does nothing to a closed one */
     }
 }
@@ -193,7 +195,7 @@ static void on_turn_end(uv_prepare_t *handle)
 {
     struct pawl_worker *worker = handle->data;
 
-    step_dirty(worker); /* output for other sessions, made in reads of this turn */
+    pawl_worker_step_dirty(worker);
     reap(worker);
     atomic_store_explicit(&worker->stats.buffers_bytes, worker->pool.bytes, memory_order_relaxed);
     atomic_store_explicit(&worker->stats.buffers_peak_bytes, worker->pool.bytes_peak,
@@ -247,7 +249,7 @@ static void on_wake(uv_async_t *handle)
     struct pawl_worker *worker = handle->data;
 
     run_posts(worker);
-    step_dirty(worker);
+    pawl_worker_step_dirty(worker);
 }
 
 /* ---- drain ---- */

@@ -94,6 +94,7 @@ struct pawl_worker {
     struct pawl_session *current; /* being consumed: its output is written when that ends */
     struct pawl_session *dirty;
     struct pawl_session *dirty_last;
+    unsigned dirty_count;
     struct pawl_session *reap;
 
     uint64_t turn;       /* grows with every wait */
@@ -151,6 +152,9 @@ void pawl_worker_leave(struct pawl_worker *worker, struct pawl_session *session)
 
 /** Have @session stepped before the loop waits again. */
 void pawl_worker_mark(struct pawl_worker *worker, struct pawl_session *session);
+
+/** Step those marked; not from inside a handler's call. */
+void pawl_worker_step_dirty(struct pawl_worker *worker);
 
 /** Free @session at the end of this turn. */
 void pawl_worker_bury(struct pawl_worker *worker, struct pawl_session *session);
