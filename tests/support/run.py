@@ -42,6 +42,8 @@ def gates():
                              ["/usr/bin/python3", "tests/support/layering.py", folder])
     yield suites.run_command("gates/layering_goes_red",
                              ["/usr/bin/python3", "tests/support/layering.py", "--self-test", folder])
+    yield suites.run_command("gates/each_goes_red",
+                             ["/usr/bin/python3", "tests/support/gates_go_red.py"])
     yield suites.run_command("gates/exports",
                              ["/usr/bin/python3", "tests/support/exports.py",
                               suites.build("release") / "libpawl.so"])
