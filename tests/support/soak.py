@@ -38,7 +38,7 @@ def say(text):
 
 def pytest_step(preset, tests):
     """One run of @tests; prints the seed of what failed."""
-    folder = suites.build(preset)
+    folder = suites.build(preset, targets=["pawld", "pawlctl"])
     command = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rP",
                *(f"tests/integration/{test}" for test in tests)]
     environment = suites.environment(PAWL_BUILD=str(folder), PYTHONDONTWRITEBYTECODE="1")
