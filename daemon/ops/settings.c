@@ -373,8 +373,12 @@ static void add_set(struct pawl_settings_loader *loader, const char *text)
         loader->no_memory = true;
         return;
     }
-    if (parser->parse_text(parser->self, label, pawl_bytes_of(equals + 1, strlen(equals + 1)),
-                           false, &memory, &sink, &value) != PAWL_OK) {
+    enum pawl_status status =
+        parser->parse_text(parser->self, label, pawl_bytes_of(equals + 1, strlen(equals + 1)),
+                           false, &memory, &sink, &value);
+
+    loader->no_memory = loader->no_memory || status == PAWL_ENOMEM;
+    if (status != PAWL_OK) {
         return;
     }
     if (value == NULL) {
@@ -394,8 +398,12 @@ static void read_file(struct pawl_settings_loader *loader)
 
     find_config_folder(loader);
     /* A file with problems still gives a tree: what is in it is checked all the same, so that
-     * everything wrong is said at once. */
-    (void)parser->parse_file(parser->self, loader->sources->config_file, &memory, &sink, &root);
+     * everything wrong is said at once. Without memory there is no tree, and no file is not what
+     * it means. */
+    if (parser->parse_file(parser->self, loader->sources->config_file, &memory, &sink, &root) ==
+        PAWL_ENOMEM) {
+        loader->no_memory = true;
+    }
     if (root == NULL) {
         return;
     }
