@@ -1,17 +1,19 @@
 #include "bench_run.h"
 #include "commands.h"
+#include "default_addresses.h"
 #include "memory.h"
 #include "output.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
+#include <unistd.h>
 
-#define DEFAULT_ADDRESS "unix:/run/pawl/pawld.sock"
-#define DEFAULT_RATE    "100/minute"
-#define ADDRESS_MAX     300
-#define SECONDS_MAX     86400
+#define DEFAULT_RATE "100/minute"
+#define ADDRESS_MAX  300
+#define SECONDS_MAX  86400
 
 static double us(uint64_t ns)
 {
@@ -81,15 +83,30 @@ static int number_read(const struct ctl *ctl, enum option_id id, uint64_t otherw
     return ctl_usage(ctl, what, "");
 }
 
-/* The first address of the list that libpawl would take. */
+/* A Unix socket whose file is there, or an address that only trying can tell. */
+static bool may_answer(const char *address)
+{
+    return strncmp(address, "unix:/", 6) != 0 || access(address + 5, F_OK) == 0;
+}
+
+/* The first address of the list that may answer, as libpawl would take it; else the last. */
 static void address_read(const struct ctl *ctl, char address[ADDRESS_MAX])
 {
+    char defaults[PAWL_DEFAULT_ADDRESSES_BYTES];
     const char *list = ctl->addresses != NULL ? ctl->addresses : getenv("PAWL_ADDR");
 
     if (list == NULL || *list == '\0') {
-        list = DEFAULT_ADDRESS;
+        list = pawl_client_default_addresses(defaults);
     }
-    snprintf(address, ADDRESS_MAX, "%.*s", (int)strcspn(list, ","), list);
+    for (;;) {
+        size_t size = strcspn(list, ",");
+
+        snprintf(address, ADDRESS_MAX, "%.*s", (int)size, list);
+        if (list[size] == '\0' || may_answer(address)) {
+            return;
+        }
+        list += size + 1;
+    }
 }
 
 static int order_read(const struct ctl *ctl, struct bench_order *order)

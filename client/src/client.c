@@ -1,3 +1,4 @@
+#include "default_addresses.h"
 #include "private.h"
 
 #include <stdio.h>
@@ -6,8 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define DEFAULT_ADDRESSES "unix:/run/pawl/pawld.sock,tcp:127.0.0.1:7401"
-#define LOCAL_KEYS_MAX    65536u
+#define LOCAL_KEYS_MAX 65536u
 
 static uint64_t clock_boottime_ns(void)
 {
@@ -134,6 +134,7 @@ int pawl_client_create(const struct pawl_client_options *options, struct pawl_cl
 {
     struct pawl_client_options given;
     struct pawl_client *made;
+    char defaults[PAWL_DEFAULT_ADDRESSES_BYTES];
     const char *addresses;
     int rc;
 
@@ -151,8 +152,10 @@ int pawl_client_create(const struct pawl_client_options *options, struct pawl_cl
     addresses = given.addresses != NULL ? given.addresses : secure_getenv("PAWL_ADDR");
     rc = read_options(made, &given, error, error_size);
     if (rc == PAWL_RC_OK) {
-        rc = pawl_client_parse_addresses(made, addresses != NULL ? addresses : DEFAULT_ADDRESSES,
-                                         error, error_size);
+        if (addresses == NULL) {
+            addresses = pawl_client_default_addresses(defaults);
+        }
+        rc = pawl_client_parse_addresses(made, addresses, error, error_size);
     }
     if (rc != PAWL_RC_OK) {
         free(made);

@@ -262,6 +262,7 @@ struct pawl_client_options {
     size_t struct_size; /* sizeof(struct pawl_client_options) */
     /**
      * Addresses, tried in order: "unix:/path,tcp:host:port" [the environment's PAWL_ADDR, else
+     * where a pawld without settings listens: unless root, pawl/pawld.sock in XDG_RUNTIME_DIR; then
      * unix:/run/pawl/pawld.sock, then tcp:127.0.0.1:7401]. At most 8. See pawl_client_resolve()
      * for host names.
      */
