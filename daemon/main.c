@@ -2,6 +2,7 @@
  * pawld: parse, build, run, tear down. The only file that names an adapter.
  */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,6 +52,7 @@ struct daemon {
     struct pawl_limiter limiter;
     struct pawl_revocations revocations;
     bool limiter_open, revocations_open, rules_open;
+    bool reload_held; /* SIGHUP waits for the loop */
     struct pawl_app app;
     struct pawl_server *server;
     uint64_t birth_ms;
@@ -114,6 +116,13 @@ static enum pawl_status open_world(struct daemon *daemon, struct pawl_error *err
     }
     daemon->log = pawl_log_writer_sink(&daemon->log_writer);
     daemon->log_open = true;
+    if (daemon->settings->data_dir_is_default) {
+        enum pawl_status status = pawl_dir_make(daemon->settings->data_dir, 0700, error);
+
+        if (status != PAWL_OK) {
+            return status;
+        }
+    }
     return pawl_data_dir_open(&daemon->data_dir, daemon->settings->data_dir, error);
 }
 
@@ -228,6 +237,7 @@ static enum pawl_status open_store(struct daemon *daemon, struct pawl_error *err
         .batch_max = (unsigned)daemon->settings->store.batch_max,
         .queue_max = (unsigned)daemon->settings->store.queue_max,
         .interval_ms = (unsigned)daemon->settings->store.counters_interval_ms,
+        .counters_write_max = daemon->settings->store.counters_write_max_bytes,
         .max_lifetime_s = daemon->settings->tokens.max_lifetime_ms / 1000,
         .frozen = daemon->options.frozen,
         .test_clock = daemon->options.test_clock,
@@ -281,10 +291,25 @@ static enum pawl_status build_app(struct daemon *daemon, struct pawl_error *erro
 
 /* ---- running ------------------------------------------------------------------------------- */
 
+/* Held back from before the settings are read until the loop listens to it: a reload that is asked
+ * for while the store loads comes after the start, in place of ending the process. */
+static void hold_reload(bool hold)
+{
+    sigset_t set;
+
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGHUP);
+    (void)pthread_sigmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
+}
+
 static void on_pulse(void *data)
 {
     struct daemon *daemon = data;
 
+    if (daemon->reload_held) {
+        daemon->reload_held = false;
+        hold_reload(false);
+    }
     pawl_app_tick(&daemon->app);
 }
 
@@ -316,6 +341,23 @@ static void refuse_reload(struct daemon *daemon, const char *why)
                    PAWL_F_TEXT("do", "the settings before go on; mend the file and try again"));
 }
 
+/* One line for each, with its place. Returns the first that is no warning, or NULL. */
+static const char *say_problems(struct daemon *daemon)
+{
+    const struct pawl_problems *problems = &daemon->problems;
+    const char *first = NULL;
+
+    for (unsigned i = 0; i < problems->count; i++) {
+        const struct pawl_problem *problem = &problems->items[i];
+
+        pawl_log_event(&daemon->log, problem->warning ? PAWL_LOG_WARN : PAWL_LOG_ERROR,
+                       problem->warning ? "setting_doubtful" : "setting_wrong",
+                       PAWL_F_TEXT("why", problem->text));
+        first = first == NULL && !problem->warning ? problem->text : first;
+    }
+    return first;
+}
+
 struct fixed_settings {
     char text[PAWL_PROBLEM_TEXT_BYTES];
     size_t used;
@@ -341,10 +383,11 @@ static void on_reload(void *data)
     struct fixed_settings fixed = { .used = 0 };
     struct pawl_error error = { PAWL_OK, 0, "" };
 
-    if (load_settings(daemon, &fresh) != PAWL_OK) {
-        pawl_problems_print(&daemon->problems, stderr);
-        refuse_reload(daemon,
-                      daemon->problems.count > 0 ? daemon->problems.items[0].text : "no memory");
+    enum pawl_status status = load_settings(daemon, &fresh);
+    const char *wrong = say_problems(daemon);
+
+    if (status != PAWL_OK) {
+        refuse_reload(daemon, wrong != NULL ? wrong : "no memory for the settings");
         return;
     }
     if (pawl_settings_diff(daemon->settings, fresh, on_change, &fixed) > 0) {
@@ -387,10 +430,9 @@ static void server_options(const struct daemon *daemon, struct pawl_server_optio
             .uri = settings->listen[i].uri,
             .roles = settings->listen[i].role,
             .insecure = settings->listen[i].insecure,
+            .mode = settings->listen[i].mode,
             .fd = -1,
         };
-        options->socket_mode =
-            settings->listen[i].mode != 0 ? settings->listen[i].mode : options->socket_mode;
     }
     options->listen = listen;
     options->listen_count = settings->listen_count;
@@ -402,6 +444,8 @@ static void server_options(const struct daemon *daemon, struct pawl_server_optio
     options->idle_timeout_ms = (unsigned)from->idle_timeout_ms;
     options->drain_timeout_ms = (unsigned)from->drain_timeout_ms;
     options->in_flight_max = (unsigned)from->in_flight_max;
+    options->keepalive_s = (unsigned)(from->tcp_keepalive_ms / 1000);
+    options->tcp_user_timeout_ms = (unsigned)from->tcp_user_timeout_ms;
     options->session_output_max_bytes = from->output_max_bytes;
     options->buffers_max_bytes = from->buffers_max_bytes;
 }
@@ -429,9 +473,15 @@ static enum pawl_status serve(struct daemon *daemon, struct pawl_error *error)
     };
 
     server_options(daemon, &options, listen);
-    enum pawl_status status =
-        pawl_server_create(&options, &handler, &hooks, &daemon->log, &daemon->server, error);
+    enum pawl_status status = PAWL_OK;
 
+    if (daemon->settings->runtime_dir != NULL) {
+        status = pawl_dir_make(daemon->settings->runtime_dir, 0755, error);
+    }
+    if (status == PAWL_OK) {
+        status =
+            pawl_server_create(&options, &handler, &hooks, &daemon->log, &daemon->server, error);
+    }
     if (status != PAWL_OK) {
         return status;
     }
@@ -505,6 +555,8 @@ int main(int argc, char **argv)
     daemon->limiter_region.fd = -1;
     daemon->facts_region.fd = -1;
     daemon->parser = pawl_yaml_parser();
+    daemon->reload_held = true;
+    hold_reload(true);
     pawl_settings_env_read(&daemon->env);
     pawl_options_parse(argc, argv, stdout, stderr, &daemon->options);
     code = settings_actions(daemon);

@@ -164,7 +164,7 @@ static enum pawl_status clear_path(struct pawl_listener *listener, struct pawl_e
 
 /** Bind and listen; the file has its mode before anybody can connect. */
 static enum pawl_status bind_unix(struct pawl_listener *listener,
-                                  const struct pawl_server_options *options,
+                                  const struct pawl_server_options *options, unsigned mode,
                                   struct pawl_error *error)
 {
     const struct pawl_address *address = &listener->address;
@@ -178,7 +178,7 @@ static enum pawl_status bind_unix(struct pawl_listener *listener,
     }
     /* Linux gives the file the mode of the unbound socket less the umask: never wider than asked,
      * from the first moment. The chmod below only gives back what the umask took. */
-    if (!address->is_abstract && fchmod(listener->fd, options->socket_mode) != 0) {
+    if (!address->is_abstract && fchmod(listener->fd, mode) != 0) {
         return refuse_os(listener, error, "mode of the socket", "");
     }
     if (bind(listener->fd, (const struct sockaddr *)&name, size) != 0) {
@@ -186,7 +186,7 @@ static enum pawl_status bind_unix(struct pawl_listener *listener,
                          errno == EADDRINUSE ? "; another server has this name" : "");
     }
     if (!address->is_abstract) {
-        if (chmod(address->path, options->socket_mode) != 0 || lstat(address->path, &info) != 0) {
+        if (chmod(address->path, mode) != 0 || lstat(address->path, &info) != 0) {
             return refuse_os(listener, error, "mode of the socket", "");
         }
         listener->owns_path = true;
@@ -206,13 +206,15 @@ static enum pawl_status bind_unix(struct pawl_listener *listener,
 
 static enum pawl_status open_unix(struct pawl_listener *listener,
                                   const struct pawl_server_options *options,
+                                  const struct pawl_listen_options *listen_options,
                                   struct pawl_error *error)
 {
+    unsigned mode = listen_options->mode != 0 ? listen_options->mode : options->socket_mode;
     enum pawl_status status;
     int lock;
 
     if (listener->address.is_abstract) {
-        return bind_unix(listener, options, error);
+        return bind_unix(listener, options, mode, error);
     }
     lock = lock_folder(listener->address.path);
     if (lock < 0) {
@@ -221,7 +223,7 @@ static enum pawl_status open_unix(struct pawl_listener *listener,
     }
     status = clear_path(listener, error);
     if (status == PAWL_OK) {
-        status = bind_unix(listener, options, error);
+        status = bind_unix(listener, options, mode, error);
     }
     (void)close(lock);
     return status;
@@ -431,7 +433,7 @@ enum pawl_status pawl_listener_open(struct pawl_listener *listeners, unsigned ca
         return open_tcp(listeners, capacity, count, options, listen_options->insecure, error);
     }
     status = listen_options->fd >= 0 ? adopt(first, listen_options->fd, error)
-                                     : open_unix(first, options, error);
+                                     : open_unix(first, options, listen_options, error);
     *count = status == PAWL_OK ? 1 : 0;
     return status;
 }

@@ -33,7 +33,7 @@ struct pawl_listener {
  * @listeners, @capacity  filled from the front; @count out.
  *
  * A stale Unix socket (nobody answers on it) is replaced, a live one is PAWL_EBUSY, a file that is
- * no socket is left alone (PAWL_EPERM). The socket's mode is options->socket_mode from its first
+ * no socket is left alone (PAWL_EPERM). The socket's mode is the listener's own from its first
  * moment on. Blocks: name resolution, and up to 1 s for another start in the same folder. Results
  * and @error as pawl_server_create(). After an error nothing stays open.
  */

@@ -141,6 +141,16 @@ static void policies_init(struct pawl_rules *rules, const struct pawl_settings *
     };
 }
 
+/* A page of a listing goes on behind the last name of the one before. */
+static int by_name(const void *a, const void *b)
+{
+    const struct pawl_rule *left = a;
+    const struct pawl_rule *right = b;
+    int order = strcmp(left->limit.ns, right->limit.ns);
+
+    return order != 0 ? order : strcmp(left->limit.name, right->limit.name);
+}
+
 struct pawl_rules *pawl_rules_create(const struct pawl_settings *settings,
                                      const struct pawl_limiter *limiter, uint64_t store_birth_ms,
                                      struct pawl_error *error)
@@ -171,6 +181,9 @@ struct pawl_rules *pawl_rules_create(const struct pawl_settings *settings,
             goto out;
         }
         rules->rule_count = i + 1;
+    }
+    qsort(rules->rules, rules->rule_count, sizeof(*rules->rules), by_name);
+    for (unsigned i = 0; i < rules->rule_count; i++) {
         insert(rules, i);
     }
     return rules;

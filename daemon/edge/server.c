@@ -49,6 +49,16 @@ void pawl_server_options_init(struct pawl_server_options *options)
 
 /* ---- create ---- */
 
+static bool has_wrong_mode(const struct pawl_server_options *options)
+{
+    for (unsigned i = 0; i < options->listen_count; i++) {
+        if ((options->listen[i].mode & ~0777U) != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum pawl_status check_options(const struct pawl_server_options *options,
                                       struct pawl_error *error)
 {
@@ -64,6 +74,8 @@ static enum pawl_status check_options(const struct pawl_server_options *options,
         wrong = "listen_backlog: 1 to 65535";
     } else if ((options->socket_mode & ~0777U) != 0) {
         wrong = "socket_mode: permission bits, 0000 to 0777";
+    } else if (has_wrong_mode(options)) {
+        wrong = "mode of a listener: permission bits, 0000 to 0777";
     } else if (options->frame_timeout_ms == 0 || options->write_timeout_ms == 0 ||
                options->drain_timeout_ms == 0) {
         wrong = "frame_timeout, write_timeout and drain_timeout: at least 1 ms";

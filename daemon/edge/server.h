@@ -38,6 +38,7 @@ struct pawl_listen_options {
     const char *uri; /* core/address.h; borrowed for pawl_server_create() */
     unsigned roles;  /* narrows what the listener grants; 0 = not narrowed */
     bool insecure;   /* permits plain TCP beyond loopback */
+    unsigned mode;   /* of this Unix socket's file, permission bits; 0 = socket_mode */
     int fd;          /* already listening, from a service manager; taken over. -1 = bind @uri */
 };
 
@@ -48,7 +49,7 @@ struct pawl_server_options {
     unsigned workers;                /* threads; 0 = cores this process may use, at most 4 */
     unsigned connections_max;        /* over all workers; 1 to 1,000,000 */
     unsigned listen_backlog;         /* connections that wait to be accepted, per address */
-    unsigned socket_mode;            /* of Unix sockets, permission bits */
+    unsigned socket_mode;            /* of Unix sockets that name none, permission bits */
     unsigned frame_timeout_ms;       /* first byte of a frame to its last */
     unsigned write_timeout_ms;       /* a piece of output (256 KiB or one reply) to be taken */
     unsigned idle_timeout_ms;        /* no byte read; 0 = none. Closed within twice of it */

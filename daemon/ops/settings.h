@@ -55,8 +55,9 @@ enum pawl_consistency {
 
 /** A named limit; plain values, from which main builds the core's struct pawl_limit. */
 struct pawl_limit_settings {
-    const char *name; /* 1 to 64 bytes; may hold a tier: "api.premium" */
-    const char *ns;   /* namespace, 1 to 64 bytes */
+    const char *id;   /* the key under limits: what --set and a reload know it by */
+    const char *name; /* what requests ask for, 1 to 64 bytes; may hold a tier: "api.premium" */
+    const char *ns;   /* namespace, 1 to 64 bytes; no two limits have both the same */
     struct pawl_rate rates[PAWL_RATES_MAX];
     unsigned rate_count;  /* 1 to PAWL_RATES_MAX */
     uint32_t precision;   /* PAWL_PRECISION_MIN to PAWL_PRECISION_MAX */
@@ -69,7 +70,7 @@ struct pawl_limit_settings {
 
 /** Durations that end in seconds in the core are whole seconds. */
 struct pawl_tokens_settings {
-    uint64_t max_lifetime_ms;     /* longer-lived tokens are invalid */
+    uint64_t max_lifetime_ms;     /* longer-lived tokens are invalid; the store's retention too */
     uint64_t skew_ms;             /* allowed between our clock and the issuers' */
     uint64_t staleness_max_ms;    /* older data is not called fresh */
     uint64_t stale_accept_max_ms; /* for when_stale: accept_until; else 0 */
@@ -88,16 +89,18 @@ struct pawl_rotation_settings {
 };
 
 struct pawl_server_settings {
-    uint64_t workers;           /* 0 = one for each core the process may use */
-    uint64_t connections_max;   /* of all listeners together */
-    uint64_t in_flight_max;     /* requests of one connection that wait for their answer */
-    uint64_t output_max_bytes;  /* answers of one connection that wait to be sent */
-    uint64_t buffers_max_bytes; /* input and output of all connections together */
-    uint64_t backlog;           /* of listen(2) */
-    uint64_t frame_timeout_ms;  /* from a frame's first byte to its last */
-    uint64_t write_timeout_ms;  /* a peer that does not read */
-    uint64_t idle_timeout_ms;   /* a connection with nothing in flight; 0 = none */
-    uint64_t drain_timeout_ms;  /* SIGTERM: how long pending answers may take */
+    uint64_t workers;             /* 0 = one for each core the process may use */
+    uint64_t connections_max;     /* of all listeners together */
+    uint64_t in_flight_max;       /* requests of one connection that wait for their answer */
+    uint64_t output_max_bytes;    /* answers of one connection that wait to be sent */
+    uint64_t buffers_max_bytes;   /* input and output of all connections together */
+    uint64_t backlog;             /* of listen(2) */
+    uint64_t frame_timeout_ms;    /* from a frame's first byte to its last */
+    uint64_t write_timeout_ms;    /* a peer that does not read */
+    uint64_t idle_timeout_ms;     /* a connection with nothing in flight; 0 = none */
+    uint64_t drain_timeout_ms;    /* SIGTERM: how long pending answers may take */
+    uint64_t tcp_keepalive_ms;    /* silence before the peer is probed; whole seconds; 0 = never */
+    uint64_t tcp_user_timeout_ms; /* sent and not acknowledged; 0 = the system's own */
 };
 
 struct pawl_store_settings {
@@ -111,11 +114,15 @@ struct pawl_settings {
     struct pawl_listen_settings *listen;
     unsigned listen_count; /* at least 1 */
     const char *data_dir;
+    /* The place that defaults name, whether left out or written: pawld may make what is missing.
+     * Elsewhere a missing folder is an error, for it may be a disk that is not there. */
+    bool data_dir_is_default;
+    const char *runtime_dir; /* the folder of a default socket that is listened on, or NULL */
     const char *secret_files[PAWL_SETTINGS_SECRETS_MAX]; /* [new, old]; "" where not given */
     unsigned secret_count;              /* 0 = data_dir/secret, made at the first start */
     uint64_t memory_max_bytes;          /* of the limiter's table */
     uint64_t revocations_max;           /* entries */
-    struct pawl_limit_settings *limits; /* sorted by name */
+    struct pawl_limit_settings *limits; /* sorted by id */
     unsigned limit_count;
     struct pawl_tokens_settings tokens;
     struct pawl_rotation_settings rotation;

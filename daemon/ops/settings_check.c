@@ -209,42 +209,87 @@ static const char *make_first_path(struct pawl_settings_loader *loader, const ch
     return make_path(loader, "%.*s%s", (int)strcspn(list, ":"), list, suffix);
 }
 
-static void default_data_dir(struct pawl_settings_loader *loader)
+/** Where state belongs on this host; NULL where nothing tells. */
+static const char *state_path(struct pawl_settings_loader *loader)
 {
     const struct pawl_settings_env *env = loader->sources->env;
 
     if (env->state_directory != NULL) {
-        loader->settings->data_dir = make_first_path(loader, env->state_directory, "");
-    } else if (env->root) {
-        loader->settings->data_dir = "/var/lib/pawl";
-    } else if (env->xdg_state_home != NULL && env->xdg_state_home[0] == '/') {
-        loader->settings->data_dir = make_path(loader, "%s/pawl", env->xdg_state_home);
-    } else if (env->home != NULL && env->home[0] == '/') {
-        loader->settings->data_dir = make_path(loader, "%s/.local/state/pawl", env->home);
-    } else {
-        pawl_settings_complain(loader, false, NULL, 0,
-                               "data_dir: is not set, and neither STATE_DIRECTORY nor HOME tells "
-                               "where state belongs; give --data-dir");
+        return make_first_path(loader, env->state_directory, "");
     }
+    if (env->root) {
+        return "/var/lib/pawl";
+    }
+    if (env->xdg_state_home != NULL && env->xdg_state_home[0] == '/') {
+        return make_path(loader, "%s/pawl", env->xdg_state_home);
+    }
+    if (env->home != NULL && env->home[0] == '/') {
+        return make_path(loader, "%s/.local/state/pawl", env->home);
+    }
+    return NULL;
 }
 
-static const char *default_socket(struct pawl_settings_loader *loader)
+/** The folder of sockets on this host; NULL where nothing tells. */
+static const char *runtime_path(struct pawl_settings_loader *loader)
 {
     const struct pawl_settings_env *env = loader->sources->env;
 
     if (env->runtime_directory != NULL) {
-        return make_first_path(loader, env->runtime_directory, "/pawld.sock");
+        return make_first_path(loader, env->runtime_directory, "");
     }
     if (env->root) {
-        return "/run/pawl/pawld.sock";
+        return "/run/pawl";
     }
     if (env->xdg_runtime_dir != NULL && env->xdg_runtime_dir[0] == '/') {
-        return make_path(loader, "%s/pawl/pawld.sock", env->xdg_runtime_dir);
+        return make_path(loader, "%s/pawl", env->xdg_runtime_dir);
+    }
+    return NULL;
+}
+
+static void settle_data_dir(struct pawl_settings_loader *loader)
+{
+    struct pawl_settings *settings = loader->settings;
+    const char *path = state_path(loader);
+
+    if (pawl_settings_seen(loader, "data_dir") == NULL && path == NULL) {
+        pawl_settings_complain(loader, false, NULL, 0,
+                               "data_dir: is not set, and neither STATE_DIRECTORY nor HOME tells "
+                               "where state belongs; give --data-dir");
+    } else if (pawl_settings_seen(loader, "data_dir") == NULL) {
+        settings->data_dir = path;
+    }
+    settings->data_dir_is_default = path != NULL && strcmp(path, settings->data_dir) == 0;
+}
+
+static const char *default_socket(struct pawl_settings_loader *loader)
+{
+    const char *folder = runtime_path(loader);
+
+    if (folder != NULL) {
+        return make_path(loader, "%s/pawld.sock", folder);
     }
     pawl_settings_complain(loader, true, NULL, 0,
                            "listen: XDG_RUNTIME_DIR is not set, so the socket is made in data_dir; "
                            "set PAWL_ADDR for clients, or give --listen");
     return make_path(loader, "%s/pawld.sock", loader->settings->data_dir);
+}
+
+/** Note the runtime folder where one of the sockets is the default one in it. */
+static void settle_runtime_dir(struct pawl_settings_loader *loader)
+{
+    struct pawl_settings *settings = loader->settings;
+    const char *folder = runtime_path(loader);
+    size_t size = folder != NULL ? strlen(folder) : 0;
+
+    for (unsigned i = 0; size > 0 && i < settings->listen_count; i++) {
+        const struct pawl_address *address = &settings->listen[i].address;
+
+        if (address->kind == PAWL_ADDRESS_UNIX && !address->is_abstract &&
+            strncmp(address->path, folder, size) == 0 &&
+            strcmp(address->path + size, "/pawld.sock") == 0) {
+            settings->runtime_dir = folder;
+        }
+    }
 }
 
 /** Two listeners as if they had been written: unix:SOCKET and tcp:127.0.0.1:7401. */
@@ -342,12 +387,11 @@ static void check_sizes(struct pawl_settings_loader *loader)
 
 void pawl_settings_finish(struct pawl_settings_loader *loader)
 {
-    if (pawl_settings_seen(loader, "data_dir") == NULL) {
-        default_data_dir(loader);
-    }
+    settle_data_dir(loader);
     if (pawl_settings_seen(loader, "listen") == NULL) {
         default_listen(loader);
     }
+    settle_runtime_dir(loader);
     check_secrets(loader);
     check_tokens(loader);
     check_rotation(loader);

@@ -87,7 +87,7 @@ static void print_limits(FILE *out, const struct pawl_setting *row,
     (void)fputc('\n', out);
     print_line(out, 0, row->path, settings->limit_count == 0 ? "{}" : "", row->help);
     for (i = 0; i < settings->limit_count; i++) {
-        pawl_setting_quote(settings->limits[i].name, name, sizeof(name));
+        pawl_setting_quote(settings->limits[i].id, name, sizeof(name));
         print_line(out, 2, name, "", NULL);
         print_limit(out, &settings->limits[i], i == 0);
     }
@@ -245,7 +245,7 @@ static void diff_limit(struct diff *diff, const struct pawl_limit_settings *old_
         const struct pawl_setting *row = &pawl_settings_table[i];
 
         if (prints(row, PAWL_SCOPE_LIMIT) && differs(row, old_limit, new_limit)) {
-            (void)snprintf(path, sizeof(path), "limits.%s.%s", new_limit->name,
+            (void)snprintf(path, sizeof(path), "limits.%s.%s", new_limit->id,
                            pawl_setting_key(row));
             note(diff, path, row->flags);
         }
@@ -256,11 +256,11 @@ static void note_limit(struct diff *diff, const struct pawl_limit_settings *limi
 {
     char path[PAWL_SETTING_WHAT_BYTES];
 
-    (void)snprintf(path, sizeof(path), "limits.%s", limit->name);
+    (void)snprintf(path, sizeof(path), "limits.%s", limit->id);
     note(diff, path, pawl_setting_find("limits")->flags);
 }
 
-/** Both are sorted by name: walk them side by side. */
+/** Both are sorted by id: walk them side by side. */
 static void diff_limits(struct diff *diff, const struct pawl_settings *old_settings,
                         const struct pawl_settings *new_settings)
 {
@@ -270,7 +270,7 @@ static void diff_limits(struct diff *diff, const struct pawl_settings *old_setti
     unsigned new_left = new_settings->limit_count;
 
     while (old_left > 0 && new_left > 0) {
-        int order = strcmp(old_limit->name, new_limit->name);
+        int order = strcmp(old_limit->id, new_limit->id);
 
         if (order == 0) {
             diff_limit(diff, old_limit, new_limit);

@@ -177,7 +177,7 @@ static enum pawl_status read_mode(const char *text, void *field, struct pawl_set
     for (i = 0; text[i] >= '0' && text[i] <= '7' && i < 5; i++) {
         mode = mode * 8 + (uint32_t)(text[i] - '0');
     }
-    if (i < 3 || text[i] != '\0' || mode > 0777) {
+    if (i < 3 || text[i] != '\0' || mode > 0777 || mode == 0) { /* 0: nobody could connect */
         return refuse(reader, "\"%.40s\" is not a mode; write three or four octal digits like 0660",
                       text);
     }

@@ -119,7 +119,7 @@ void pawl_setting_describe(const struct pawl_setting *row, char *out)
         (void)snprintf(out, capacity, "off, or a time like \"2025-12-31T23:59:59Z\"");
         break;
     case PAWL_SETTING_MODE:
-        (void)snprintf(out, capacity, "0000 to 0777");
+        (void)snprintf(out, capacity, "0001 to 0777");
         break;
     case PAWL_SETTING_NAME:
         (void)snprintf(out, capacity, "%" PRIu64 " to %" PRIu64 " bytes", row->min, row->max);

@@ -243,6 +243,28 @@ static void check_limit_name(struct pawl_settings_loader *loader,
     }
 }
 
+/**
+ * Tell of a limit before @limits[index] that requests could not tell from it. A key that stands
+ * twice under limits was told by the parser.
+ */
+static void check_limit_alone(struct pawl_settings_loader *loader,
+                              const struct pawl_config_node *item, unsigned index)
+{
+    const struct pawl_limit_settings *limits = loader->settings->limits;
+    const struct pawl_limit_settings *own = &limits[index];
+
+    for (unsigned i = 0; i < index; i++) {
+        if (strcmp(limits[i].name, own->name) == 0 && strcmp(limits[i].ns, own->ns) == 0 &&
+            strcmp(limits[i].id, own->id) != 0) {
+            pawl_settings_complain(loader, false, &item->key_place, 0,
+                                   "limits.%.80s: limits.%.80s has the same name and namespace; "
+                                   "give one of them another name",
+                                   own->id, limits[i].id);
+            return;
+        }
+    }
+}
+
 static void read_limit(struct pawl_settings_loader *loader, const struct pawl_config_node *item,
                        struct pawl_limit_settings *limit)
 {
@@ -252,8 +274,9 @@ static void read_limit(struct pawl_settings_loader *loader, const struct pawl_co
 
     check_limit_name(loader, item);
     pawl_settings_defaults(loader, PAWL_SCOPE_LIMIT, limit);
-    limit->name = pawl_pool_text(loader->settings->pool, item->key, strlen(item->key));
-    loader->no_memory = loader->no_memory || limit->name == NULL;
+    limit->id = pawl_pool_text(loader->settings->pool, item->key, strlen(item->key));
+    limit->name = limit->id;
+    loader->no_memory = loader->no_memory || limit->id == NULL;
     if (item->kind != PAWL_NODE_MAPPING) {
         pawl_settings_complain(loader, false, &item->place, 0,
                                "limits.%.80s: is %s; write {rate: 100/minute}", item->key,
@@ -273,18 +296,24 @@ static void read_limit(struct pawl_settings_loader *loader, const struct pawl_co
             read_row(loader, row, node, limit, shown);
         }
     }
+    if (limit->name != limit->id && limit->name != NULL && strpbrk(limit->name, " =") != NULL) {
+        pawl_settings_complain(loader, false, &item->place, 0,
+                               "limits.%.80s.name: a name with spaces or \"=\" cannot be asked "
+                               "for; choose another",
+                               item->key);
+    }
     if (!has_rate) {
         pawl_settings_complain(loader, false, &item->place, 0,
                                "limits.%.80s: has no rate; add rate: 100/minute", item->key);
     }
 }
 
-static int by_name(const void *a, const void *b)
+static int by_id(const void *a, const void *b)
 {
     const struct pawl_limit_settings *left = a;
     const struct pawl_limit_settings *right = b;
 
-    return strcmp(left->name, right->name);
+    return strcmp(left->id, right->id);
 }
 
 static void read_limits(struct pawl_settings_loader *loader, const struct pawl_config_node *node)
@@ -315,10 +344,13 @@ static void read_limits(struct pawl_settings_loader *loader, const struct pawl_c
     settings->limit_count = 0; /* a key that stands twice is told, and read twice */
     for (item = node->first; item != NULL && !loader->no_memory; item = item->next) {
         read_limit(loader, item, &settings->limits[settings->limit_count]);
+        if (!loader->no_memory) {
+            check_limit_alone(loader, item, settings->limit_count);
+        }
         settings->limit_count++;
     }
     if (!loader->no_memory) {
-        qsort(settings->limits, settings->limit_count, sizeof(*settings->limits), by_name);
+        qsort(settings->limits, settings->limit_count, sizeof(*settings->limits), by_id);
     }
 }
 

@@ -21,9 +21,9 @@
 #define PAWL_DB_FROZEN      "pawl-frozen.db"
 #define PAWL_DB_THAW        "pawl-thaw.db"
 #define PAWL_REASON_BYTES   200
-#define PAWL_SAVE_BYTES     (1u << 20) /* one block of counters */
-#define PAWL_SAVE_RATE_BPS  (32u << 20)
-#define PAWL_LOG_FRAMES_MAX 1000 /* then the log goes into the database */
+#define PAWL_SAVE_BYTES     (1u << 20)  /* one block of counters */
+#define PAWL_SAVE_RATE_BPS  (32u << 20) /* bytes a second, where the options say nothing */
+#define PAWL_LOG_FRAMES_MAX 1000        /* then the log goes into the database */
 #define PAWL_STORE_PATH_MAX (PATH_MAX + 32)
 
 /** 64-bit figures, one writer each. */

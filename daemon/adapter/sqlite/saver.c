@@ -132,7 +132,7 @@ static bool serve_until(struct pawl_sqlite *store, uint64_t until_ns)
 static bool pace(struct pawl_sqlite *store, size_t bytes, bool hurry)
 {
     uint64_t now = now_ns(store);
-    uint64_t cost = (uint64_t)bytes * 1000000000u / PAWL_SAVE_RATE_BPS;
+    uint64_t cost = (uint64_t)bytes * 1000000000u / store->options.counters_write_max;
 
     atomic_fetch_add(&store->stats.counter_bytes, bytes);
     store->paced_until_ns = (store->paced_until_ns > now ? store->paced_until_ns : now) + cost;

@@ -420,6 +420,8 @@ static void take_options(struct pawl_sqlite *store, const struct pawl_sqlite_opt
     own->interval_ms = own->interval_ms != 0 ? own->interval_ms : INTERVAL_MS_DEFAULT;
     own->families_max = own->families_max != 0 ? own->families_max : ROWS_MAX_DEFAULT;
     own->facts_max = own->facts_max != 0 ? own->facts_max : 2 * ROWS_MAX_DEFAULT;
+    own->counters_write_max =
+        own->counters_write_max != 0 ? own->counters_write_max : PAWL_SAVE_RATE_BPS;
     own->max_lifetime_s = own->max_lifetime_s != 0 ? own->max_lifetime_s : LIFETIME_S_DEFAULT;
 }
 

@@ -33,6 +33,7 @@ struct pawl_sqlite_options {
     unsigned batch_max;                  /* jobs in one transaction; 0: 256 */
     unsigned queue_max;                  /* jobs waiting; 0: 65536 */
     unsigned interval_ms;                /* between rounds of saving; 0: 500; at least 50 */
+    uint64_t counters_write_max;         /* bytes of counters written in a second; 0: 32 MiB */
     uint64_t families_max;   /* rows; 0: 16 M. Facts are bounded by the revocation table */
     uint64_t facts_max;      /* rows; 0: 32 M (cutoffs and cancels share rows with revocations) */
     uint64_t max_lifetime_s; /* tokens.max_lifetime; 0: 30 days. Families are kept so much longer */

@@ -97,6 +97,43 @@ enum pawl_status pawl_data_dir_open(struct pawl_data_dir *dir, const char *path,
     return status;
 }
 
+static enum pawl_status make_one(const char *path, unsigned mode, struct pawl_error *error)
+{
+    struct stat info;
+
+    /* Looked at first: above what is ours a mkdir may be refused where the directory is there. */
+    if (stat(path, &info) == 0) {
+        return S_ISDIR(info.st_mode)
+                   ? PAWL_OK
+                   : pawl_error_set(error, PAWL_EIO, ENOTDIR, "%s is no directory", path);
+    }
+    if ((mkdir(path, mode) != 0 && errno != EEXIST) || chmod(path, mode) != 0) {
+        return pawl_error_set(error, errno == EACCES || errno == EPERM ? PAWL_EPERM : PAWL_EIO,
+                              errno, "directory %s cannot be made: %s", path, strerror(errno));
+    }
+    return PAWL_OK;
+}
+
+enum pawl_status pawl_dir_make(const char *path, unsigned mode, struct pawl_error *error)
+{
+    char part[PATH_MAX];
+    size_t size = strlen(path);
+    enum pawl_status status = PAWL_OK;
+
+    if (size >= sizeof(part)) {
+        return pawl_error_set(error, PAWL_EIO, ENAMETOOLONG, "directory %.80s...: name too long",
+                              path);
+    }
+    for (size_t i = 1; i <= size && status == PAWL_OK; i++) {
+        if (path[i] == '/' || path[i] == '\0') {
+            memcpy(part, path, i);
+            part[i] = '\0';
+            status = make_one(part, mode, error);
+        }
+    }
+    return status;
+}
+
 void pawl_data_dir_close(struct pawl_data_dir *dir)
 {
     if (dir->lock_fd > 0) {

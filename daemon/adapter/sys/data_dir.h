@@ -29,6 +29,13 @@ struct pawl_data_dir {
 PAWL_MUST_USE enum pawl_status pawl_data_dir_open(struct pawl_data_dir *dir, const char *path,
                                                   struct pawl_error *error);
 
+/**
+ * Make the directory @path and the parents that are missing, all with @mode, whatever the umask;
+ * what is there stays as it is. PAWL_EPERM, PAWL_EIO: which directory and why.
+ */
+PAWL_MUST_USE enum pawl_status pawl_dir_make(const char *path, unsigned mode,
+                                             struct pawl_error *error);
+
 /** Give up the lock and the directory. A closed or zeroed @dir is left alone. */
 void pawl_data_dir_close(struct pawl_data_dir *dir);
 
