@@ -83,6 +83,9 @@ static void *region(uint64_t size, bool shared)
     if (memory == MAP_FAILED) {
         die("mmap: the system refused");
     }
+    if (!shared) {
+        (void)madvise(memory, size, MADV_HUGEPAGE); /* as the daemon's limits */
+    }
     return memory;
 }
 
