@@ -315,3 +315,29 @@ def test_counts_saved_before_the_printed_age_outlive_a_kill(make_daemon, connect
     pawld.kill()
     pawld.start()
     assert history.count_of(pawld.unix, b"soft", b"one") == 500
+
+
+@pytest.mark.threads
+def test_exact_counts_of_one_key_from_several_workers_are_saved_in_their_order(make_daemon, connect,
+                                                                              wire):
+    """Of two saved states of one key the later counts: none may come late."""
+    # No rounds of saving in between: what an exact check writes has to do.
+    pawld = make_daemon("--set", "server.workers=4",
+                        config=CONFIG.replace("interval: 100ms", "interval: 1m"))
+    history = History(wire, 1)
+    for round_ in range(15):
+        keys = [b"%d-%d" % (round_, i) for i in range(250)]
+        connections = [connect(pawld.unix) for _ in range(4)]
+        frames = [b"".join(c.frame(c.request(**history.check(b"exact", key))) for key in keys)
+                  for c in connections]
+        for connection, data in zip(connections, frames):
+            connection.socket.sendall(data)
+        for connection in connections:
+            for _ in keys:
+                assert connection.receive().check.verdict == wire.VERDICT_ALLOW
+        pawld.kill()
+        pawld.start()
+        peeks = ask_all(wire, pawld.unix,
+                        [history.check(b"exact", key, op=wire.OP_PEEK) for key in keys])
+        counts = [reply.check.results[0].count for reply in peeks]
+        assert counts == [4] * len(keys), [c for c in counts if c != 4]
