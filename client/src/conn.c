@@ -82,6 +82,9 @@ void pawl_client_conn_fail(struct pawl_client *client, struct conn *conn, enum p
     if (had_sent || cause == PAWL_RC_PROTOCOL) {
         (void)pawl_client_breaker_failure(client, now_ns);
     }
+    if (client->queue.first == NULL) { /* nobody waits for a connection: the round is over */
+        pawl_client_new_round(client);
+    }
     pawl_client_conn_close(client, conn);
 }
 

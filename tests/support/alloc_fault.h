@@ -33,12 +33,19 @@ struct alloc_plan {
 
 static struct alloc_plan alloc_own_plan;
 static struct alloc_plan *_Atomic alloc_plan_shared; /* another one, in place of our own */
+static _Atomic uintptr_t alloc_thread;               /* the only one that is meant; 0: all */
 
 ALLOC_PLAIN static inline struct alloc_plan *alloc_plan(void)
 {
     struct alloc_plan *shared = atomic_load_explicit(&alloc_plan_shared, memory_order_acquire);
 
     return shared != NULL ? shared : &alloc_own_plan;
+}
+
+/* From now on only the calls of the calling thread count, and fail. */
+static inline void alloc_here_only(void)
+{
+    atomic_store(&alloc_thread, (uintptr_t)pthread_self());
 }
 
 /* Fail the @nth call from now on, from 1, and the @length - 1 behind it; 0: nothing any more. */
@@ -64,6 +71,11 @@ static inline uint64_t alloc_disarm(void)
 ALLOC_PLAIN static inline bool alloc_fails(void)
 {
     struct alloc_plan *plan = alloc_plan();
+    uintptr_t only = atomic_load_explicit(&alloc_thread, memory_order_relaxed);
+
+    if (only != 0 && only != (uintptr_t)pthread_self()) {
+        return false;
+    }
     uint64_t number = atomic_fetch_add_explicit(&plan->calls, 1, memory_order_relaxed) + 1;
     uint64_t first = atomic_load_explicit(&plan->first, memory_order_relaxed);
     uint64_t length = atomic_load_explicit(&plan->length, memory_order_relaxed);
