@@ -62,6 +62,7 @@ struct pawl_revocations_header {
     _Atomic uint64_t entries;               /* that count: neither cancelled nor dropped */
     _Atomic uint64_t scope_entries[PAWL_SCOPES];
     _Atomic uint64_t cutoff_max_ms; /* largest cutoff ever set, PAWL_CUTOFF_ALL_MS aside */
+    _Atomic uint64_t floor_ms;      /* 0, or a cutoff for every namespace: after a thaw */
 };
 
 /** What is known about one key. All zero: nothing. */
@@ -163,6 +164,17 @@ void pawl_revocations_synced(struct pawl_revocations *table, uint64_t boottime_m
 /** Age of the data at @boottime_ms; UINT64_MAX before the first pawl_revocations_synced(). */
 uint64_t pawl_revocations_staleness_ms(const struct pawl_revocations_view *view,
                                        uint64_t boottime_ms);
+
+/**
+ * A cutoff for every namespace, known by a fact or not: facts were lost, and nobody can say whose
+ * (DESIGN 7, thaw). 0 ends it. Any thread.
+ */
+void pawl_revocations_set_floor(struct pawl_revocations *table, uint64_t floor_ms);
+
+static inline uint64_t pawl_revocations_floor_ms(const struct pawl_revocations_view *view)
+{
+    return atomic_load_explicit(&view->header->floor_ms, memory_order_acquire);
+}
 
 void pawl_revocations_set_mode(struct pawl_revocations *table, enum pawl_revocations_mode mode);
 enum pawl_revocations_mode pawl_revocations_get_mode(const struct pawl_revocations_view *view);

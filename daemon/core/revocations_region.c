@@ -152,6 +152,11 @@ void pawl_revocations_set_mode(struct pawl_revocations *table, enum pawl_revocat
     atomic_store_explicit(&table->header->mode, (uint32_t)mode, memory_order_release);
 }
 
+void pawl_revocations_set_floor(struct pawl_revocations *table, uint64_t floor_ms)
+{
+    atomic_store_explicit(&table->header->floor_ms, floor_ms, memory_order_release);
+}
+
 enum pawl_revocations_mode pawl_revocations_get_mode(const struct pawl_revocations_view *view)
 {
     return (enum pawl_revocations_mode)atomic_load_explicit(&view->header->mode,
@@ -161,7 +166,11 @@ enum pawl_revocations_mode pawl_revocations_get_mode(const struct pawl_revocatio
 uint64_t pawl_revocations_newborn_ms(const struct pawl_revocations_view *view)
 {
     uint64_t largest_ms = atomic_load_explicit(&view->header->cutoff_max_ms, memory_order_acquire);
+    uint64_t floor_ms = pawl_revocations_floor_ms(view);
 
+    if (floor_ms > largest_ms) {
+        largest_ms = floor_ms;
+    }
     return largest_ms == 0 ? 0 : largest_ms + 1;
 }
 

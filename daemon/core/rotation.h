@@ -144,6 +144,7 @@ struct pawl_rotation_hits {
 struct pawl_rotation_time {
     struct pawl_wall wall;
     struct pawl_stamp stamp;
+    uint64_t slow_s; /* as in struct pawl_token_view */
 };
 
 /** Security events: the store's writer passes them to the audit log. */

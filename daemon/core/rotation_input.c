@@ -58,14 +58,14 @@ static struct pawl_bytes said_or(struct pawl_bytes asked, const struct pawl_name
 }
 
 static void look_up(const struct pawl_revocations_view *table, const struct pawl_scope_keyer *keyer,
-                    enum pawl_scope scope, struct pawl_bytes value, struct pawl_wall now,
+                    enum pawl_scope scope, struct pawl_bytes value, uint64_t slow_s,
                     struct pawl_revocation *entry)
 {
     bool wanted = value.size != 0 || scope == PAWL_SCOPE_NAMESPACE;
 
     if (!wanted || value.size > PAWL_NAME_MAX ||
         !pawl_revocations_lookup(table, pawl_scope_keyer_id(keyer, scope, value), entry) ||
-        (now.unix_s > 0 && entry->until_s < (uint64_t)now.unix_s)) {
+        entry->until_s < slow_s) {
         memset(entry, 0, sizeof(*entry)); /* past its time: as if a cleaning had dropped it */
     }
 }
@@ -74,17 +74,17 @@ static void look_up(const struct pawl_revocations_view *table, const struct pawl
 static void look_up_family(const struct pawl_revocations_view *table,
                            const struct pawl_token_keys *keys, const struct pawl_scope_keyer *keyer,
                            const struct pawl_name *known,
-                           const struct pawl_rotation_request *request, struct pawl_wall now,
+                           const struct pawl_rotation_request *request, uint64_t slow_s,
                            struct pawl_revocation *entry)
 {
     struct pawl_name sid;
 
     if (known != NULL) {
-        look_up(table, keyer, PAWL_SCOPE_FAMILY, pawl_name_bytes(known), now, entry);
+        look_up(table, keyer, PAWL_SCOPE_FAMILY, pawl_name_bytes(known), slow_s, entry);
         return;
     }
     for (unsigned i = 0; entry->until_s == 0 && pawl_rotation_sid(request, keys, i, &sid); i++) {
-        look_up(table, keyer, PAWL_SCOPE_FAMILY, pawl_name_bytes(&sid), now, entry);
+        look_up(table, keyer, PAWL_SCOPE_FAMILY, pawl_name_bytes(&sid), slow_s, entry);
     }
 }
 
@@ -104,20 +104,25 @@ void pawl_rotation_gather(const struct pawl_revocations_view *table,
     }
     pawl_scope_keyer_init(&keyer, &keys->facts, request->ns, issuer);
     if (pawl_token_ref_is_well_formed(&request->presented)) {
-        look_up(table, &keyer, request->presented.scope, request->presented.value, now->wall,
+        look_up(table, &keyer, request->presented.scope, request->presented.value, now->slow_s,
                 &hits->token);
     }
-    look_up_family(table, keys, &keyer, known ? &record->sid : NULL, request, now->wall,
+    look_up_family(table, keys, &keyer, known ? &record->sid : NULL, request, now->slow_s,
                    &hits->family);
     look_up(table, &keyer, PAWL_SCOPE_SUBJECT,
-            said_or(request->subject, known ? &record->subject : NULL), now->wall,
+            said_or(request->subject, known ? &record->subject : NULL), now->slow_s,
             &hits->cutoffs[PAWL_SCOPE_SUBJECT]);
     look_up(table, &keyer, PAWL_SCOPE_CLIENT,
-            said_or(request->client, known ? &record->client : NULL), now->wall,
+            said_or(request->client, known ? &record->client : NULL), now->slow_s,
             &hits->cutoffs[PAWL_SCOPE_CLIENT]);
-    look_up(table, &keyer, PAWL_SCOPE_KEY, request->kid, now->wall, &hits->cutoffs[PAWL_SCOPE_KEY]);
-    look_up(table, &keyer, PAWL_SCOPE_NAMESPACE, pawl_bytes_of(NULL, 0), now->wall,
+    look_up(table, &keyer, PAWL_SCOPE_KEY, request->kid, now->slow_s,
+            &hits->cutoffs[PAWL_SCOPE_KEY]);
+    look_up(table, &keyer, PAWL_SCOPE_NAMESPACE, pawl_bytes_of(NULL, 0), now->slow_s,
             &hits->cutoffs[PAWL_SCOPE_NAMESPACE]);
+    if (hits->cutoffs[PAWL_SCOPE_NAMESPACE].cutoff_ms < pawl_revocations_floor_ms(table)) {
+        hits->cutoffs[PAWL_SCOPE_NAMESPACE].cutoff_ms = pawl_revocations_floor_ms(table);
+        hits->cutoffs[PAWL_SCOPE_NAMESPACE].reason = PAWL_REASON_THAW;
+    }
     hits->sid_birth_ms =
         pawl_sid_birth_ms(keys, request->ns, request->sid, now->stamp, skew_s * 1000);
 }

@@ -73,11 +73,13 @@ static uint64_t birth_of(const struct pawl_token_view *view, const struct pawl_t
                              view->policy->skew_s * 1000);
 }
 
-/* Entries past their time are no hits, whether or not a cleaning has dropped them: until is at
- * least exp + 1 h on the clock that exp is judged by. */
-static bool entry_is_over(const struct pawl_revocation *entry, struct pawl_wall now)
+/*
+ * Entries past their time are no hits, whether or not a cleaning has dropped them. By the clock of
+ * the cleaning: a civil clock that jumps ahead must not make a revoked token valid again.
+ */
+static bool entry_is_over(const struct pawl_revocation *entry, uint64_t slow_s)
 {
-    return now.unix_s > 0 && entry->until_s < (uint64_t)now.unix_s;
+    return entry->until_s < slow_s;
 }
 
 static struct hit probes_judge(const struct pawl_token_probes *probes,
@@ -96,7 +98,7 @@ static struct hit probes_judge(const struct pawl_token_probes *probes,
             continue;
         }
         entry = pawl_revocation_unpack(word);
-        if (entry_is_over(&entry, view->now)) {
+        if (entry_is_over(&entry, view->slow_s)) {
             continue;
         }
         if (pawl_scope_has_cutoff(probes->scope[i])) {
@@ -110,6 +112,15 @@ static struct hit probes_judge(const struct pawl_token_probes *probes,
         }
         hit.scope = probes->scope[i];
         hit.reason = entry.reason;
+    }
+    if (hit.scope == PAWL_SCOPE_NONE) {
+        uint64_t floor_ms = pawl_revocations_floor_ms(view->table);
+
+        if (PAWL_UNLIKELY(floor_ms != 0) &&
+            pawl_cutoff_hits(floor_ms, birth_of(view, claims), claims->has_iat, claims->iat_s)) {
+            hit.scope = PAWL_SCOPE_NAMESPACE;
+            hit.reason = PAWL_REASON_THAW;
+        }
     }
     return hit;
 }

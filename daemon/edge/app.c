@@ -2,8 +2,9 @@
 
 #include <string.h>
 
-#define SWEEP_SHARDS 8   /* shards looked at in one tick */
-#define SWEEP_BUDGET 512 /* places of the index looked at in each */
+#define SWEEP_SHARDS  8    /* shards looked at in one tick */
+#define SWEEP_BUDGET  512  /* places of the index looked at in each */
+#define FLOOR_SLACK_S 3600 /* as long as any cutoff is kept past the longest life */
 
 /* ---- what the store hands over ------------------------------------------------------------- */
 
@@ -14,7 +15,8 @@ void pawl_app_on_fact(void *self, const struct pawl_fact *fact)
     if (!pawl_fact_is_known(fact) || fact->kind == PAWL_FACT_CANCEL) {
         return; /* kept and passed on by the store; says nothing to this version's table */
     }
-    enum pawl_status status = pawl_revocations_apply(app->revocations, &app->keys->facts, fact, 0);
+    enum pawl_status status = pawl_revocations_apply(app->revocations, &app->keys->facts, fact,
+                                                     atomic_load(&app->slow_s));
 
     if (status != PAWL_OK &&
         atomic_fetch_add_explicit(&app->facts_refused, 1, memory_order_relaxed) == 0) {
@@ -121,6 +123,23 @@ size_t pawl_app_collect(void *self, uint64_t *cursor, bool all, uint8_t *out, si
 
 /* ---- time passes --------------------------------------------------------------------------- */
 
+/* A bit of cleaning in each tick, by the clock that cannot run fast; and the floor of a thaw. */
+static void forget_what_is_over(struct pawl_app *app)
+{
+    const struct pawl_store *store = &app->store;
+    uint64_t slow_s = store->ops->slow_s(store->self);
+    uint64_t floor_ms = store->ops->floor_ms(store->self);
+    unsigned version;
+    struct pawl_rules *rules = pawl_rules_current(&app->rules, &version);
+    uint64_t life_s = rules->tokens.max_lifetime_s + FLOOR_SLACK_S;
+
+    pawl_rules_release(rules);
+    atomic_store_explicit(&app->slow_s, slow_s, memory_order_relaxed);
+    pawl_revocations_set_floor(app->revocations, floor_ms / 1000 + life_s < slow_s ? 0 : floor_ms);
+    (void)pawl_revocations_clean(app->revocations, app->clean_shard, slow_s);
+    app->clean_shard = (app->clean_shard + 1) % PAWL_REVOCATIONS_SHARDS;
+}
+
 void pawl_app_tick(struct pawl_app *app)
 {
     struct pawl_now now = pawl_clock_read(app->clock);
@@ -129,6 +148,7 @@ void pawl_app_tick(struct pawl_app *app)
     pawl_revocations_pulse(app->revocations, boottime_ms);
     /* Embedded: this node's memory is all there is to know. */
     pawl_revocations_synced(app->revocations, boottime_ms);
+    forget_what_is_over(app);
     for (unsigned i = 0; i < SWEEP_SHARDS; i++) {
         (void)pawl_limiter_sweep(app->limiter, app->sweep_shard, SWEEP_BUDGET, now.instant);
         app->sweep_shard = (app->sweep_shard + 1) % app->limiter->shards_count;

@@ -58,7 +58,10 @@ struct pawl_app {
 
     struct pawl_dispatch_metrics metrics[PAWL_WORKERS_MAX];
 
+    _Atomic uint64_t slow_s; /* the store's, read at each tick: facts past it are over */
+
     /* ---- private ---- */
+    unsigned clean_shard;                         /* of the revocations; main loop's thread */
     unsigned sweep_shard;                           /* main loop's thread */
     uint8_t collect_scratch[PAWL_RECORD_BYTES_MAX]; /* the store's saving thread */
     _Atomic uint64_t counters_refused;              /* saved records that did not load */

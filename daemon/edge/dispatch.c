@@ -113,7 +113,7 @@ static bool take_request_time(struct pawl_dispatch *dispatch)
     dispatch->now = pawl_clock_read(dispatch->app->clock);
     dispatch->now.instant.ns = request->now_ms * 1000000;
     dispatch->now.wall.unix_s = (int64_t)(request->now_ms / 1000);
-    dispatch->staleness_ms = 0; /* the pulse runs on the machine's clock, not on this one */
+    dispatch->staleness_ms = 0; /* time jumps between two pulses here */
     return true;
 }
 

@@ -55,6 +55,7 @@ static enum pawl_token_status judge(struct pawl_dispatch *dispatch,
         .staleness_ms = dispatch->staleness_ms,
         .now = dispatch->now.wall,
         .stamp = dispatch->now.stamp,
+        .slow_s = atomic_load_explicit(&dispatch->app->slow_s, memory_order_relaxed),
     };
     struct pawl_token_verdict verdict = pawl_token_verdict(&view, &claims);
     const char *detail = detail_of(&verdict);

@@ -28,9 +28,9 @@ static uint64_t later_now_s(const struct pawl_now *now)
     return stamp_s > wall_s ? stamp_s : wall_s;
 }
 
-static struct pawl_rotation_time rotation_time(const struct pawl_now *now)
+static struct pawl_rotation_time rotation_time(const struct pawl_now *now, uint64_t slow_s)
 {
-    return (struct pawl_rotation_time){ now->wall, now->stamp };
+    return (struct pawl_rotation_time){ now->wall, now->stamp, slow_s };
 }
 
 /* Take a pending job, or reply that there is no room. */
@@ -160,7 +160,7 @@ static bool act_now(struct pawl_dispatch *dispatch, struct pawl_session *session
 {
     enum pawl_status status =
         pawl_revocations_apply(dispatch->app->revocations, &dispatch->app->keys->facts,
-                               &pending->job.fact, 0);
+                               &pending->job.fact, atomic_load(&dispatch->app->slow_s));
 
     if (status == PAWL_OK) {
         return true;
@@ -413,7 +413,8 @@ static void decide_end(struct pawl_job *job, const struct pawl_family *old, stru
                        struct pawl_family_outcome *outcome)
 {
     struct pawl_pending *pending = job->owner;
-    struct pawl_rotation_time time = rotation_time(&now);
+    struct pawl_rotation_time time =
+        rotation_time(&now, atomic_load(&pending->dispatch->app->slow_s));
 
     outcome->write = false;
     outcome->fact_count = 1;
@@ -538,7 +539,7 @@ static void rotate_decide(struct pawl_pending *pending, const struct pawl_family
                           const struct pawl_now *now, enum pawl_rotation_gate gate)
 {
     const struct pawl_app *app = pending->dispatch->app;
-    struct pawl_rotation_time time = rotation_time(now);
+    struct pawl_rotation_time time = rotation_time(now, atomic_load(&app->slow_s));
     struct pawl_rotation_hits hits;
 
     pawl_rotation_gather(&app->revocations->view, app->keys, old, &pending->as.rotate.request,

@@ -136,8 +136,11 @@ struct pawl_store_ops {
     enum pawl_status (*follow)(void *self, const struct pawl_fact_id *after, unsigned count_max,
                                void (*on_fact)(void *ctx, const struct pawl_fact *fact), void *ctx);
     bool (*frozen)(void *self);
-    /** When the store was made (tokens.older_than_store). 0: not known. */
-    struct pawl_stamp (*birth)(void *self);
+    /**
+     * Unix time in seconds on a clock that cannot run faster than BOOTTIME (DESIGN 7, "Clocks"):
+     * facts whose `until` lies before it may be forgotten. 0: not known, forget nothing.
+     */
+    uint64_t (*slow_s)(void *self);
     /**
      * 0, or the moment of the last thaw, fleet clock: a cutoff for every namespace, also for those
      * that no fact or family names and that therefore got no cutoff fact of their own.

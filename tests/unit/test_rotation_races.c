@@ -418,7 +418,16 @@ static void gathering_finds_every_scope_of_token_and_record(void **state)
     for (unsigned scope = PAWL_SCOPE_SUBJECT; scope < PAWL_SCOPES; scope++) {
         assert_int_equal(scene.hits.cutoffs[scope].cutoff_ms, 1000 + scope);
     }
-    at_ms(&scene, NOW_MS + 10000); /* past its time, dropped or not */
+    at_ms(&scene, NOW_MS + 10000); /* a civil clock alone ends no fact */
+    pawl_rotation_gather(&table.view, &scene.keys, &scene.record, &scene.request, &scene.now, 5,
+                         &scene.hits);
+    assert_int_equal(scene.hits.token.until_s, RIG_NOW_S + 9);
+    pawl_revocations_set_floor(&table, NOW_MS);
+    pawl_rotation_gather(&table.view, &scene.keys, &scene.record, &scene.request, &scene.now, 5,
+                         &scene.hits);
+    assert_int_equal(scene.hits.cutoffs[PAWL_SCOPE_NAMESPACE].cutoff_ms, NOW_MS);
+    pawl_revocations_set_floor(&table, 0);
+    scene.now.slow_s = RIG_NOW_S + 10; /* past its time, dropped or not */
     pawl_rotation_gather(&table.view, &scene.keys, &scene.record, &scene.request, &scene.now, 5,
                          &scene.hits);
     assert_int_equal(scene.hits.token.until_s, 0);

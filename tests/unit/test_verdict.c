@@ -327,6 +327,7 @@ static void a_verdict_does_not_depend_on_whether_a_cleaning_has_run(void **state
 
     fact.until_s = RIG_NOW_S - 1; /* revoked with too small an exp claimed */
     apply(rig, &fact);
+    rig->view.slow_s = RIG_NOW_S;
     assert_int_equal(status_of(rig, &claims), PAWL_TOKEN_VALID);
     for (unsigned i = 0; i < PAWL_REVOCATIONS_SHARDS; i++) {
         (void)pawl_revocations_clean(&rig->table, i, RIG_NOW_S);
@@ -335,6 +336,36 @@ static void a_verdict_does_not_depend_on_whether_a_cleaning_has_run(void **state
     fact.until_s = RIG_NOW_S;
     apply(rig, &fact);
     assert_int_equal(status_of(rig, &claims), PAWL_TOKEN_REVOKED);
+}
+
+static void a_civil_clock_that_jumps_ahead_makes_no_revoked_token_valid(void **state)
+{
+    struct rig *rig = *state;
+    struct pawl_token_claims claims = claims_of_alice();
+    struct pawl_fact fact = fact_about(PAWL_SCOPE_TOKEN, text("jti-1"));
+
+    claims.has_exp = false; /* else it is expired by then */
+    apply(rig, &fact);
+    rig->view.slow_s = RIG_NOW_S;
+    rig->view.now.unix_s += 366 * 86400;
+    assert_int_equal(status_of(rig, &claims), PAWL_TOKEN_REVOKED);
+}
+
+static void a_floor_cuts_off_every_namespace_and_spares_who_is_born_later(void **state)
+{
+    struct rig *rig = *state;
+    struct pawl_token_claims claims = claims_of_alice();
+
+    claims.ns = text("a-namespace-that-no-fact-names");
+    pawl_revocations_set_floor(&rig->table, NOW_MS);
+    assert_int_equal(status_of(rig, &claims), PAWL_TOKEN_REVOKED);
+    claims.iat_s = NOW_S + 1;
+    assert_int_equal(status_of(rig, &claims), PAWL_TOKEN_VALID);
+    claims.has_iat = false;
+    assert_int_equal(status_of(rig, &claims), PAWL_TOKEN_REVOKED);
+    assert_true(pawl_revocations_newborn_ms(&rig->table.view) > NOW_MS);
+    pawl_revocations_set_floor(&rig->table, 0);
+    assert_int_equal(status_of(rig, &claims), PAWL_TOKEN_VALID);
 }
 
 static void a_cancelled_revocation_is_forgotten(void **state)
@@ -486,6 +517,8 @@ int main(void)
         unit(exp_and_iat_have_their_edges_at_the_skew),
         unit(a_token_that_claims_to_live_too_long_is_invalid),
         unit(a_verdict_does_not_depend_on_whether_a_cleaning_has_run),
+        unit(a_civil_clock_that_jumps_ahead_makes_no_revoked_token_valid),
+        unit(a_floor_cuts_off_every_namespace_and_spares_who_is_born_later),
         unit(a_cancelled_revocation_is_forgotten),
         unit(frozen_still_refuses_what_it_knows_and_decides_nothing_else),
         unit(while_loading_only_hits_are_certain),

@@ -352,6 +352,19 @@ static void go_frozen(struct opening *o)
     pawl_frozen_open(store, false);
 }
 
+/* From here on it moves with BOOTTIME alone. */
+static void note_slow_clock(struct pawl_sqlite *store)
+{
+    struct pawl_state at = store->db.state;
+    struct pawl_now now = pawl_clock_read(store->options.clock);
+
+    if (at.trim_us != 0) {
+        pawl_state_trim_advance(&at, store->options.boot_id, now.instant.ns);
+    }
+    store->slow_us = at.trim_us;
+    store->slow_boottime_ns = now.instant.ns;
+}
+
 enum pawl_status pawl_sqlite_open_files(struct pawl_sqlite *store, struct pawl_error *error)
 {
     struct opening o = { .store = store, .error = error };
@@ -372,6 +385,7 @@ enum pawl_status pawl_sqlite_open_files(struct pawl_sqlite *store, struct pawl_e
     }
     memcpy(store->origin.bytes,
            store->db.state.commits > 0 ? store->db.state.node : store->new_node, PAWL_NODE_BYTES);
+    note_slow_clock(store);
     atomic_store(&store->floor_ms, store->db.state.floor_ms);
     atomic_store(&store->birth_us, store->db.state.birth_us);
     open_counters(&o);

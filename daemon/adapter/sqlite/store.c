@@ -254,11 +254,13 @@ static bool store_frozen(void *self)
     return atomic_load(&store->frozen);
 }
 
-static struct pawl_stamp store_birth(void *self)
+static uint64_t store_slow_s(void *self)
 {
     struct pawl_sqlite *store = self;
+    uint64_t now_ns = pawl_clock_read(store->options.clock).instant.ns;
+    uint64_t passed_ns = now_ns > store->slow_boottime_ns ? now_ns - store->slow_boottime_ns : 0;
 
-    return (struct pawl_stamp){ atomic_load(&store->birth_us) };
+    return store->slow_us == 0 ? 0 : (store->slow_us + passed_ns / 1000) / 1000000;
 }
 
 static uint64_t store_floor_ms(void *self)
@@ -402,7 +404,7 @@ static const struct pawl_store_ops ops = {
     .follow = store_follow,
     .frozen = store_frozen,
     .identity = store_identity,
-    .birth = store_birth,
+    .slow_s = store_slow_s,
     .floor_ms = store_floor_ms,
     .stats = store_stats,
     .close = store_close,
