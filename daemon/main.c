@@ -233,7 +233,7 @@ static enum pawl_status open_store(struct daemon *daemon, struct pawl_error *err
         .log = &daemon->log,
         .events = { pawl_app_on_fact, pawl_app_on_cancel, pawl_app_on_counter, pawl_app_on_frozen,
                     app },
-        .counters = { pawl_app_collect, app },
+        .counters = { pawl_app_collect, pawl_app_unsaved_since, app },
         .batch_max = (unsigned)daemon->settings->store.batch_max,
         .queue_max = (unsigned)daemon->settings->store.queue_max,
         .interval_ms = (unsigned)daemon->settings->store.counters_interval_ms,

@@ -121,6 +121,13 @@ size_t pawl_app_collect(void *self, uint64_t *cursor, bool all, uint8_t *out, si
     return sink.used;
 }
 
+bool pawl_app_unsaved_since(void *self, struct pawl_instant *since)
+{
+    struct pawl_app *app = self;
+
+    return pawl_limiter_unsaved_since(app->limiter, since);
+}
+
 /* ---- time passes --------------------------------------------------------------------------- */
 
 /* A bit of cleaning in each tick, by the clock that cannot run fast; and the floor of a thaw. */

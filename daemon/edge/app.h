@@ -86,6 +86,8 @@ void pawl_app_on_counter(void *app, struct pawl_bytes record, uint64_t elapsed_m
 size_t pawl_app_collect(void *app, uint64_t *cursor, bool all, uint8_t *out, size_t capacity,
                         struct pawl_now now);
 
+bool pawl_app_unsaved_since(void *app, struct pawl_instant *since);
+
 /** The node froze or thawed: the revocation table hears of it. */
 void pawl_app_on_frozen(void *app, bool frozen, const char *reason);
 

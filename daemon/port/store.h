@@ -125,6 +125,9 @@ struct pawl_counter_source {
      */
     size_t (*collect)(void *self, uint64_t *cursor, bool all, uint8_t *out, size_t capacity,
                       struct pawl_now now);
+    /** When the oldest change that was not handed out was made; false: there is none. May be NULL.
+     * Any thread. */
+    bool (*unsaved_since)(void *self, struct pawl_instant *since);
     void *self;
 };
 

@@ -364,7 +364,7 @@ static void counters_are_saved_in_rounds_and_whole_at_the_end(void **state)
     rig_init(&crashed);
     (void)pthread_mutex_init(&source.lock, NULL);
     (void)pthread_cond_init(&source.wake, NULL);
-    rig->options.counters = (struct pawl_counter_source){ collect, &source };
+    rig->options.counters = (struct pawl_counter_source){ collect, NULL, &source };
     rig_must_open(rig);
     while (rig_stat(rig, "counter_saved_records") < 3) {
         atomic_fetch_add(&rig->boottime_ns, 60000000);

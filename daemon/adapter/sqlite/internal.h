@@ -33,6 +33,7 @@ struct pawl_store_stats {
     _Atomic uint64_t facts, families, trimmed, refused_full, log_frames;
     _Atomic uint64_t counter_bytes, counter_records, counter_failures, counter_syncs;
     _Atomic uint64_t counter_file_bytes, counter_clean_ns; /* instant up to which all is saved */
+    _Atomic bool counter_handed_out; /* records were handed out that are not on disk yet */
 };
 
 struct pawl_sqlite {

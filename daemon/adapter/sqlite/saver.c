@@ -188,6 +188,7 @@ static bool round_dirty(struct pawl_sqlite *store, bool hurry)
     bool wrote = false;
     bool go_on = true;
 
+    atomic_store(&store->stats.counter_handed_out, true);
     do {
         size_t size = save_block(store, &cursor, TO_JOURNAL, &status, &error);
 
@@ -206,6 +207,7 @@ static bool round_dirty(struct pawl_sqlite *store, bool hurry)
     }
     if (go_on && !store->save_all) {
         atomic_store(&store->stats.counter_clean_ns, started_ns);
+        atomic_store(&store->stats.counter_handed_out, false);
     }
     atomic_store(&store->stats.counter_file_bytes, store->counters.size);
     return go_on;
@@ -256,6 +258,7 @@ static bool snapshot(struct pawl_sqlite *store, bool hurry)
         store->live_bytes = store->counters.size;
         store->save_all = false;
         atomic_store(&store->stats.counter_clean_ns, started_ns);
+        atomic_store(&store->stats.counter_handed_out, false);
         atomic_store(&store->stats.counter_file_bytes, store->counters.size);
     }
     return go_on;

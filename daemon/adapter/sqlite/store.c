@@ -290,12 +290,28 @@ static void stats_texts(struct pawl_sqlite *store, const struct pawl_stats_sink 
     sink->text(sink->self, "store_last_error", pawl_bytes_of(error.text, strlen(error.text)));
 }
 
+/*
+ * How far back a crash at @now_ns would reach, rounded up: 0 when all is saved. What was handed out
+ * is asked for last: a round that took the changes meanwhile shows there.
+ */
+static uint64_t unsaved_age_ms(const struct pawl_sqlite *store, uint64_t now_ns)
+{
+    const struct pawl_counter_source *source = &store->options.counters;
+    struct pawl_instant since = { now_ns };
+    bool unsaved = source->unsaved_since == NULL || source->unsaved_since(source->self, &since);
+
+    if (atomic_load(&store->stats.counter_handed_out) || source->unsaved_since == NULL) {
+        since.ns = atomic_load(&store->stats.counter_clean_ns);
+        unsaved = true;
+    }
+    return unsaved && now_ns > since.ns ? (now_ns - since.ns + 999999) / 1000000 : 0;
+}
+
 static void store_stats(void *self, const struct pawl_stats_sink *sink)
 {
     struct pawl_sqlite *store = self;
     struct pawl_store_stats *s = &store->stats;
     uint64_t now_ns = pawl_clock_read(store->options.clock).instant.ns;
-    uint64_t clean_ns = atomic_load(&s->counter_clean_ns);
     const struct {
         const char *name;
         uint64_t value;
@@ -318,7 +334,7 @@ static void store_stats(void *self, const struct pawl_stats_sink *sink)
         { "store_trimmed", atomic_load(&s->trimmed) },
         { "store_db_bytes", file_bytes(store, PAWL_DB_FILE) },
         { "store_log_bytes", file_bytes(store, PAWL_DB_LOG) },
-        { "counter_unsaved_age_ms", now_ns > clean_ns ? (now_ns - clean_ns) / 1000000 : 0 },
+        { "counter_unsaved_age_ms", unsaved_age_ms(store, now_ns) },
         { "counter_queue_depth", pawl_queue_depth(&store->save_queue) },
         { "counter_file_bytes", atomic_load(&s->counter_file_bytes) },
         { "counter_saved_records", atomic_load(&s->counter_records) },
