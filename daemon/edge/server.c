@@ -6,10 +6,10 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "edge/loop.h"
 #include "edge/worker.h"
 
 #define WORKERS_DEFAULT_MAX 4
-#define FDS_BESIDE          256 /* descriptors that are no connections: store, logs, loops */
 #define PULSE_MS            100
 #define SECOND_MS           1000
 
@@ -93,7 +93,7 @@ static enum pawl_status check_options(const struct pawl_server_options *options,
 /** The soft limit of open files as far up as the connections need and the hard one permits. */
 static void raise_fd_limit(const struct pawl_edge *edge)
 {
-    rlim_t wanted = (rlim_t)edge->options.connections_max + FDS_BESIDE;
+    rlim_t wanted = (rlim_t)edge->options.connections_max + PAWL_FDS_BESIDE;
     struct rlimit limit = { 0, 0 };
 
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) {
@@ -255,7 +255,7 @@ enum pawl_status pawl_server_create(const struct pawl_server_options *options,
     }
     (void)signal(SIGPIPE, SIG_IGN); /* a peer that has gone is a result of write() */
     raise_fd_limit(&made->edge);
-    if (uv_loop_init(&made->loop) != 0) {
+    if (pawl_loop_open(&made->loop, options->connections_max + PAWL_FDS_BESIDE) != PAWL_OK) {
         pawl_edge_free(made);
         return pawl_error_set(error, PAWL_EIO, errno, "no event loop: %s", strerror(errno));
     }

@@ -8,6 +8,7 @@
 #include "pawl/v1/frame.h"
 
 #define PIECES_MAX         16               /* buffers handed to one write */
+#define WAIT_PIECES_MAX    4                /* to one that may wait: see output_wait() */
 #define PIECE_BYTES_MAX    ((size_t)262144) /* and about this much, so that its deadline is fair */
 #define FLUSH_MARK         ((size_t)262144) /* output of one batch before it is written early */
 #define DIRTY_MAX          16               /* sessions whose replies wait for each other */
@@ -129,7 +130,8 @@ static void output_drop(struct pawl_session *session)
 }
 
 /** The front of the chain as pieces; their number, and in @bytes their sum. */
-static unsigned output_gather(const struct pawl_session *session, uv_buf_t *pieces, size_t *bytes)
+static unsigned output_gather(const struct pawl_session *session, uv_buf_t *pieces,
+                              unsigned pieces_max, size_t *bytes)
 {
     unsigned count = 0;
 
@@ -137,7 +139,7 @@ static unsigned output_gather(const struct pawl_session *session, uv_buf_t *piec
     for (struct pawl_buffer *buffer = session->output; buffer != NULL; buffer = buffer->next) {
         size_t size = buffer->used - buffer->start;
 
-        if (count == PIECES_MAX || *bytes >= PIECE_BYTES_MAX) {
+        if (count == pieces_max || *bytes >= PIECE_BYTES_MAX) {
             break;
         }
         if (size > 0) {
@@ -149,13 +151,18 @@ static unsigned output_gather(const struct pawl_session *session, uv_buf_t *piec
     return count;
 }
 
-/** Let libuv wait for the peer to take what is left; the deadline runs. */
+/**
+ * Let libuv wait for the peer to take what is left; the deadline runs.
+ *
+ * No more pieces than a request of libuv has places for: for more it takes memory, and when there
+ * is none (1.44.2) still counts the request as active, so that the loop never ends.
+ */
 static bool output_wait(struct pawl_session *session)
 {
     struct pawl_worker *worker = session->worker;
-    uv_buf_t pieces[PIECES_MAX];
+    uv_buf_t pieces[WAIT_PIECES_MAX];
     size_t bytes = 0;
-    unsigned count = output_gather(session, pieces, &bytes);
+    unsigned count = output_gather(session, pieces, WAIT_PIECES_MAX, &bytes);
 
     if (pawl_transport_write(&session->transport, pieces, count) != PAWL_OK) {
         return false;
@@ -172,7 +179,7 @@ static bool flush(struct pawl_session *session)
     while (session->output_bytes > 0 && session->writing_bytes == 0) {
         uv_buf_t pieces[PIECES_MAX];
         size_t bytes = 0;
-        unsigned count = output_gather(session, pieces, &bytes);
+        unsigned count = output_gather(session, pieces, PIECES_MAX, &bytes);
         ptrdiff_t taken = pawl_transport_try_write(&session->transport, pieces, count);
 
         if (taken < 0) {

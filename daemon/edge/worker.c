@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "edge/loop.h"
 #include "edge/session.h"
 
 #define SLOTS_FIRST 64
@@ -455,7 +456,7 @@ enum pawl_status pawl_worker_init(struct pawl_worker *worker, struct pawl_edge *
     pawl_deadlines_init(&worker->finish);
     pawl_deadlines_init(&worker->linger);
     pawl_buffer_pool_init(&worker->pool, edge->options.buffers_max_bytes / edge->worker_count);
-    if (uv_loop_init(&worker->loop) != 0) {
+    if (pawl_loop_open(&worker->loop, edge->options.connections_max + PAWL_FDS_BESIDE) != PAWL_OK) {
         return pawl_error_set(error, PAWL_EIO, errno,
                               "worker %u: no event loop (descriptors or memory used up?)", index);
     }

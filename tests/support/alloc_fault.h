@@ -34,6 +34,7 @@ struct alloc_plan {
 static struct alloc_plan alloc_own_plan;
 static struct alloc_plan *_Atomic alloc_plan_shared; /* another one, in place of our own */
 static _Atomic uintptr_t alloc_thread;               /* the only one that is meant; 0: all */
+static _Atomic uintptr_t alloc_spared;               /* the one that is not; 0: none */
 
 ALLOC_PLAIN static inline struct alloc_plan *alloc_plan(void)
 {
@@ -46,6 +47,12 @@ ALLOC_PLAIN static inline struct alloc_plan *alloc_plan(void)
 static inline void alloc_here_only(void)
 {
     atomic_store(&alloc_thread, (uintptr_t)pthread_self());
+}
+
+/* From now on the calls of the calling thread neither count nor fail. */
+static inline void alloc_not_here(void)
+{
+    atomic_store(&alloc_spared, (uintptr_t)pthread_self());
 }
 
 /* Fail the @nth call from now on, from 1, and the @length - 1 behind it; 0: nothing any more. */
@@ -73,7 +80,8 @@ ALLOC_PLAIN static inline bool alloc_fails(void)
     struct alloc_plan *plan = alloc_plan();
     uintptr_t only = atomic_load_explicit(&alloc_thread, memory_order_relaxed);
 
-    if (only != 0 && only != (uintptr_t)pthread_self()) {
+    if ((only != 0 && only != (uintptr_t)pthread_self()) ||
+        atomic_load_explicit(&alloc_spared, memory_order_relaxed) == (uintptr_t)pthread_self()) {
         return false;
     }
     uint64_t number = atomic_fetch_add_explicit(&plan->calls, 1, memory_order_relaxed) + 1;

@@ -111,6 +111,9 @@ static inline void *rig_worker_open(void *app, struct pawl_worker *worker, unsig
     struct rig_ctx *ctx = calloc(1, sizeof(*ctx));
 
     rig->workers[index] = worker;
+    if (ctx == NULL) { /* in the tests where memory runs out */
+        return NULL;
+    }
     ctx->rig = rig;
     ctx->worker = worker;
     (void)atomic_fetch_add(&rig->contexts, 1);
