@@ -214,7 +214,7 @@ static const char *state_path(struct pawl_settings_loader *loader)
 {
     const struct pawl_settings_env *env = loader->sources->env;
 
-    if (env->state_directory != NULL) {
+    if (env->state_directory != NULL && env->state_directory[0] == '/') {
         return make_first_path(loader, env->state_directory, "");
     }
     if (env->root) {
@@ -234,7 +234,7 @@ static const char *runtime_path(struct pawl_settings_loader *loader)
 {
     const struct pawl_settings_env *env = loader->sources->env;
 
-    if (env->runtime_directory != NULL) {
+    if (env->runtime_directory != NULL && env->runtime_directory[0] == '/') {
         return make_first_path(loader, env->runtime_directory, "");
     }
     if (env->root) {

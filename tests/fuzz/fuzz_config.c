@@ -2,10 +2,12 @@
  * Config: a file and options of the command line, through YAML, into settings.
  *
  * The input is cut at NUL bytes. The first piece is the file; of the others one that begins with
- * '@' is --listen, '%' --data-dir, '^' --http, any other --set.
+ * '@' is --listen, '%' --data-dir, '^' --http, '&' the environment ("&u": no root; "&/home/x":
+ * HOME; see add_environment()), any other --set.
  *
  * What must hold: settings or errors, never both and never neither; what loads prints as a file
- * that loads to the same settings and prints the same again; messages hold no control characters.
+ * that loads to the same settings and prints the same again; two settings differ in the same number
+ * of fixed places seen from either; messages hold no control characters.
  */
 #include "adapter/yaml/yaml.h"
 #include "fuzz/require.h"
@@ -36,6 +38,24 @@ static const char *make_file(const void *text, size_t size)
     return file_path;
 }
 
+/** One line each and no more. */
+static void print_problems(const struct pawl_problems *problems)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    unsigned lines = 0;
+
+    require(out != NULL);
+    pawl_problems_print(problems, out);
+    require(fclose(out) == 0);
+    for (size_t i = 0; i < size; i++) {
+        lines += text[i] == '\n';
+    }
+    require(lines == problems->count + (problems->dropped > 0 ? 1 : 0));
+    free(text);
+}
+
 static enum pawl_status load(const struct pawl_settings_sources *sources,
                              struct pawl_settings **settings)
 {
@@ -47,6 +67,7 @@ static enum pawl_status load(const struct pawl_settings_sources *sources,
     require(status == PAWL_OK || status == PAWL_EINVAL);
     require((status == PAWL_OK) == (*settings != NULL));
     require((status == PAWL_OK) == (problems.errors == 0));
+    print_problems(&problems);
     for (unsigned i = 0; i < problems.count; i++) {
         for (const char *at = problems.items[i].text; *at != '\0'; at++) {
             require((unsigned char)*at >= 0x20);
@@ -86,8 +107,76 @@ static void check_round_trip(const struct pawl_settings_sources *first,
     free(other_text);
 }
 
-static void add_piece(struct pawl_settings_sources *sources, const char **listen, const char **sets,
-                      const char *piece)
+static void count_change(void *ctx, const char *path, bool reloadable)
+{
+    unsigned *counts = ctx;
+
+    require(path[0] != '\0');
+    counts[reloadable ? 0 : 1]++;
+}
+
+/** Against what a daemon without a file runs with, in both directions. */
+static void check_difference(const struct pawl_settings_sources *sources,
+                             const struct pawl_settings *settings)
+{
+    static const struct pawl_settings_env env = { .root = true, .cwd = "/start" };
+    struct pawl_settings_sources none = { .parser = sources->parser, .env = &env };
+    struct pawl_settings *defaults = NULL;
+    unsigned there[2] = { 0, 0 };
+    unsigned back[2] = { 0, 0 };
+
+    require(load(&none, &defaults) == PAWL_OK);
+    require(pawl_settings_diff(defaults, settings, count_change, there) == there[1]);
+    require(pawl_settings_diff(settings, defaults, count_change, back) == back[1]);
+    require(there[0] == back[0] && there[1] == back[1]);
+    pawl_settings_destroy(defaults);
+}
+
+/** The reference page does not depend on the input: once is enough. */
+static void check_reference(void)
+{
+    static bool done;
+    char *text = NULL;
+    size_t size;
+    FILE *out = done ? NULL : open_memstream(&text, &size);
+
+    if (out != NULL) {
+        pawl_settings_print_reference(out);
+        require(fclose(out) == 0 && size > 0);
+        free(text);
+        done = true;
+    }
+}
+
+static void add_environment(struct pawl_settings_env *env, const char *piece)
+{
+    switch (piece[0]) {
+    case 'u':
+        env->root = false;
+        break;
+    case 'c':
+        env->cwd[0] = '\0';
+        break;
+    case 'r':
+        env->runtime_directory = piece + 1;
+        break;
+    case 's':
+        env->state_directory = piece + 1;
+        break;
+    case 'x':
+        env->xdg_runtime_dir = piece + 1;
+        break;
+    case 't':
+        env->xdg_state_home = piece + 1;
+        break;
+    default:
+        env->home = piece;
+        break;
+    }
+}
+
+static void add_piece(struct pawl_settings_sources *sources, struct pawl_settings_env *env,
+                      const char **listen, const char **sets, const char *piece)
 {
     switch (piece[0]) {
     case '@':
@@ -98,6 +187,9 @@ static void add_piece(struct pawl_settings_sources *sources, const char **listen
         break;
     case '^':
         sources->http = piece + 1;
+        break;
+    case '&':
+        add_environment(env, piece + 1);
         break;
     default:
         sets[sources->set_count++] = piece;
@@ -120,16 +212,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t at;
 
     require(copy != NULL);
+    check_reference();
     memcpy(copy, data, size);
     copy[size] = '\0';
     first = strlen(copy);
     for (at = first + 1; at < size && sources.listen_count + sources.set_count < PIECES_MAX;
          at += strlen(copy + at) + 1) {
-        add_piece(&sources, listen, sets, copy + at);
+        add_piece(&sources, &env, listen, sets, copy + at);
     }
     sources.config_file = make_file(copy, first);
     if (load(&sources, &settings) == PAWL_OK) {
         check_round_trip(&sources, settings);
+        check_difference(&sources, settings);
     }
     pawl_settings_destroy(settings);
     free(copy);

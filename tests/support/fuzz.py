@@ -23,8 +23,10 @@ PARSERS = {
     "fuzz_hot": ["proto/pawl/v1/hot_read.c", "proto/pawl/v1/hot_read_reply.c",
                  "proto/pawl/v1/hot_write.c", "proto/pawl/v1/hot_wire.h"],
     "fuzz_cold": ["proto/pawl/v1/cold.c"],
-    "fuzz_config": ["daemon/adapter/yaml/yaml.c", "daemon/ops/settings_walk.c",
-                    "daemon/ops/settings_read.c"],
+    "fuzz_config": ["daemon/adapter/yaml/yaml.c", "daemon/ops/settings.c",
+                    "daemon/ops/settings_check.c", "daemon/ops/settings_print.c",
+                    "daemon/ops/settings_read.c", "daemon/ops/settings_table.c",
+                    "daemon/ops/settings_text.c", "daemon/ops/settings_walk.c"],
     "fuzz_rate_text": ["daemon/core/rate_text.c"],
 }
 
