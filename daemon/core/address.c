@@ -105,6 +105,9 @@ static const char *split_host(struct pawl_bytes rest, struct pawl_bytes *host,
     if (in_brackets && end == rest.size) {
         return "\"[\" without \"]\"; write tcp:[::1]:7401";
     }
+    if (in_brackets && host->size > 0 && memchr(host->data, ':', host->size) == NULL) {
+        return "brackets hold an IPv6 number; write tcp:[::1]:7401, or leave them out";
+    }
     end += in_brackets ? 1 : 0;
     if (end >= rest.size || rest.data[end] != ':') {
         return "no port; write tcp:127.0.0.1:7401";

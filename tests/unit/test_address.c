@@ -102,6 +102,8 @@ static void wrong_tcp_addresses_say_what_to_write(void **state)
     expect_refusal("tcp:[]:7401", PAWL_EINVAL, "no host");
     expect_refusal("tcp:::1:7401", PAWL_EINVAL, "no host");
     expect_refusal("tcp:fe80::1:7401", PAWL_EINVAL, "brackets");
+    expect_refusal("tcp:[%et0]:1", PAWL_EINVAL, "brackets hold an IPv6 number");
+    expect_refusal("tcp:[127.0.0.1]:1", PAWL_EINVAL, "leave them out");
     expect_refusal("tcp:[::1:7401", PAWL_EINVAL, "without \"]\"");
     expect_refusal("tcp:[::1]7401", PAWL_EINVAL, "no port");
     expect_refusal("tcp:[::1]", PAWL_EINVAL, "no port");
