@@ -463,4 +463,6 @@ void pawl_server_stats(const struct pawl_server *server, const struct pawl_stats
     sink->number(sink->self, "edge_workers", server->worker_count);
     sink->number(sink->self, "edge_connections_max", server->edge.options.connections_max);
     sink->number(sink->self, "edge_buffers_max_bytes", server->edge.options.buffers_max_bytes);
+    sink->number(sink->self, "edge_output_max_bytes",
+                 server->edge.options.session_output_max_bytes);
 }

@@ -442,7 +442,7 @@ const struct pawl_setting pawl_settings_table[] = {
       .min = 16,
       .max = 1048576,
       .initial = "65536",
-      .help = "Writes that wait for the disk; more are answered unavailable." },
+      .help = "Writes that wait for the disk; more are refused: full." },
     { .path = "store.batch_max",
       .type = PAWL_SETTING_UINT,
       ROOT(store.batch_max, uint64_t),
