@@ -211,6 +211,70 @@ static void settings_that_contradict_each_other_are_refused(void **state)
     assert_refused("store: {queue_max: 16, batch_max: 17}\n", "store.batch_max: is more");
 }
 
+static void a_limit_s_name_is_its_key_unless_written(void **state)
+{
+    struct loaded *loaded = load("limits:\n"
+                                 "  a-login: {name: login, namespace: a, rate: 5/minute}\n"
+                                 "  login: {rate: 5/minute}\n"
+                                 "  zone: {name: login, namespace: z, rate: 5/minute}\n");
+
+    (void)state;
+    assert_good(loaded);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_string_equal(loaded->settings->limits[i].name, "login");
+    }
+    assert_string_equal(loaded->settings->limits[0].id, "a-login");
+    assert_string_equal(loaded->settings->limits[1].ns, "default");
+    done(loaded);
+    assert_refused("limits:\n  a: {name: login, rate: 5/minute}\n  login: {rate: 5/minute}\n",
+                   ":3:3: limits.login: limits.a has the same name and namespace");
+    assert_refused("limits: {a: {name: \"x y\", rate: 5/minute}}\n", "cannot be asked for");
+    assert_refused("limits: {a: {name: \"\", rate: 5/minute}}\n", "give 1 to 64");
+}
+
+static void only_default_folders_are_made(void **state)
+{
+    struct loaded *loaded = load(NULL);
+
+    (void)state;
+    assert_good(loaded);
+    assert_true(loaded->settings->data_dir_is_default);
+    assert_string_equal(loaded->settings->runtime_dir, "/run/pawl");
+    done(loaded);
+    loaded = load("data_dir: /var/lib/pawl\nlisten: [\"unix:/run/pawl/pawld.sock\"]\n");
+    assert_good(loaded);
+    assert_true(loaded->settings->data_dir_is_default);
+    assert_string_equal(loaded->settings->runtime_dir, "/run/pawl");
+    done(loaded);
+    loaded = load("data_dir: /srv/pawl\nlisten: [\"unix:/run/pawl/other.sock\"]\n");
+    assert_good(loaded);
+    assert_false(loaded->settings->data_dir_is_default);
+    assert_null(loaded->settings->runtime_dir);
+    done(loaded);
+}
+
+static void a_service_folder_that_is_no_path_is_not_taken(void **state)
+{
+    struct pawl_settings_env env = env_of_root();
+    struct pawl_settings_sources sources = { .env = &env };
+
+    (void)state;
+    env.state_directory = "pawl:/x";
+    env.runtime_directory = ":";
+    struct loaded *loaded = load_sources(sources, NULL);
+
+    assert_good(loaded);
+    assert_string_equal(loaded->settings->data_dir, "/var/lib/pawl");
+    assert_string_equal(loaded->settings->listen[0].uri, "unix:/run/pawl/pawld.sock");
+    done(loaded);
+}
+
+static void a_mode_that_lets_nobody_in_is_refused(void **state)
+{
+    (void)state;
+    assert_refused("listen: [{uri: \"unix:/x\", mode: 0000}]\n", "\"0000\" is not a mode");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -223,6 +287,10 @@ int main(void)
         cmocka_unit_test(what_does_nothing_is_a_warning),
         cmocka_unit_test(secrets_are_one_or_two_files),
         cmocka_unit_test(settings_that_contradict_each_other_are_refused),
+        cmocka_unit_test(a_limit_s_name_is_its_key_unless_written),
+        cmocka_unit_test(only_default_folders_are_made),
+        cmocka_unit_test(a_service_folder_that_is_no_path_is_not_taken),
+        cmocka_unit_test(a_mode_that_lets_nobody_in_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -75,8 +75,11 @@ enum pawl_status pawl_data_dir_open(struct pawl_data_dir *dir, const char *path,
     dir->fd = -1;
     dir->lock_fd = -1;
     if (mkdir(path, 0700) != 0 && errno != EEXIST) {
-        return pawl_error_set(error, PAWL_EIO, errno, "data_dir %s cannot be made: %s", path,
-                              strerror(errno));
+        return pawl_error_set(error, PAWL_EIO, errno, "data_dir %s cannot be made: %s%s", path,
+                              strerror(errno),
+                              errno == ENOENT ? "; make its folder, mount its disk, or choose "
+                                                "another directory"
+                                              : "");
     }
     dir->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir->fd < 0 || realpath(path, dir->path) == NULL) {
