@@ -15,8 +15,9 @@ import pytest
 from conftest import BUILD, PATIENCE_S, wait_for
 
 NOW = 1_800_000_000
-#: What has its time set to a fraction of a second is over by then, what kept its default is not.
-BELOW_DEFAULT_S = 8
+#: What has its time set to a fraction of a second is over by then; what kept the default of the
+#: settings (10 s) or of the edge (5 s) is not.
+BELOW_DEFAULT_S = 4
 
 
 def at(pawld, seconds, *arguments, **options):
