@@ -82,6 +82,10 @@ static int settings_actions(struct daemon *daemon)
     enum pawl_status status = load_settings(daemon, &daemon->settings);
 
     pawl_problems_print(&daemon->problems, stderr);
+    if (status == PAWL_ENOMEM) {
+        (void)fprintf(stderr, "pawld: out of memory while reading the settings\n");
+        return EXIT_RUN;
+    }
     if (status != PAWL_OK) {
         return EXIT_USAGE;
     }
