@@ -90,6 +90,7 @@ static bool on_record(void *data, const uint8_t *record, size_t size)
 
 #define CURSOR_INSIDE (UINT64_C(1) << 32) /* the walk of this shard goes on */
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): written through the sink */
 size_t pawl_app_collect(void *self, uint64_t *cursor, bool all, uint8_t *out, size_t capacity,
                         struct pawl_now now)
 {

@@ -61,14 +61,16 @@ struct pawl_app {
     _Atomic uint64_t slow_s; /* the store's, read at each tick: facts past it are over */
 
     /* ---- private ---- */
-    unsigned clean_shard;                         /* of the revocations; main loop's thread */
+    pthread_mutex_t exact_order;                    /* dispatch_check.c */
+    unsigned clean_shard;                           /* of the revocations; main loop's thread */
     unsigned sweep_shard;                           /* main loop's thread */
     uint8_t collect_scratch[PAWL_RECORD_BYTES_MAX]; /* the store's saving thread */
     _Atomic uint64_t counters_refused;              /* saved records that did not load */
     _Atomic uint64_t facts_refused;                 /* facts for which the table had no room */
 };
 
-/** What pawl_server_create() wants: the dispatcher, with @app as its shared state. */
+/** What pawl_server_create() wants: the dispatcher, with @app as its shared state. Once for @app.
+ */
 struct pawl_handler pawl_dispatch_handler(struct pawl_app *app);
 
 /** All figures of the daemon, for status and later for metrics. Any thread. */

@@ -232,6 +232,7 @@ static void on_batch_end(void *ctx, struct pawl_session *session)
 
 struct pawl_handler pawl_dispatch_handler(struct pawl_app *app)
 {
+    (void)pthread_mutex_init(&app->exact_order, NULL);
     return (struct pawl_handler){
         .worker_open = worker_open,
         .worker_close = worker_close,

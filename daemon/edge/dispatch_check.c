@@ -339,15 +339,13 @@ static bool collect_exact(struct pawl_dispatch *dispatch, struct pawl_pending *p
  * the order in which they were taken from the table: a worker that was put aside between the two
  * would put an older state, without a charge that was answered meanwhile, behind a newer one.
  */
-static pthread_mutex_t exact_order = PTHREAD_MUTEX_INITIALIZER;
-
 static void submit_exact(struct pawl_dispatch *dispatch, struct pawl_session *session,
                          const struct pawl_wire_reply *reply)
 {
     struct pawl_pending *pending = pawl_pending_take(dispatch, session, reply->id);
     size_t bound = pawl_wire_reply_bound(reply);
 
-    if (pending == NULL || bound > sizeof(pending->bytes) / 2 ||
+    if (pending == NULL || bound > PAWL_PENDING_BYTES - PAWL_EXACT_BYTES_MAX ||
         !collect_exact(dispatch, pending) || sizeof(pending->bytes) - pending->used < bound) {
         if (pending != NULL) {
             pawl_pending_give(pending);
@@ -371,9 +369,9 @@ static void submit_exact(struct pawl_dispatch *dispatch, struct pawl_session *se
 static void send_exact(struct pawl_dispatch *dispatch, struct pawl_session *session,
                        const struct pawl_wire_reply *reply)
 {
-    (void)pthread_mutex_lock(&exact_order);
+    (void)pthread_mutex_lock(&dispatch->app->exact_order);
     submit_exact(dispatch, session, reply);
-    (void)pthread_mutex_unlock(&exact_order);
+    (void)pthread_mutex_unlock(&dispatch->app->exact_order);
 }
 
 /* ---- check --------------------------------------------------------------------------------- */

@@ -11,7 +11,9 @@
 
 #include "edge/dispatch.h"
 
-#define PAWL_PENDING_BYTES 4096 /* copies of what a job lends: all claims of a rotation fit */
+/* Copies of what a job lends: all claims of a rotation; or the records of an exact check, and
+ * behind them its answer. */
+#define PAWL_PENDING_BYTES 16384
 
 struct pawl_pending {
     struct pawl_post post; /* first: the worker hands it back */

@@ -3,6 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* One record, as it is saved (window.h), behind its size. */
+#define EXACT_RECORD_BYTES(precision) (4U + PAWL_RECORD_HEAD_BYTES + 9U * (precision))
+
 #define KEY_BYTES_MAX (2 * (4 + PAWL_LIMIT_NAME_MAX) + 8)
 
 static uint64_t name_hash(const struct pawl_rules *rules, struct pawl_bytes ns,
@@ -109,6 +112,13 @@ static enum pawl_status rule_init(struct pawl_rule *rule, const struct pawl_limi
     limit->when_full = from->when_full;
     limit->algorithm = from->algorithm;
     rule->exact = from->consistency == PAWL_CONSISTENCY_EXACT;
+    if (rule->exact &&
+        from->rate_count * EXACT_RECORD_BYTES(from->precision) > PAWL_EXACT_BYTES_MAX) {
+        return pawl_error_set(error, PAWL_EINVAL, 0,
+                              "limit '%s' is saved at each check (consistency: exact): its rates "
+                              "times precision may come to %u at most; lower the precision",
+                              from->name, PAWL_EXACT_BYTES_MAX / 9 - 8);
+    }
     return pawl_limit_init(limit, limiter, error);
 }
 

@@ -15,6 +15,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#define PAWL_EXACT_BYTES_MAX 8192U /* of the records that one exact check saves */
+
 /** A named limit as the dispatcher needs it. */
 struct pawl_rule {
     struct pawl_limit limit;

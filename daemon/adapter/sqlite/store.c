@@ -493,7 +493,7 @@ static enum pawl_status open_all(struct pawl_sqlite *store, struct pawl_error *e
 enum pawl_status pawl_sqlite_store_open(const struct pawl_sqlite_options *options,
                                         struct pawl_store *store, struct pawl_error *error)
 {
-    struct pawl_error unused;
+    struct pawl_error unused = { .status = PAWL_OK };
 
     error = error != NULL ? error : &unused;
     error->status = PAWL_OK;
