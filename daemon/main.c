@@ -142,6 +142,8 @@ static enum pawl_status take_secret(struct daemon *daemon, const char *file,
     if (status == PAWL_OK) {
         pawl_store_keys_derive(&daemon->store_keys[index], secret);
         pawl_subkey_derive(&daemon->token_keys.sid[index], secret, PAWL_SUBKEY_SID);
+        pawl_subkey_derive(&daemon->app.family_keys[index], secret, PAWL_SUBKEY_FACTS);
+        daemon->app.family_key_count = index + 1;
         if (index == 0) { /* the newest one names things; the others only recognise */
             pawl_subkey_derive(&daemon->token_keys.facts, secret, PAWL_SUBKEY_FACTS);
             pawl_subkey_derive(&daemon->limits_subkey, secret, PAWL_SUBKEY_LIMITS);
@@ -520,6 +522,7 @@ static void tear_down(struct daemon *daemon)
     pawl_region_unmap(&daemon->limiter_region);
     pawl_data_dir_close(&daemon->data_dir);
     pawl_wipe(&daemon->token_keys, sizeof(daemon->token_keys));
+    pawl_wipe(daemon->app.family_keys, sizeof(daemon->app.family_keys));
     pawl_wipe(daemon->store_keys, sizeof(daemon->store_keys));
     pawl_wipe(&daemon->limits_subkey, sizeof(daemon->limits_subkey));
     if (daemon->log_open) {

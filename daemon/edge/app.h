@@ -39,6 +39,9 @@ struct pawl_app {
     struct pawl_limiter *limiter;
     struct pawl_revocations *revocations;
     const struct pawl_token_keys *keys;
+    struct pawl_subkey family_keys[PAWL_SID_KEYS]; /* `facts` subkeys, newest first: rows of old
+                                                      families lie under those of old secrets */
+    unsigned family_key_count;
     struct pawl_store store;
     const struct pawl_clock *clock;
     const struct pawl_entropy *entropy;

@@ -40,8 +40,18 @@ void pawl_reply_error(struct pawl_session *session, uint64_t id, unsigned status
     }
 }
 
-void pawl_reply_cold(struct pawl_session *session, const Pawl__V1__Reply *reply)
+void pawl_reply_cold(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                     Pawl__V1__Reply *reply)
 {
+    struct pawl_session_state *state = pawl_session_user(session);
+    Pawl__V1__HelloReply hello;
+    Pawl__V1__Role roles[PAWL_ROLES_MAX];
+
+    if (PAWL_UNLIKELY(state->hello_owed && state->hello_id == reply->id)) {
+        state->hello_owed = false;
+        pawl_hello_fill(dispatch, session, &hello, roles);
+        reply->hello = &hello;
+    }
     size_t size = pawl__v1__reply__get_packed_size(reply);
 
     if (size > PAWL_REPLY_BYTES_MAX) {
@@ -183,6 +193,12 @@ static void by_body(struct pawl_dispatch *dispatch, struct pawl_session *session
         pawl_dispatch_token(dispatch, session, hello_reply);
         return;
     default:
+        if (hello_reply.size > 0) {
+            struct pawl_session_state *state = pawl_session_user(session);
+
+            state->hello_owed = true;
+            state->hello_id = dispatch->request.id;
+        }
         pawl_dispatch_flush(dispatch, session); /* what came before it acts before it */
         pawl_dispatch_cold(dispatch, session, message);
         return;

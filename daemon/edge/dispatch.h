@@ -26,12 +26,15 @@
 #define PAWL_HELLO_BYTES 512          /* a packed HelloReply */
 #define PAWL_ERROR_BYTES 240
 #define PAWL_BATCH_SLOTS 32 /* checks are put off until so many records wait to be looked up */
+#define PAWL_ROLES_MAX 5
 #define PAWL_NS_DEFAULT  "default"
 
 /** What a session remembers: fits pawl_session_user(). */
 struct pawl_session_state {
     uint8_t ns_size; /* 0: no hello named one */
     uint8_t ns[PAWL_NAMESPACE_MAX];
+    bool hello_owed; /* a hello came with the cold request hello_id: its reply carries the answer */
+    uint64_t hello_id;
 };
 
 /** Where a reply goes. */
@@ -93,8 +96,12 @@ static inline void pawl_count(_Atomic uint64_t *counter)
 /** Reply to @id with @status and @text only (text is cut at PAWL_ERROR_BYTES). */
 void pawl_reply_error(struct pawl_session *session, uint64_t id, unsigned status, const char *text);
 
-/** Pack @reply (its id and status filled in) into the session's output. */
-void pawl_reply_cold(struct pawl_session *session, const Pawl__V1__Reply *reply);
+/**
+ * Pack @reply (its id and status filled in) into the session's output, with the answer to a hello
+ * that came with its request.
+ */
+void pawl_reply_cold(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                     Pawl__V1__Reply *reply);
 
 /** The status of the wire for one of ours. */
 unsigned pawl_wire_status(enum pawl_status status);
@@ -124,6 +131,10 @@ unsigned pawl_dispatch_item(struct pawl_dispatch *dispatch, const struct pawl_wi
 
 void pawl_dispatch_cold(struct pawl_dispatch *dispatch, struct pawl_session *session,
                         struct pawl_bytes message);
+
+/** The answer to a hello; @roles (PAWL_ROLES_MAX) is lent to it. */
+void pawl_hello_fill(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                     Pawl__V1__HelloReply *reply, Pawl__V1__Role *roles);
 
 /** Answer a hello: fills @packed (@capacity bytes) with a HelloReply; 0 bytes when refused. */
 size_t pawl_dispatch_hello(struct pawl_dispatch *dispatch, struct pawl_session *session,

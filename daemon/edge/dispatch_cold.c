@@ -25,39 +25,34 @@ static void *arena_take(struct pawl_dispatch *dispatch, size_t size)
 
 /* ---- hello --------------------------------------------------------------------------------- */
 
-static size_t pack_hello(struct pawl_dispatch *dispatch, struct pawl_session *session,
-                         uint8_t *packed, size_t capacity)
+void pawl_hello_fill(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                     Pawl__V1__HelloReply *reply, Pawl__V1__Role *roles)
 {
     static const struct {
         unsigned bit;
         Pawl__V1__Role role;
-    } names[] = {
+    } names[PAWL_ROLES_MAX] = {
         { PAWL_ROLE_CHECK, PAWL__V1__ROLE__ROLE_CHECK },
         { PAWL_ROLE_READ, PAWL__V1__ROLE__ROLE_READ },
         { PAWL_ROLE_REVOKE, PAWL__V1__ROLE__ROLE_REVOKE },
         { PAWL_ROLE_ADMIN, PAWL__V1__ROLE__ROLE_ADMIN },
         { PAWL_ROLE_PEER, PAWL__V1__ROLE__ROLE_PEER },
     };
-    Pawl__V1__HelloReply reply = PAWL__V1__HELLO_REPLY__INIT;
-    Pawl__V1__Role roles[sizeof(names) / sizeof(names[0])];
     unsigned held = pawl_session_roles(session);
 
-    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+    pawl__v1__hello_reply__init(reply);
+    for (unsigned i = 0; i < PAWL_ROLES_MAX; i++) {
         if ((held & names[i].bit) != 0) {
-            roles[reply.n_roles++] = names[i].role;
+            roles[reply->n_roles++] = names[i].role;
         }
     }
-    reply.roles = roles;
-    reply.version = 1;
-    reply.server = text_of("pawld " PAWL_VERSION);
-    reply.node.data = dispatch->app->node;
-    reply.node.len = sizeof(dispatch->app->node);
-    reply.frame_max = PAWL_REQUEST_BYTES_MAX;
-    reply.in_flight_max = dispatch->app->in_flight_max;
-    if (pawl__v1__hello_reply__get_packed_size(&reply) > capacity) {
-        return 0;
-    }
-    return pawl__v1__hello_reply__pack(&reply, packed);
+    reply->roles = roles;
+    reply->version = 1;
+    reply->server = text_of("pawld " PAWL_VERSION);
+    reply->node.data = dispatch->app->node;
+    reply->node.len = sizeof(dispatch->app->node);
+    reply->frame_max = PAWL_REQUEST_BYTES_MAX;
+    reply->in_flight_max = dispatch->app->in_flight_max;
 }
 
 static const char *hello_fault(const Pawl__V1__Hello *hello)
@@ -96,7 +91,14 @@ size_t pawl_dispatch_hello(struct pawl_dispatch *dispatch, struct pawl_session *
     if (read->namespace_.len > 0) {
         memcpy(state->ns, read->namespace_.data, read->namespace_.len);
     }
-    return pack_hello(dispatch, session, packed, capacity);
+    Pawl__V1__HelloReply reply;
+    Pawl__V1__Role roles[PAWL_ROLES_MAX];
+
+    pawl_hello_fill(dispatch, session, &reply, roles);
+    if (pawl__v1__hello_reply__get_packed_size(&reply) > capacity) {
+        return 0;
+    }
+    return pawl__v1__hello_reply__pack(&reply, packed);
 }
 
 /* ---- refund, reset ------------------------------------------------------------------------- */
@@ -185,7 +187,7 @@ static void on_refund(struct pawl_dispatch *dispatch, struct pawl_session *sessi
     reply.status = PAWL__V1__STATUS__STATUS_OK;
     reply.body_case = PAWL__V1__REPLY__BODY_REFUND;
     reply.refund = &body;
-    pawl_reply_cold(session, &reply);
+    pawl_reply_cold(dispatch, session, &reply);
 }
 
 static void on_reset(struct pawl_dispatch *dispatch, struct pawl_session *session,
@@ -225,7 +227,7 @@ static void on_reset(struct pawl_dispatch *dispatch, struct pawl_session *sessio
     reply.status = PAWL__V1__STATUS__STATUS_OK;
     reply.body_case = PAWL__V1__REPLY__BODY_RESET;
     reply.reset = &body;
-    pawl_reply_cold(session, &reply);
+    pawl_reply_cold(dispatch, session, &reply);
 }
 
 /* ---- limits -------------------------------------------------------------------------------- */
@@ -319,7 +321,7 @@ static void on_limits(struct pawl_dispatch *dispatch, struct pawl_session *sessi
                          "no limit of this name in the settings of this namespace");
         return;
     }
-    pawl_reply_cold(session, &reply);
+    pawl_reply_cold(dispatch, session, &reply);
 }
 
 /* ---- figures ------------------------------------------------------------------------------- */
@@ -405,7 +407,7 @@ static void on_stats(struct pawl_dispatch *dispatch, struct pawl_session *sessio
     reply.status = PAWL__V1__STATUS__STATUS_OK;
     reply.body_case = PAWL__V1__REPLY__BODY_STATS;
     reply.stats = &body;
-    pawl_reply_cold(session, &reply);
+    pawl_reply_cold(dispatch, session, &reply);
 }
 
 static void on_ping(struct pawl_dispatch *dispatch, struct pawl_session *session,
@@ -413,20 +415,12 @@ static void on_ping(struct pawl_dispatch *dispatch, struct pawl_session *session
 {
     Pawl__V1__PingReply body = PAWL__V1__PING_REPLY__INIT;
     Pawl__V1__Reply reply = PAWL__V1__REPLY__INIT;
-    uint8_t packed[PAWL_HELLO_BYTES];
-    Pawl__V1__HelloReply *hello = NULL;
 
-    if (dispatch->request.has_hello) {
-        size_t size = pack_hello(dispatch, session, packed, sizeof(packed));
-
-        hello = pawl__v1__hello_reply__unpack(&dispatch->arena.allocator, size, packed);
-    }
-    reply.hello = hello;
     reply.id = request->id;
     reply.status = PAWL__V1__STATUS__STATUS_OK;
     reply.body_case = PAWL__V1__REPLY__BODY_PING;
     reply.ping = &body;
-    pawl_reply_cold(session, &reply);
+    pawl_reply_cold(dispatch, session, &reply);
 }
 
 /* One node is its own only member; the cluster's view takes this place. */
@@ -451,7 +445,7 @@ static void on_view(struct pawl_dispatch *dispatch, struct pawl_session *session
     reply.status = PAWL__V1__STATUS__STATUS_OK;
     reply.body_case = PAWL__V1__REPLY__BODY_VIEW;
     reply.view = &body;
-    pawl_reply_cold(session, &reply);
+    pawl_reply_cold(dispatch, session, &reply);
 }
 
 /* ---- the table of cold requests ------------------------------------------------------------ */

@@ -107,7 +107,7 @@ static void reply_revoke(struct pawl_pending *pending, struct pawl_session *sess
     reply.status = PAWL__V1__STATUS__STATUS_OK;
     reply.body_case = (Pawl__V1__Reply__BodyCase)pending->body;
     reply.revoke = &body; /* the same member of the union as family_end */
-    pawl_reply_cold(session, &reply);
+    pawl_reply_cold(pending->dispatch, session, &reply);
 }
 
 static enum pawl_reason reason_of(Pawl__V1__Reason reason, enum pawl_reason otherwise)
@@ -241,7 +241,7 @@ static void reply_unrevoke(struct pawl_pending *pending, struct pawl_session *se
     reply.status = PAWL__V1__STATUS__STATUS_OK;
     reply.body_case = PAWL__V1__REPLY__BODY_UNREVOKE;
     reply.unrevoke = &body;
-    pawl_reply_cold(session, &reply);
+    pawl_reply_cold(pending->dispatch, session, &reply);
 }
 
 void pawl_dispatch_unrevoke(struct pawl_dispatch *dispatch, struct pawl_session *session,
@@ -338,7 +338,7 @@ static void reply_open(struct pawl_pending *pending, struct pawl_session *sessio
     reply.status = PAWL__V1__STATUS__STATUS_OK;
     reply.body_case = PAWL__V1__REPLY__BODY_FAMILY_OPEN;
     reply.family_open = &body;
-    pawl_reply_cold(session, &reply);
+    pawl_reply_cold(pending->dispatch, session, &reply);
 }
 
 static enum pawl_status family_fill(struct pawl_dispatch *dispatch, struct pawl_family *record,
@@ -574,10 +574,11 @@ static void decide_rotate(struct pawl_job *job, const struct pawl_family *old, s
 }
 
 /*
- * A family adopted under an older secret has another id than the newest gives: the oldest is
- * looked up first, so that an adopted token is never adopted twice. One secret: one candidate.
+ * Where a family's record may lie: an id adopted under an older secret is not what the newest
+ * gives, and a row of an older secret has its key under that one. The oldest is looked up first, so
+ * that an adopted token is never adopted twice. One secret: one candidate.
  */
-static unsigned candidates(const struct pawl_pending *pending)
+static unsigned sid_candidates(const struct pawl_pending *pending)
 {
     struct pawl_name sid;
     unsigned count = 0;
@@ -592,13 +593,14 @@ static unsigned candidates(const struct pawl_pending *pending)
 static void choose_candidate(struct pawl_pending *pending, unsigned candidate)
 {
     const struct pawl_rotation_request *request = &pending->as.rotate.request;
-    const struct pawl_token_keys *keys = pending->dispatch->app->keys;
+    const struct pawl_app *app = pending->dispatch->app;
+    unsigned sids = sid_candidates(pending);
     struct pawl_name sid;
 
     pending->as.rotate.candidate = candidate;
-    if (pawl_rotation_sid(request, keys, candidate, &sid)) {
-        pending->job.family =
-            pawl_family_key(&keys->facts, request->ns, request->issuer, pawl_name_bytes(&sid));
+    if (pawl_rotation_sid(request, app->keys, candidate % sids, &sid)) {
+        pending->job.family = pawl_family_key(&app->family_keys[candidate / sids], request->ns,
+                                              request->issuer, pawl_name_bytes(&sid));
     }
 }
 
@@ -686,7 +688,7 @@ static void reply_rotate(struct pawl_pending *pending, struct pawl_session *sess
 
         reply.error = data_of(pawl_bytes_of(text, strlen(text)));
     }
-    pawl_reply_cold(session, &reply);
+    pawl_reply_cold(pending->dispatch, session, &reply);
 }
 
 void pawl_dispatch_rotate(struct pawl_dispatch *dispatch, struct pawl_session *session,
@@ -712,7 +714,7 @@ void pawl_dispatch_rotate(struct pawl_dispatch *dispatch, struct pawl_session *s
     pending->job.decide = decide_rotate;
     pending->reply = reply_rotate;
     pending->as.rotate.missed = false;
-    unsigned count = candidates(pending);
+    unsigned count = sid_candidates(pending) * app->family_key_count;
 
     if (count == 0) {
         /* No record can be meant: the table answers without the store. */
@@ -751,7 +753,7 @@ static void reply_thaw(struct pawl_pending *pending, struct pawl_session *sessio
     reply.status = PAWL__V1__STATUS__STATUS_OK;
     reply.body_case = PAWL__V1__REPLY__BODY_THAW;
     reply.thaw = &body;
-    pawl_reply_cold(session, &reply);
+    pawl_reply_cold(pending->dispatch, session, &reply);
 }
 
 void pawl_dispatch_thaw(struct pawl_dispatch *dispatch, struct pawl_session *session,

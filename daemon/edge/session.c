@@ -511,6 +511,11 @@ static void on_bytes(struct pawl_transport *transport, size_t size)
         input->used += size;
         take_input(session, input->data, input->used);
     }
+    if (is_blocked(session)) {
+        pawl_session_step(
+            session); /* whole frames may be left: it has to be paused before it goes on */
+        return;
+    }
     pawl_worker_mark(worker, session); /* replies wait for those of the turn's other reads */
     if (worker->dirty_count >= DIRTY_MAX) {
         pawl_worker_step_dirty(worker);

@@ -244,6 +244,15 @@ def test_hello_names_version_roles_and_caps(pawld, connect, wire):
     assert set(over_tcp.roles) == {wire.ROLE_CHECK, wire.ROLE_READ}
 
 
+def test_a_hello_may_travel_with_any_request(pawld, connect, wire):
+    connection = connect(pawld.unix)
+    durable = connection.call(hello=wire.Hello(version_max=1, namespace=b"tenant"),
+                              revoke=wire.Revoke(scope=wire.SCOPE_SUBJECT, value=b"anna"))
+    assert durable.status == wire.STATUS_OK and durable.hello.version == 1
+    again = connection.call(stats=wire.Stats(prefix=b"version"))
+    assert again.stats.stats[0].name == b"version" and not again.HasField("hello")
+
+
 def test_a_hello_may_travel_with_a_check_and_zero_versions_mean_one(pawld, connect, wire):
     reply = connect(pawld.unix).call(check=check_request(wire, b"k"), hello=wire.Hello())
     assert reply.hello.version == 1

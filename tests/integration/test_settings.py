@@ -124,8 +124,13 @@ def test_both_secrets_are_looked_up(make_daemon):
     pawld.start()
     exp = later()
     pawld.ctl("revoke", "token", "--jti", "a", "--exp", exp, check=0)
+    sid = pawld.ctl("family", "open", "--sub", "anna", "--jti", "r0", "--exp", exp,
+                    check=0).json["sid"]
     pawld.config = "secret_files: [new, old]"
     pawld.restart()
+    for old, new in (("r0", "r1"), ("r1", "r2")):  # a family of the old secret goes on
+        assert pawld.ctl("rotate", "--sid", sid, "--from", old, "--to", new, "--exp", exp,
+                         check=0).json["result"] == "rotated"
     pawld.ctl("token", "check", "--jti", "a", "--exp", exp, check=1)
     pawld.ctl("revoke", "token", "--jti", "b", "--exp", exp, check=0)
     pawld.restart()
