@@ -512,8 +512,8 @@ static void on_bytes(struct pawl_transport *transport, size_t size)
         take_input(session, input->data, input->used);
     }
     if (is_blocked(session)) {
-        pawl_session_step(
-            session); /* whole frames may be left: it has to be paused before it goes on */
+        /* Whole frames may be left: it has to be paused now, or on_written would not go on. */
+        pawl_session_step(session);
         return;
     }
     pawl_worker_mark(worker, session); /* replies wait for those of the turn's other reads */
