@@ -110,7 +110,7 @@ def run_pytest(folder, label, arguments=(), workers=2, timeout_s=1500):
     with tempfile.TemporaryDirectory(prefix="pawl-pytest-") as scratch:
         report = pathlib.Path(scratch) / "report.xml"
         command = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider",
-                   "-n", str(workers), "--dist", "worksteal" if workers > 1 else "no",
+                   "-n", str(workers), "--dist", "load" if workers > 1 else "no",
                    f"--junitxml={report}", *arguments]
         if not any(str(a).startswith("tests/") for a in arguments):
             command.append("tests/integration")
