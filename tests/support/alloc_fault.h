@@ -28,7 +28,11 @@ struct alloc_plan {
 #define ALLOC_FOR_EVER (UINT64_C(1) << 62)
 
 /* The doors are used before a sanitizer is ready: their code must not ask it. */
+#if defined(__clang__)
+#define ALLOC_PLAIN __attribute__((disable_sanitizer_instrumentation))
+#else
 #define ALLOC_PLAIN __attribute__((no_sanitize("address", "undefined", "thread")))
+#endif
 #define ALLOC_DOOR  ALLOC_PLAIN __attribute__((visibility("default"), used, noinline))
 
 static struct alloc_plan alloc_own_plan;
