@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Write the seeds of the wire fuzzers: messages with each field, each body, and each way to be bad.
+"""Write the seeds of the fuzzers: for the wire messages with each field, each body, and each way to
+be bad; for records and texts one of each kind, whole and spoilt.
 
     tests/fuzz/make_corpus.py FOLDER
 
-fills FOLDER/frame, FOLDER/hot and FOLDER/cold. The kept corpus under tests/fuzz/corpus is these,
-grown by a run and minimised:
+fills FOLDER/frame, FOLDER/hot, FOLDER/cold and so on. The kept corpus under tests/fuzz/corpus is
+these, grown by a run and minimised:
 
     fuzz_hot -merge=1 tests/fuzz/corpus/hot FOLDER/hot SCRATCH/hot
 
@@ -242,11 +243,284 @@ def frame_seeds():
     }
 
 
+def spoilt(seeds):
+    """Each seed, and it cut short, with a byte more, and with a byte of its head changed."""
+    for name, value in dict(seeds).items():
+        yield name, value
+        yield name + "_cut", value[:-1]
+        yield name + "_more", value + b"x"
+        yield name + "_changed", value[:2] + bytes([value[2] ^ 0x80
+                                                    if len(value) > 2 else 1]) + value[3:]
+
+
+def little(value, count):
+    return (value & (1 << 8 * count) - 1).to_bytes(count, "little")
+
+
+def part(value):
+    return little(len(value), 2) + value
+
+
+def fact(kind, scope, value, cutoff=0, cancels=b"", version=1, extra=b"", ns=b"default"):
+    return (bytes([version, kind]) + b"o" * 16 + little(7, 8) + little(1700000000000, 8)
+            + little(1800000000, 8) + part(ns) + bytes([scope, 1]) + little(cutoff, 8)
+            + part(b"iss")
+            + part(value) + part(b"admin") + part(cancels) + part(extra))
+
+
+def fact_seeds():
+    seeds = {"revoked_%d" % scope: fact(1, scope, b"v" * 32) for scope in range(1, 8)}
+    seeds["everything"] = fact(1, 8, b"")
+    seeds["cutoff"] = fact(2, 5, b"ann", cutoff=1700000000100)
+    seeds["cutoff_all"] = fact(2, 8, b"", cutoff=1700000000100)
+    seeds["cancel"] = fact(3, 0, b"", cancels=b"i" * 48)
+    seeds["later_kind"] = fact(9, 200, b"")
+    seeds["later_version"] = fact(1, 1, b"j", version=2)
+    seeds["extra"] = fact(1, 1, b"j", extra=b"e" * 1024)
+    seeds["no_namespace"] = fact(1, 1, b"j", ns=b"")
+    made = {"bytes_" + name: b"\0" + value for name, value in spoilt(seeds)}
+    for name, text in (("id", "00112233445566778899aabbccddeeff-1"),
+                       ("id_max", "f" * 32 + "-" + str(2 ** 64 - 1)),
+                       ("id_over", "f" * 32 + "-" + str(2 ** 64)), ("id_zero", "0" * 32 + "-0"),
+                       ("id_upper", "F" * 32 + "-1"), ("id_sign", "0" * 32 + "-1x"),
+                       ("reason", "logout"),
+                       ("reason_other", "other"), ("reason_none", "x")):
+        made["text_" + name] = b"\1" + text.encode()
+    for kind in range(5):
+        for scope in range(9):
+            sizes = [kind, scope, 1, 3, 4, 32 if scope in (2, 3) else 0 if scope in (0, 8) else 5,
+                     2,
+                     48 if kind == 3 else 0, 0, 77 if kind == 2 else 0, 3, 9, 4, 8, 1]
+            made["made_%d_%d" % (kind, scope)] = b"\2" + b"".join(n.to_bytes(2, "big")
+                                                                  for n in sizes)
+    for place, size in ((3, 65), (4, 513), (5, 513), (6, 129), (7, 1537), (8, 1025)):
+        sizes = [1, 1, 1, 3, 4, 5, 2, 0, 0, 0, 3, 9, 4, 8, 1]
+        sizes[place] = size
+        made["made_over_%d" % place] = b"\2" + b"".join(n.to_bytes(2, "big") for n in sizes)
+    return made
+
+
+def family_token(scope, value, exp=2000000000):
+    return bytes([scope]) + little(1700000000, 8) + little(exp, 8) + b"s" * 16 + part(value)
+
+
+def family(state=1, reason=0, generation=0, jtis=1, version=1, prev=None, revoked=0, actor=b"",
+           flags=0,
+           grace_uses=0, cur=None):
+    numbers = [1700000000000, 1900000000, 86400, generation, 1700000001000, 1700000001000,
+               1700000011000,
+               revoked]
+    prev = prev if prev is not None else family_token(1,
+                                                      b"before") if generation else family_token(0,
+                                                                                                 b"")
+    return (bytes([version, state, reason, flags]) + b"".join(little(n, 8) for n in numbers)
+            + little(grace_uses, 4) + part(b"default") + part(b"iss") + part(b"sid") + part(b"ann")
+            + part(b"web") + part(b"b" * 32) + part(actor) + (cur or family_token(1, b"now")) + prev
+            + bytes([jtis]) + b"".join(little(i + 1, 16) for i in range(jtis)))
+
+
+def family_seeds():
+    young = family()
+    old = family(generation=9, jtis=8, grace_uses=64)
+    revoked = family(state=2, reason=5, generation=3, jtis=3, revoked=1700000002000,
+                     actor=b"admin", flags=1)
+    records = {"young": young, "old": old, "revoked": revoked,
+               "later": family(version=2), "none": family(version=0), "flags": family(flags=2),
+               "state": family(state=3), "active_with_reason": family(reason=1),
+               "jtis_0": family(jtis=0),
+               "jtis_9": family(generation=20, jtis=9), "grace_65": family(grace_uses=65),
+               "token_none": family(cur=family_token(0, b"")),
+               "hash_short": family(cur=family_token(3, b"x")),
+               "hash": family(cur=family_token(3, b"h" * 32))}
+    seeds = {"pair_" + name: b"\1" + len(value).to_bytes(2, "big") + value + young
+             for name, value in spoilt(records)}
+    seeds["pair_old_revoked"] = b"\1" + len(old).to_bytes(2, "big") + old + revoked
+    for name in ("young", "old", "revoked"):
+        head = b"\0" + len(records[name]).to_bytes(2, "big") + records[name]
+        for field in range(12):
+            change = bytes([1, field, 77, 3, 0]) + bytes([0, field, 5, 1, 0]) + bytes([2, field, 9,
+                                                                                       2, 1])
+            seeds["change_%s_%d" % (name, field)] = head + change
+        seeds["fork_"
+              + name] = head + bytes([0, 0, 1, 0, 0, 1, 0, 2, 0, 0, 2, 0, 1, 0, 0, 2, 0, 3, 0, 0])
+        seeds["apart_" + name] = head + bytes([1, 0, 1, 0, 0]) * 10 + bytes([2, 1, 4, 40, 0])
+    for scope in range(5):
+        seeds["open_%d" % scope] = b"\2\0\0" + bytes([scope, 3 if scope == 1 else 32, 3, 3, 32,
+                                                      200, 9, 9])
+    seeds["open_over"] = b"\2\0\0" + bytes([1, 255, 3, 3, 32, 200, 9, 9])
+    seeds["open_bound"] = b"\2\0\0" + bytes([1, 3, 3, 3, 33, 200, 0, 0])
+    seeds["open_late"] = b"\2\0\0" + bytes([1, 3, 3, 3, 0, 255, 9, 0])
+    return seeds
+
+
+def record(entries, window=60000, kind=0x11, flags=0, wide=False, count=None):
+    body = b"".join(little(age, 4) + little(n, 5 if wide else 1) for age, n in entries)
+    return (bytes([kind, flags | (1 if wide else 0)])
+            + little(len(entries) if count is None else count, 2)
+            + little(window, 4) + b"i" * 16 + body)
+
+
+def record_seeds():
+    some = [(59999, 1), (30000, 254), (30000, 3), (1, 2), (0, 1)]
+    records = {
+        "narrow": record(some), "wide": record([(59999, 1 << 39), (0, (1 << 40) - 1)], wide=True),
+        "gone": record([]), "full": record([(4095 - i, 1) for i in range(4096)]),
+        "full_wide": record([(4095 - i, 300) for i in range(4096)], wide=True),
+        "cell": record(some, flags=2), "later": record(some, kind=0x12),
+        "gcra": record(some, kind=0x21),
+        "none": record(some, kind=0x01), "window_0": record(some, window=0),
+        "window_1": record([(0, 5)], window=1),
+        "window_45d": record([(3887999999, 5), (0, 1)], window=3888000000),
+        "window_over": record(some, window=3888000001), "younger": record([(1, 1), (2, 1)]),
+        "too_old": record([(60000, 1)]), "count_0": record([(1, 0)]),
+        "narrow_255": record([(1, 255)]),
+        "count_off": record(some, count=4), "over": record([], count=4097)}
+    heads = {"now": bytes([0x00, 255, 0, 0]), "later": bytes([0x31, 9, 16, 39]),
+             "fresh_boot": bytes([0x13, 3, 1, 20]),
+             "long": bytes([0xff, 200, 255, 255])}
+    seeds = {}
+    for name, value in spoilt(records):
+        for head, times in heads.items():
+            if head == "now" or not name.endswith(("_cut", "_more", "_changed")):
+                seeds[name + "_" + head] = times + little(300, 5) + value
+    return seeds
+
+
+def limiter_seeds():
+    seeds = {}
+    for setup in (0, 1, 4, 7, 0x44, 0x84, 0xC4, 8, 0x18, 0x0C):
+        seeds["all_ops_%02x" % setup] = bytes([
+            setup, 0xF1, 0, 0x10, 0xF1, 0, 0x14, 0x31, 1, 0x24, 0x30, 0xF4, 4, 0x88, 13, 5, 5, 0,
+            0x10,
+            6, 0x10, 1, 6, 0x14, 8, 12, 6, 0xF0, 0, 0x18, 9, 255, 0x50, 0, 0x08, 9, 3, 10, 5, 200,
+            1, 2, 3, 4, 5, 6,
+            0x30, 0, 0x10, 6, 0x10, 0, 7, 0x10, 8, 64, 0x18, 255, 11, 0x51, 0x41, 0, 0x11, 12,
+            0xC2, 0x20, 0, 0x11,
+            10, 0x81, 9, 9, 9, 9, 9, 9, 9, 0x20, 0, 0x0D, 12, 14, 8, 255, 0x18, 255])
+        for limit in range(6):
+            ask = bytes([0xF3, 0, limit << 2 | 0x21])
+            seeds["stream_%02x_%d" % (setup, limit)] = bytes([setup]) + (bytes([11, limit | 0xD0])
+                                                                         + ask * 6
+                                                                         + bytes([12, 8]) + ask * 2)
+    return seeds
+
+
+def sid_seeds():
+    text = b"0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b"
+    made = little(1700000000000000, 8) + little(1600000000000, 8) + b"\0" * 6
+    return {"text": text, "minted": text + made + b"\x23\1", "far": text + b"\xff" * 22 + b"\0\0",
+            "zero": text + b"\0" * 24, "upper": text.upper(), "short": text[:-1], "longer": b"1"
+            + text,
+            "no_hyphen": text.replace(b"-", b"0"), "version_4": text.replace(b"-7", b"-4"),
+            "variant": text.replace(b"-8", b"-c")} | {
+                "hyphen_%d" % at: text[:at] + b"x" + text[at + 1:] for at in (0, 8, 13, 18, 23, 35)}
+
+
+def address_seeds():
+    texts = ["", "unix:", "unix:/run/pawl/pawld.sock", "unix:@name", "unix:@", "unix:relative",
+             "unix:/" + "p" * 106,
+             "unix:/" + "p" * 107, "unix:@" + "n" * 106, "unix:@" + "n" * 107,
+             "tcp:127.0.0.1:7401", "tcp:[::1]:7401",
+             "tcp:[::1]", "tcp:[::1", "tcp:::1:7401", "tcp:host", "tcp:host:", "tcp::7401",
+             "tcp:host:65535",
+             "tcp:host:65536", "tcp:host:-1", "tcp:host:07", "tcp:host:0", "tcp:[]:1", "tcp:a b:1",
+             "tcp:h_o-s.t:1",
+             "tcp:" + "h" * 253 + ":1", "tcp:" + "h" * 254 + ":1", "tls:host:7401", "http://x",
+             "tcp:[fe80::1%eth0]:1",
+             "unix:/a\tb", "tcp:\u00e9:1", "unix:/\u00e9", "tcp:[x]:1", "tcp:[::1]:x",
+             "tcp:host:99999999999", "tcp:[%et0]:1", "tcp:[1.2.3.4]:1"]
+    return {"address_%d" % i: text.encode() for i,
+            text in enumerate(texts)} | {"control": b"tcp:\x01:1"}
+
+
+def time_seeds():
+    texts = ["", "now", "1790000000", "1790000000.25", "1790000000000", "+1h", "-5m", "-999999d",
+             "+x", "2026-09-21",
+             "2026-09-21T12:00:00Z", "2026-09-21 12:00", "2026-09-21T12:00:60.5+02:00",
+             "2026-09-21T12:00:00-23:59",
+             "2024-02-29", "2100-02-29", "1970-01-01T00:00:00Z", "1970-01-01T00:00:00+01:00",
+             "9999-12-31T23:59:59Z",
+             "2026-13-01", "2026-09-21x", "2026-09-21T25:00", "2026-09-21T12:00:61",
+             "2026-09-21T12:00Zz",
+             "2026-09-21T12:0x", "2026-09-21T12:00:0x", "5s", "1.5h", "1h30m", "500ms", "1000000d",
+             "1000001d", "1w",
+             "1.2345s", "5x", "5 s", "1h5", "99999999999999999", "1d2h", "90ms",
+             "2026-09-21T12:00:00+0200",
+             "2026-09-21T12:00:00+24:00", "1969-12-31", "2026-00-10", "2026-01-00", "253402300799",
+             "100000000000"]
+    seeds = {"time_%d" % i: little(1790000000000 << 2, 8) + text.encode() for i,
+             text in enumerate(texts)}
+    for i, ms in enumerate((0, 5, 999, 1000, 1099, 1100, 59999, 61000, 3661000, 86400000, 90000000,
+                            2 ** 63)):
+        seeds["shown_%d" % i] = little(ms, 8) + b"x"
+    return seeds
+
+
+def reply_seeds():
+    calls = ["check", "check", "check", "token_check", "refund", "reset", "revoke", "unrevoke",
+             "rotate",
+             "family_open", "family_end", "limits", "stats", "thaw", "ping"]
+
+    def piece(which, value):
+        return bytes([which]) + len(value).to_bytes(2, "big") + value
+
+    hello = piece(16, number(2, 1) + data(4, HELLO_REPLY))
+    answers = [piece(i + 1, number(2, 1) + REPLIES[name]) for i, name in enumerate(calls)]
+    refusals = [piece(i + 1, number(2, i + 2) + data(3, "why")) for i in range(len(calls))]
+    wrong = [piece(i + 1, number(2, 1) + REPLIES["ping" if name != "ping" else "reset"]) for i,
+             name in enumerate(calls)]
+    policy = number(10, 1) + number(4, 1 << 32) + number(3, 60000)
+    result = message(16, number(1, 1),
+                     *[data(2, number(1, i) + number(3, 4000000000) + number(4, 1 << 50)
+                                                 + number(16, 3)) for i in range(3)])
+    named = message(16, number(1, 1),
+                    *[data(2, number(2, i) + number(3, 1000 + i) + number(4, 9) + number(16, 3))
+                                        for i in range(9)])
+    goaway = [piece(0, message(5, number(1, last << 12), data(2, "drain"), number(3, 5000)))
+              for last in (0, 3, 14, 99)]
+    stats = message(27, *[message(1, data(1, "n" * 80), data(3, "w" * 200)) for _ in range(40)])
+    limits = message(28, *[data(1, LIMIT_INFO)] * 40)
+    lines = {"all": hello + b"".join(answers), "all_at_once": b"".join(answers), "refused": hello
+             + b"".join(refusals),
+             "no_frame": bytes([200]) + b"\0\4" + b"\xff" * 4, "huge": bytes([200]) + b"\0\4"
+             + b"\0\x20\0\0",
+             "half": answers[0] + bytes([200]) + b"\0\6" + b"\0\0\0\x10ab",
+             "twice": answers[0] * 2 + answers[5] * 2,
+             "not_asked": piece(0, number(1, 999999) + REPLIES["check"]),
+             "view": piece(0, REPLIES["view"]),
+             "policy": piece(2, number(2, 1) + data(16, number(1, 1) + data(2, policy))),
+             "learned": piece(2, number(2, 1) + result),
+             "learned_rates": piece(2, number(2, 1) + named),
+             "each": piece(3, number(2, 1) + result), "stats": piece(13, number(2, 1) + stats),
+             "limits": piece(12, number(2, 1) + limits), "unsupported": piece(16, number(2, 6)),
+             "hello_bad": piece(16, data(4, b"\x0f")),
+             "in_flight_1": piece(16, number(2, 1) + data(4, number(7, 1))),
+             "notice_bad": piece(0, data(5, b"\x0f"))}
+    for i, value in enumerate(wrong):
+        lines["wrong_%d" % i] = value
+    for i, value in enumerate(goaway):
+        lines["goaway_%d" % i] = hello + answers[0] + value + answers[1] + value
+    for word in (0, 1, 2, 14, 15, 200):
+        lines["rotate_%d" % word] = piece(9, number(2, 1) + message(22, number(1, word)))
+        lines["token_%d" % word] = piece(4, number(2, 1)
+                                         + message(17, number(1, word), data(6, "w" * 80)))
+    return {"%s_%d" % (name, flags): bytes([flags]) + value for name, value in lines.items()
+            for flags in (0, 3)}
+
+
+FOLDERS = {
+    "frame": frame_seeds, "hot": lambda: wire_seeds("hot"), "cold": lambda: wire_seeds("cold"),
+    "fact": fact_seeds, "family": family_seeds, "limiter_record": record_seeds,
+    "limiter": limiter_seeds,
+    "sid": sid_seeds, "address": address_seeds, "time_text": time_seeds, "reply": reply_seeds,
+}
+
+
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    for folder, seeds in (("frame", frame_seeds()), ("hot", wire_seeds("hot")),
-                          ("cold", wire_seeds("cold"))):
+    for folder, make in FOLDERS.items():
+        seeds = make()
         target = pathlib.Path(sys.argv[1]) / folder
         target.mkdir(parents=True, exist_ok=True)
         for name, value in seeds.items():

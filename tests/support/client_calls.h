@@ -13,7 +13,7 @@
 enum client_call {
     CLIENT_CHECK = 0,   /* inline rate, on_error closed */
     CLIENT_CHECK_LOCAL, /* named limit with rates beside it, on_error local */
-    CLIENT_ADMIT,       /* token and named limit, each for itself */
+    CLIENT_ADMIT,       /* the same with a token, each for itself */
     CLIENT_TOKEN_CHECK,
     CLIENT_REFUND,
     CLIENT_RESET,
@@ -51,8 +51,6 @@ static inline int client_submit_check(struct pawl_client *client, enum client_ca
                                      .item_count = 1 };
 
     if (call == CLIENT_ADMIT) {
-        check.items = items;
-        check.item_count = 2;
         check.token = &token;
         check.flags = PAWL_CHECK_EACH;
     }

@@ -28,6 +28,17 @@ PARSERS = {
                     "daemon/ops/settings_read.c", "daemon/ops/settings_table.c",
                     "daemon/ops/settings_text.c", "daemon/ops/settings_walk.c"],
     "fuzz_rate_text": ["daemon/core/rate_text.c"],
+    "fuzz_sid": ["daemon/core/sid.c"],
+    "fuzz_address": ["daemon/core/address.c"],
+    "fuzz_fact": ["daemon/core/fact.c"],
+    "fuzz_family": ["daemon/core/family.c"],
+    "fuzz_time_text": ["client/ctl/time_text.c"],
+    # The rest of the client makes requests and waits; these read what comes.
+    "fuzz_reply": ["proto/pawl/v1/hot_read_reply.c", "client/src/cold_answers.c",
+                   "client/src/outcome.c", "client/src/fallback.c"],
+    # No parser, but a machine that bytes drive.
+    "fuzz_limiter": ["daemon/core/window.c", "daemon/core/limiter.c",
+                     "daemon/core/limiter_slab.c"],
 }
 
 
