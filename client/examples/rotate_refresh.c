@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <time.h>
 
-#define LIFE_S (14u * 86400u)
+#define LIFE_S (UINT64_C(14) * 86400)
 
 static int refresh(struct pawl_client *client, const struct pawl_token *presented, uint64_t exp_s)
 {

@@ -6,8 +6,8 @@
 const char *pawl_status_name(enum pawl_status status)
 {
     switch (status) {
-#define X(name, value, text)                                                                       \
-    case PAWL_##name:                                                                              \
+#define X(name, value, text) \
+    case PAWL_##name:        \
         return #name;
         PAWL_STATUS_MAP(X)
 #undef X
@@ -18,8 +18,8 @@ const char *pawl_status_name(enum pawl_status status)
 const char *pawl_status_text(enum pawl_status status)
 {
     switch (status) {
-#define X(name, value, text)                                                                       \
-    case PAWL_##name:                                                                              \
+#define X(name, value, text) \
+    case PAWL_##name:        \
         return text;
         PAWL_STATUS_MAP(X)
 #undef X

@@ -8,24 +8,24 @@
 
 #include "core/types.h"
 
-#define PAWL_STATUS_MAP(X)                                                                         \
-    X(OK, 0, "done")                                                                               \
-    X(EINVAL, -1, "not valid")                                                                     \
-    X(ENOMEM, -2, "out of memory")                                                                 \
-    X(EFULL, -3, "full: the ceiling in the settings is reached")                                   \
-    X(EUNAVAIL, -4, "not available now")                                                           \
-    X(ECANCELED, -5, "canceled")                                                                   \
-    X(ETIMEDOUT, -6, "out of time")                                                                \
-    X(ENOENT, -7, "not found")                                                                     \
-    X(EPERM, -8, "not permitted")                                                                  \
-    X(ECORRUPT, -9, "damaged")                                                                     \
-    X(EVERSION, -10, "of a version that is not known here")                                        \
-    X(ETOOBIG, -11, "too big")                                                                     \
-    X(EAGAIN, -12, "more is needed")                                                               \
-    X(EIO, -13, "the system refused")                                                              \
-    X(EFROZEN, -14, "the store is frozen")                                                         \
-    X(ESECRET, -15, "of another secret")                                                           \
-    X(EBUSY, -16, "in use")                                                                        \
+#define PAWL_STATUS_MAP(X)                                       \
+    X(OK, 0, "done")                                             \
+    X(EINVAL, -1, "not valid")                                   \
+    X(ENOMEM, -2, "out of memory")                               \
+    X(EFULL, -3, "full: the ceiling in the settings is reached") \
+    X(EUNAVAIL, -4, "not available now")                         \
+    X(ECANCELED, -5, "canceled")                                 \
+    X(ETIMEDOUT, -6, "out of time")                              \
+    X(ENOENT, -7, "not found")                                   \
+    X(EPERM, -8, "not permitted")                                \
+    X(ECORRUPT, -9, "damaged")                                   \
+    X(EVERSION, -10, "of a version that is not known here")      \
+    X(ETOOBIG, -11, "too big")                                   \
+    X(EAGAIN, -12, "more is needed")                             \
+    X(EIO, -13, "the system refused")                            \
+    X(EFROZEN, -14, "the store is frozen")                       \
+    X(ESECRET, -15, "of another secret")                         \
+    X(EBUSY, -16, "in use")                                      \
     X(ECONN, -17, "no connection")
 
 enum pawl_status {

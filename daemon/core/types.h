@@ -11,8 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PAWL_MUST_USE __attribute__((warn_unused_result))
-#define PAWL_HOT      __attribute__((hot))
+#define PAWL_MUST_USE    __attribute__((warn_unused_result))
+#define PAWL_HOT         __attribute__((hot))
 #define PAWL_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define PAWL_UNLIKELY(x) __builtin_expect(!!(x), 0)
 

@@ -66,7 +66,8 @@ struct pawl_token_view {
     uint64_t staleness_ms; /* pawl_revocations_staleness_ms(), read once per batch */
     struct pawl_wall now;
     struct pawl_stamp stamp; /* the fleet's now */
-    uint64_t slow_s; /* unix time on a clock that cannot run fast; facts past it are over. 0: none */
+    uint64_t
+        slow_s; /* unix time on a clock that cannot run fast; facts past it are over. 0: none */
 };
 
 struct pawl_token_verdict {

@@ -41,8 +41,9 @@ void pawl_reply_error(struct pawl_session *session, uint64_t id, unsigned status
 }
 
 void pawl_reply_cold(struct pawl_dispatch *dispatch, struct pawl_session *session,
-                     Pawl__V1__Reply *reply)
+                     const Pawl__V1__Reply *reply)
 {
+    Pawl__V1__Reply whole = *reply;
     struct pawl_session_state *state = pawl_session_user(session);
     Pawl__V1__HelloReply hello;
     Pawl__V1__Role roles[PAWL_ROLES_MAX];
@@ -50,9 +51,9 @@ void pawl_reply_cold(struct pawl_dispatch *dispatch, struct pawl_session *sessio
     if (PAWL_UNLIKELY(state->hello_owed && state->hello_id == reply->id)) {
         state->hello_owed = false;
         pawl_hello_fill(dispatch, session, &hello, roles);
-        reply->hello = &hello;
+        whole.hello = &hello;
     }
-    size_t size = pawl__v1__reply__get_packed_size(reply);
+    size_t size = pawl__v1__reply__get_packed_size(&whole);
 
     if (size > PAWL_REPLY_BYTES_MAX) {
         pawl_reply_error(session, reply->id, PAWL__V1__STATUS__STATUS_INVALID,
@@ -63,7 +64,7 @@ void pawl_reply_cold(struct pawl_dispatch *dispatch, struct pawl_session *sessio
 
     if (out != NULL) {
         pawl_session_commit(session,
-                            pawl_cold_write_reply(out, PAWL_FRAME_HEADER_BYTES + size, reply));
+                            pawl_cold_write_reply(out, PAWL_FRAME_HEADER_BYTES + size, &whole));
     }
 }
 

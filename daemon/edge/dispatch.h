@@ -26,7 +26,7 @@
 #define PAWL_HELLO_BYTES 512          /* a packed HelloReply */
 #define PAWL_ERROR_BYTES 240
 #define PAWL_BATCH_SLOTS 32 /* checks are put off until so many records wait to be looked up */
-#define PAWL_ROLES_MAX 5
+#define PAWL_ROLES_MAX   5
 #define PAWL_NS_DEFAULT  "default"
 
 /** What a session remembers: fits pawl_session_user(). */
@@ -101,7 +101,7 @@ void pawl_reply_error(struct pawl_session *session, uint64_t id, unsigned status
  * that came with its request.
  */
 void pawl_reply_cold(struct pawl_dispatch *dispatch, struct pawl_session *session,
-                     Pawl__V1__Reply *reply);
+                     const Pawl__V1__Reply *reply);
 
 /** The status of the wire for one of ours. */
 unsigned pawl_wire_status(enum pawl_status status);

@@ -598,7 +598,7 @@ static void choose_candidate(struct pawl_pending *pending, unsigned candidate)
     struct pawl_name sid;
 
     pending->as.rotate.candidate = candidate;
-    if (pawl_rotation_sid(request, app->keys, candidate % sids, &sid)) {
+    if (sids > 0 && pawl_rotation_sid(request, app->keys, candidate % sids, &sid)) {
         pending->job.family = pawl_family_key(&app->family_keys[candidate / sids], request->ns,
                                               request->issuer, pawl_name_bytes(&sid));
     }

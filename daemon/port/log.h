@@ -53,11 +53,11 @@ struct pawl_log {
 };
 
 /** pawl_log_event(log, PAWL_LOG_WARN, "store_frozen", PAWL_F_TEXT("file", path), ...); */
-#define pawl_log_event(log, level, name, ...)                                                      \
-    do {                                                                                           \
-        const struct pawl_field pawl_log_fields_[] = { __VA_ARGS__ };                              \
-        (log)->event((log)->self, (level), (name), pawl_log_fields_,                               \
-                     (unsigned)(sizeof(pawl_log_fields_) / sizeof(pawl_log_fields_[0])));          \
+#define pawl_log_event(log, level, name, ...)                                             \
+    do {                                                                                  \
+        const struct pawl_field pawl_log_fields_[] = { __VA_ARGS__ };                     \
+        (log)->event((log)->self, (level), (name), pawl_log_fields_,                      \
+                     (unsigned)(sizeof(pawl_log_fields_) / sizeof(pawl_log_fields_[0]))); \
     } while (0)
 
 #endif

@@ -64,9 +64,9 @@ typedef void (*pawl_family_decide)(struct pawl_job *job, const struct pawl_famil
 
 struct pawl_job {
     enum pawl_job_kind kind;
-    enum pawl_ack ack;     /* asked */
-    bool has_now;          /* the test clock: use @now in place of the store's own reading */
-    struct pawl_now now;   /* in where has_now; out: the time the store used */
+    enum pawl_ack ack;   /* asked */
+    bool has_now;        /* the test clock: use @now in place of the store's own reading */
+    struct pawl_now now; /* in where has_now; out: the time the store used */
     void (*done)(struct pawl_job *job);
     void *owner; /* the submitter's */
 
@@ -74,7 +74,7 @@ struct pawl_job {
     struct pawl_fact fact; /* APPEND, CANCEL: bytes inside are the owner's until done */
     struct pawl_id family; /* FAMILY: identity of the record (core/family.h) */
     pawl_family_decide decide;
-    struct pawl_bytes record; /* COUNTER: records in the form of struct pawl_counter_source */
+    struct pawl_bytes record;  /* COUNTER: records in the form of struct pawl_counter_source */
     int64_t lost_since_unix_s; /* THAW */
 
     /* out */

@@ -34,7 +34,7 @@ static void begin(struct pawl_limiter *limiter)
         region = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         require(region != MAP_FAILED);
     }
-    require(madvise(region, MEMORY, MADV_DONTNEED) == 0); /* all zero again */
+    memset(region, 0, MEMORY); /* cheaper than pages that are new each time */
     config.region = region;
     memset(config.subkey.bytes, 5, sizeof(config.subkey.bytes));
     require(pawl_limiter_init(limiter, &config, NULL) == PAWL_OK);

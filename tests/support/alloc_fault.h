@@ -33,7 +33,7 @@ struct alloc_plan {
 #else
 #define ALLOC_PLAIN __attribute__((no_sanitize("address", "undefined", "thread")))
 #endif
-#define ALLOC_DOOR  ALLOC_PLAIN __attribute__((visibility("default"), used, noinline))
+#define ALLOC_DOOR ALLOC_PLAIN __attribute__((visibility("default"), used, noinline))
 
 static struct alloc_plan alloc_own_plan;
 static struct alloc_plan *_Atomic alloc_plan_shared; /* another one, in place of our own */

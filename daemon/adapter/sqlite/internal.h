@@ -49,7 +49,7 @@ struct pawl_sqlite {
     _Atomic uint64_t floor_ms;
     _Atomic uint64_t birth_us;
     uint64_t slow_us, slow_boottime_ns; /* the trim clock at opening; not changed later */
-    pthread_mutex_t text_lock; /* guards the two texts and origins */
+    pthread_mutex_t text_lock;          /* guards the two texts and origins */
     char reason[PAWL_REASON_BYTES];
     struct pawl_error last_error;
     struct pawl_origins origins; /* of pawl.db */

@@ -25,7 +25,8 @@ enum pawl_status pawl_region_map(struct pawl_region *region, size_t size, struct
                               strerror(errno));
     }
     (void)madvise(data, size, MADV_DONTDUMP); /* tables have no place in a core file */
-    /* Over millions of keys a record costs a page walk besides its own miss: a third of the time. */
+    /* Over millions of keys a record costs a page walk besides its own miss: a third of the time.
+     */
     (void)madvise(data, size, MADV_HUGEPAGE);
     region->data = data;
     region->size = size;
