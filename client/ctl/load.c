@@ -143,6 +143,10 @@ static void connection_queue(struct run *run, struct connection *connection, uin
         connection->out_end -= connection->out_start;
         connection->out_start = 0;
     }
+    if (room - connection->out_end < LOAD_FRAME_MAX) { /* it answered what was not sent yet */
+        connection_drop(run, connection, "answered more than it was asked");
+        return;
+    }
     size = run->protocol->write(run->protocol->state, index, place,
                                 connection->out + connection->out_end);
     connection->out_end += size;
@@ -204,6 +208,9 @@ static size_t take_answers(struct run *run, struct connection *connection, const
         count_answer(run, &run->slots[connection->base + answer.slot], took, answer.outcome, now);
         if (run_issues(run, now)) {
             connection_queue(run, connection, answer.slot, now);
+            if (connection->fd < 0) {
+                return 0;
+            }
         }
     }
     return size - used;
