@@ -3,6 +3,7 @@
 
 #include "edge/dispatch.h"
 #include "edge/pending.h"
+#include "ops/status.h"
 
 static struct pawl_bytes bytes_of(ProtobufCBinaryData data)
 {
@@ -326,69 +327,27 @@ static void on_limits(struct pawl_dispatch *dispatch, struct pawl_session *sessi
 
 /* ---- figures ------------------------------------------------------------------------------- */
 
-#define STATS_MAX 512
-
-struct stats_build {
-    struct pawl_dispatch *dispatch;
-    Pawl__V1__StatsReply *body;
-    struct pawl_bytes prefix;
-};
-
-static Pawl__V1__Stat *stat_add(struct stats_build *build, const char *name)
+static bool stat_fill(struct pawl_dispatch *dispatch, const struct pawl_stat_list *list,
+                      const struct pawl_stat *from, Pawl__V1__StatsReply *body)
 {
-    size_t size = strlen(name);
+    struct pawl_bytes text = pawl_stat_text(list, from);
+    Pawl__V1__Stat *stat = NULL;
 
-    size_t wanted_size = build->prefix.size;
-
-    /* No prefix may come as a null pointer, which memcmp() must not see. */
-    if (size < wanted_size || build->body->n_stats == STATS_MAX ||
-        (wanted_size > 0 && memcmp(name, build->prefix.data, wanted_size) != 0)) {
-        return NULL;
+    if (from->kind == PAWL_STAT_TEXT && text.size == 0) {
+        return true; /* cannot be told from the number 0 on the wire: left out */
     }
-    Pawl__V1__Stat *stat = arena_take(build->dispatch, sizeof(*stat));
-    char *copy = arena_take(build->dispatch, size + 1);
-
-    if (stat == NULL || copy == NULL) {
-        return NULL;
+    stat = arena_take(dispatch, sizeof(*stat));
+    if (stat == NULL) {
+        return false;
     }
-    memcpy(copy, name, size + 1);
     pawl__v1__stat__init(stat);
-    stat->name = text_of(copy);
-    build->body->stats[build->body->n_stats++] = stat;
-    return stat;
-}
-
-static void stat_number(void *self, const char *name, uint64_t value)
-{
-    Pawl__V1__Stat *stat = stat_add(self, name);
-
-    if (stat != NULL) {
-        stat->value = value;
-    }
-}
-
-static void stat_flag(void *self, const char *name, bool value)
-{
-    Pawl__V1__Stat *stat = stat_add(self, name);
-
-    if (stat != NULL) {
-        stat->flag = true;
-        stat->value = value ? 1 : 0;
-    }
-}
-
-static void stat_text(void *self, const char *name, struct pawl_bytes value)
-{
-    struct stats_build *build = self;
-    /* An empty text cannot be told from the number 0 on the wire: it is left out. */
-    Pawl__V1__Stat *stat = value.size == 0 ? NULL : stat_add(build, name);
-    uint8_t *copy = stat == NULL ? NULL : arena_take(build->dispatch, value.size);
-
-    if (copy != NULL) {
-        memcpy(copy, value.data, value.size);
-        stat->text.data = copy;
-        stat->text.len = value.size;
-    }
+    stat->name = text_of(from->name);
+    stat->value = from->value;
+    stat->flag = from->kind == PAWL_STAT_FLAG;
+    stat->text.data = (uint8_t *)(uintptr_t)text.data;
+    stat->text.len = text.size;
+    body->stats[body->n_stats++] = stat;
+    return true;
 }
 
 static void on_stats(struct pawl_dispatch *dispatch, struct pawl_session *session,
@@ -396,12 +355,25 @@ static void on_stats(struct pawl_dispatch *dispatch, struct pawl_session *sessio
 {
     Pawl__V1__StatsReply body = PAWL__V1__STATS_REPLY__INIT;
     Pawl__V1__Reply reply = PAWL__V1__REPLY__INIT;
-    struct stats_build build = { dispatch, &body, bytes_of(request->stats->prefix) };
-    struct pawl_stats_sink sink = { stat_number, stat_flag, stat_text, &build };
+    struct pawl_bytes asked = bytes_of(request->stats->prefix);
+    char prefix[PAWL_STAT_NAME_BYTES_MAX + 1] = "";
+    struct pawl_stat_list *list = arena_take(dispatch, sizeof(*list));
 
-    body.stats = arena_take(dispatch, STATS_MAX * sizeof(*body.stats));
-    if (body.stats != NULL) {
-        pawl_app_stats(dispatch->app, &sink);
+    body.stats = arena_take(dispatch, PAWL_STATS_MAX * sizeof(*body.stats));
+    if (list == NULL || body.stats == NULL || asked.size >= sizeof(prefix)) {
+        pawl_reply_error(session, request->id, PAWL__V1__STATUS__STATUS_INVALID,
+                         "the name of a figure has at most 64 bytes");
+        return;
+    }
+    if (asked.size > 0) {
+        memcpy(prefix, asked.data, asked.size);
+    }
+    pawl_stat_list_init(list, prefix);
+    struct pawl_stats_sink sink = pawl_stat_list_sink(list);
+
+    pawl_app_stats(dispatch->app, &sink);
+    for (unsigned i = 0; i < list->count && stat_fill(dispatch, list, &list->items[i], &body);
+         i++) {
     }
     reply.id = request->id;
     reply.status = PAWL__V1__STATUS__STATUS_OK;

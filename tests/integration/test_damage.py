@@ -75,7 +75,7 @@ def assert_frozen(store, reason, hits=None):
     assert pawld.status()["frozen"] is True
     said = pawld.event("store_frozen")
     assert said is not None and reason in said["reason"], said
-    assert "thaw" in said["todo"]
+    assert "thaw" in said["do"]
     # Limits go on, with their counts.
     pawld.ctl("check", "--rate", "3/hour", "k", check=1)
     pawld.ctl("check", "--rate", "3/hour", "other", check=0)

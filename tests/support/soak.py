@@ -130,7 +130,7 @@ mount -t proc proc {root}/proc
 mount --rbind /dev {root}/dev
 mount -t tmpfs tmpfs {root}/tmp
 exec chroot {root} /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 \
-    TERM=dumb sh -c 'cd /root/pawl && {command}'
+    TERM=dumb sh -c 'cd /srv/pawl && {command}'
 """
     begun = time.monotonic()
     done = subprocess.run(["unshare", "--mount", "--propagation", "private", "sh", "-c", script],
@@ -161,7 +161,7 @@ def bare_root(then):
             return False
         copy_apt(root)
         subprocess.run(["git", "clone", "-q", "--no-hardlinks", str(suites.ROOT),
-                        str(root / "root/pawl")], check=True)
+                        str(root / "srv/pawl")], check=True)
         return all([run_inside(root, command) for command in ["./dev demo", *then]])
     finally:
         shutil.rmtree(folder, ignore_errors=True)

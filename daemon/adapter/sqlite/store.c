@@ -59,7 +59,7 @@ void pawl_sqlite_set_frozen(struct pawl_sqlite *store, const char *reason)
     if (reason != NULL) {
         pawl_log_event(store->options.log, PAWL_LOG_ERROR, "store_frozen",
                        PAWL_F_TEXT("reason", reason),
-                       PAWL_F_TEXT("todo", "pawlctl thaw --lost-since T"));
+                       PAWL_F_TEXT("do", "pawlctl thaw --lost-since T"));
     }
     if (events->on_frozen != NULL) {
         events->on_frozen(events->self, reason != NULL, reason != NULL ? reason : "");
