@@ -140,7 +140,7 @@ void pawl_hello_fill(struct pawl_dispatch *dispatch, struct pawl_session *sessio
 size_t pawl_dispatch_hello(struct pawl_dispatch *dispatch, struct pawl_session *session,
                            struct pawl_bytes hello, uint8_t *packed, size_t capacity);
 
-/* ---- dispatch_token.c: what goes to the store ---- */
+/* ---- dispatch_{revoke,family,rotate}.c: what goes to the store ---- */
 
 void pawl_dispatch_revoke(struct pawl_dispatch *dispatch, struct pawl_session *session,
                           const Pawl__V1__Request *request);

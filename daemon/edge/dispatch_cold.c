@@ -1,14 +1,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "edge/dispatch.h"
-#include "edge/pending.h"
+#include "edge/durable.h"
 #include "ops/status.h"
-
-static struct pawl_bytes bytes_of(ProtobufCBinaryData data)
-{
-    return pawl_bytes_of(data.data, data.len);
-}
 
 static ProtobufCBinaryData text_of(const char *text)
 {
@@ -113,10 +107,10 @@ static enum pawl_status wire_item(struct pawl_wire_item *item, ProtobufCBinaryDa
     if (key_count > PAWL_KEY_PARTS_MAX || rate_count > PAWL_RATES_MAX) {
         return PAWL_ETOOBIG;
     }
-    item->limit = bytes_of(limit);
+    item->limit = pawl_wire_bytes(limit);
     item->key_count = (uint32_t)key_count;
     for (size_t i = 0; i < key_count; i++) {
-        item->key[i] = bytes_of(key[i]);
+        item->key[i] = pawl_wire_bytes(key[i]);
     }
     item->rate_count = (uint32_t)rate_count;
     for (size_t i = 0; i < rate_count; i++) {
@@ -294,8 +288,8 @@ static void on_limits(struct pawl_dispatch *dispatch, struct pawl_session *sessi
 {
     Pawl__V1__LimitsReply body = PAWL__V1__LIMITS_REPLY__INIT;
     Pawl__V1__Reply reply = PAWL__V1__REPLY__INIT;
-    struct pawl_bytes name = bytes_of(request->limits->limit);
-    struct pawl_bytes after = bytes_of(request->limits->after);
+    struct pawl_bytes name = pawl_wire_bytes(request->limits->limit);
+    struct pawl_bytes after = pawl_wire_bytes(request->limits->after);
     const struct pawl_rule *rule;
 
     body.limits = arena_take(dispatch, LIMITS_PAGE * sizeof(*body.limits));
@@ -355,7 +349,7 @@ static void on_stats(struct pawl_dispatch *dispatch, struct pawl_session *sessio
 {
     Pawl__V1__StatsReply body = PAWL__V1__STATS_REPLY__INIT;
     Pawl__V1__Reply reply = PAWL__V1__REPLY__INIT;
-    struct pawl_bytes asked = bytes_of(request->stats->prefix);
+    struct pawl_bytes asked = pawl_wire_bytes(request->stats->prefix);
     char prefix[PAWL_STAT_NAME_BYTES_MAX + 1] = "";
     struct pawl_stat_list *list = arena_take(dispatch, sizeof(*list));
 
