@@ -13,7 +13,7 @@ def test_400_concurrent_pawlctl_get_exactly_100(make_daemon):
         addr = pawld.unix if i % 2 == 0 else pawld.tcp_uri
         return pawld.ctl("check", "--rate", "100/minute", "one-key", addr=addr).code
 
-    codes = in_parallel(400, ask, workers=32)
+    codes = in_parallel(400, ask)
     assert sorted(set(codes)) == [0, 1], codes
     assert codes.count(0) == 100
 
