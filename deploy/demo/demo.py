@@ -178,6 +178,7 @@ def main():
     parser.add_argument("build")
     parser.add_argument("--stay", action="store_true", help="leave pawld running until ctrl-c")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through `finally`: pawld ends too
     with tempfile.TemporaryDirectory(prefix="pawl-demo-") as folder:
         os.chmod(folder, 0o755)
         demo = Demo(arguments.build, folder)
