@@ -80,7 +80,8 @@ static enum pawl_token_status judge(struct pawl_dispatch *dispatch,
 /* A raw token needs keys to verify it; claims alone would be taken on trust. */
 static bool refuse_raw(struct pawl_dispatch *dispatch, struct pawl_session *session)
 {
-    if (dispatch->request.token.raw.size == 0) {
+    /* Without has_token the struct holds the token of an earlier request, maybe another caller's. */
+    if (!dispatch->request.has_token || dispatch->request.token.raw.size == 0) {
         return false;
     }
     pawl_reply_error(session, dispatch->request.id, PAWL__V1__STATUS__STATUS_UNSUPPORTED,
@@ -109,6 +110,12 @@ void pawl_dispatch_token(struct pawl_dispatch *dispatch, struct pawl_session *se
     };
 
     if (!may_check(dispatch, session) || refuse_raw(dispatch, session)) {
+        return;
+    }
+    if (!dispatch->request.has_token) {
+        pawl_count(&dispatch->metrics->invalid);
+        pawl_reply_error(session, dispatch->request.id, PAWL__V1__STATUS__STATUS_INVALID,
+                         "a token check needs the token's claims");
         return;
     }
     (void)judge(dispatch, &reply.token);

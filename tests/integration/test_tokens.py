@@ -149,6 +149,20 @@ def test_an_admission_charges_only_with_a_good_token(pawld, connect, wire):
         wire.VERDICT_ALLOW, wire.VERDICT_ALLOW, wire.VERDICT_DENY]
 
 
+def test_a_request_without_a_token_is_never_judged_by_the_one_before(make_daemon, connect, wire):
+    pawld = make_daemon("--set", "server.workers=1")
+    one, other = connect(pawld.unix), connect(pawld.unix)
+    exp = later()
+    good = wire.Token(jti=b"good", exp=exp)
+    assert one.call(token_check=wire.TokenCheck(token=good)).token_check.status == wire.TOKEN_VALID
+    assert other.call(token_check=wire.TokenCheck()).status == wire.STATUS_INVALID
+    raw = one.call(token_check=wire.TokenCheck(token=wire.Token(raw=b"a.b.c")))
+    assert raw.status == wire.STATUS_UNSUPPORTED
+    check = other.call(check=wire.Check(items=[wire.CheckItem(
+        key=[b"k"], on_error=wire.ON_ERROR_CLOSED, rates=[wire.Rate(count=9, window_ms=60000)])]))
+    assert check.check.verdict == wire.VERDICT_ALLOW
+
+
 def test_revocations_survive_kill_9_and_a_restart(pawld):
     exp = later()
     for scope in (["token", "--jti", "t", "--exp", exp], ["subject", "--sub", "s"],
