@@ -80,7 +80,8 @@ static enum pawl_token_status judge(struct pawl_dispatch *dispatch,
 /* A raw token needs keys to verify it; claims alone would be taken on trust. */
 static bool refuse_raw(struct pawl_dispatch *dispatch, struct pawl_session *session)
 {
-    /* Without has_token the struct holds the token of an earlier request, maybe another caller's. */
+    /* Without has_token the struct holds the token of an earlier request, maybe another caller's.
+     */
     if (!dispatch->request.has_token || dispatch->request.token.raw.size == 0) {
         return false;
     }
