@@ -65,15 +65,9 @@ void pawl_app_on_frozen(void *self, bool frozen, const char *reason)
 
 /* ---- counters out of the limiter ----------------------------------------------------------- */
 
-struct collect_sink {
-    uint8_t *out;
-    size_t used;
-    size_t capacity;
-};
-
-static bool on_record(void *data, const uint8_t *record, size_t size)
+bool pawl_record_append(void *data, const uint8_t *record, size_t size)
 {
-    struct collect_sink *sink = data;
+    struct pawl_record_sink *sink = data;
 
     if (sink->capacity - sink->used < size + 4) {
         return false;
@@ -95,7 +89,7 @@ size_t pawl_app_collect(void *self, uint64_t *cursor, bool all, uint8_t *out, si
                         struct pawl_now now)
 {
     struct pawl_app *app = self;
-    struct collect_sink sink = { out, 0, capacity };
+    struct pawl_record_sink sink = { out, 0, capacity };
     unsigned shard = (unsigned)(*cursor & UINT32_MAX);
     bool inside = (*cursor & CURSOR_INSIDE) != 0;
 
@@ -103,9 +97,9 @@ size_t pawl_app_collect(void *self, uint64_t *cursor, bool all, uint8_t *out, si
         size_t before = sink.used;
         enum pawl_status status =
             all ? pawl_limiter_collect_all(app->limiter, shard, !inside, capacity, now.instant,
-                                           app->collect_scratch, on_record, &sink, NULL)
+                                           app->collect_scratch, pawl_record_append, &sink, NULL)
                 : pawl_limiter_collect_dirty(app->limiter, shard, capacity, now.instant,
-                                             app->collect_scratch, on_record, &sink, NULL);
+                                             app->collect_scratch, pawl_record_append, &sink, NULL);
 
         if (status == PAWL_OK) {
             shard++;

@@ -87,6 +87,16 @@ void pawl_app_on_cancel(void *app, const struct pawl_fact *canceled,
 /** A counter record as the store hands it over: into the limiter. */
 void pawl_app_on_counter(void *app, struct pawl_bytes record, uint64_t elapsed_ms);
 
+/** Serialized records, each behind its size: the form of the counter source (port/store.h). */
+struct pawl_record_sink {
+    uint8_t *out;
+    size_t used;
+    size_t capacity;
+};
+
+/** A pawl_limiter_sink: @sink is a struct pawl_record_sink. False when it has no room. */
+bool pawl_record_append(void *sink, const uint8_t *record, size_t size);
+
 /** The counter source of the store: dirty records out of the limiter. */
 size_t pawl_app_collect(void *app, uint64_t *cursor, bool all, uint8_t *out, size_t capacity,
                         struct pawl_now now);

@@ -280,31 +280,6 @@ static const char *check_error(enum pawl_status status)
 
 /* ---- consistency: exact -------------------------------------------------------------------- */
 
-struct exact_sink {
-    struct pawl_pending *pending;
-    bool full;
-};
-
-/* Records of a job follow each other, each behind its size: the form of the counter source. */
-static bool on_record(void *data, const uint8_t *record, size_t size)
-{
-    struct exact_sink *sink = data;
-    struct pawl_pending *pending = sink->pending;
-
-    if (sizeof(pending->bytes) - pending->used < size + 4) {
-        sink->full = true;
-        return false;
-    }
-    uint8_t *out = pending->bytes + pending->used;
-
-    for (unsigned i = 0; i < 4; i++) {
-        out[i] = (uint8_t)(size >> (8 * i));
-    }
-    memcpy(out + 4, record, size);
-    pending->used += size + 4;
-    return true;
-}
-
 /* The answer was made before the job went out, and lies behind the records. */
 static void exact_reply(struct pawl_pending *pending, struct pawl_session *session)
 {
@@ -329,16 +304,16 @@ static void exact_reply(struct pawl_pending *pending, struct pawl_session *sessi
 static bool collect_exact(struct pawl_dispatch *dispatch, struct pawl_pending *pending)
 {
     static _Thread_local uint8_t scratch[PAWL_RECORD_BYTES_MAX];
-    struct exact_sink sink = { pending, false };
+    struct pawl_record_sink sink = { pending->bytes, pending->used, sizeof(pending->bytes) };
 
     for (uint32_t i = 0; i < dispatch->request.item_count; i++) {
         if (pawl_limiter_collect_item(dispatch->app->limiter, &dispatch->items[i],
-                                      dispatch->now.instant, scratch, on_record,
-                                      &sink) != PAWL_OK ||
-            sink.full) {
+                                      dispatch->now.instant, scratch, pawl_record_append,
+                                      &sink) != PAWL_OK) {
             return false;
         }
     }
+    pending->used = sink.used;
     return true;
 }
 
