@@ -43,8 +43,13 @@
 #define PAWL_LIMITER_SHARDS        64   /* the default */
 #define PAWL_LIMITER_FULL_RETRY_MS 1000 /* retry_after_ms of a refusal for want of memory */
 
+/** How events are counted; values as enum pawl_record_kind - 1, and as on the wire. */
 enum pawl_algorithm {
-    PAWL_ALGORITHM_SLIDING = 0, /* the only one now; values as enum pawl_record_kind - 1 */
+    PAWL_ALGORITHM_SLIDING = 0,
+    PAWL_ALGORITHM_GCRA = 1,        /* rates[].count flow in rates[].window_ms, bursts[] at once */
+    PAWL_ALGORITHM_CALENDAR = 2,    /* rates[].period of civil time in @zone */
+    PAWL_ALGORITHM_CONCURRENCY = 3, /* rates[].count slots; each expires after rates[].window_ms;
+                                       a charge handle names its own slot, refund releases it */
 };
 
 /** What happens to a key for which there is neither a record nor room for one. */
@@ -80,6 +85,9 @@ struct pawl_limit {
     enum pawl_when_full when_full;
     enum pawl_algorithm algorithm;
     struct pawl_rate rates[PAWL_RATES_MAX]; /* with what is above: a check reads two lines of it */
+    uint64_t bursts[PAWL_RATES_MAX];        /* GCRA: 0 is the rate's count; else not looked at */
+    const struct pawl_zone *zone;           /* CALENDAR: lent as long as the limit; NULL is UTC */
+    uint8_t anchor_day;                     /* CALENDAR: 0 is 1 */
     struct pawl_id cells[PAWL_RATES_MAX];   /* set by init: base ids of the overflow cells */
     char name[PAWL_LIMIT_NAME_MAX + 1];     /* "" for inline rates */
     char ns[PAWL_LIMIT_NAME_MAX + 1];       /* whose overflow cells it uses */
@@ -90,8 +98,10 @@ struct pawl_limit_item {
     const struct pawl_limit *limit;
     struct pawl_bytes ns;
     const struct pawl_bytes *parts;
-    size_t parts_count; /* 1 to PAWL_LIMIT_PARTS_MAX */
-    uint64_t cost;      /* 1 to PAWL_COUNT_MAX (the wire's 0 is turned into 1 before) */
+    size_t parts_count;            /* 1 to PAWL_LIMIT_PARTS_MAX */
+    uint64_t cost;                 /* 1 to PAWL_COUNT_MAX (the wire's 0 is turned into 1 before) */
+    const struct pawl_rate *rates; /* an override: as many as the limit has, of the same windows;
+                                      lent until decided. NULL: the limit's own */
 };
 
 struct pawl_limit_request {
@@ -100,6 +110,7 @@ struct pawl_limit_request {
     enum pawl_limiter_mode mode;
     enum pawl_limiter_op op;
     struct pawl_instant now;
+    struct pawl_wall wall; /* for calendar quotas alone */
 };
 
 /** The answer of one rate of one item; all counts are as after the call. */
@@ -264,6 +275,7 @@ struct pawl_limiter_plan {
     enum pawl_limiter_mode mode;
     enum pawl_limiter_op op;
     struct pawl_instant now;
+    struct pawl_wall wall;
 };
 
 /**

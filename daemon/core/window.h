@@ -56,10 +56,21 @@ enum pawl_record_flag {
     PAWL_RECORD_PINNED = 16 /* in use by the check that is being decided */
 };
 
+/** A period of civil time; the numbers of the wire. */
+enum pawl_period {
+    PAWL_PERIOD_NONE = 0,
+    PAWL_PERIOD_HOUR = 1,
+    PAWL_PERIOD_DAY = 2,
+    PAWL_PERIOD_WEEK = 3,
+    PAWL_PERIOD_MONTH = 4,
+    PAWL_PERIOD_YEAR = 5,
+};
+
 /** Count per window. */
 struct pawl_rate {
     uint64_t count;     /* 0 (nothing is ever allowed) to PAWL_COUNT_MAX */
-    uint32_t window_ms; /* 1 to PAWL_WINDOW_MS_MAX */
+    uint32_t window_ms; /* 1 to PAWL_WINDOW_MS_MAX; 0 where there is a period */
+    uint32_t period;    /* enum pawl_period: of a calendar quota; else 0 */
 };
 
 /** A record. Private to window.c and limiter*.c, but for tests that look inside. */

@@ -169,6 +169,7 @@ static void item_fill(const struct pawl_dispatch *dispatch, const struct pawl_wi
     item->parts = wire->key;
     item->parts_count = wire->key_count;
     item->cost = wire->cost == 0 ? 1 : wire->cost;
+    item->rates = NULL;
 }
 
 unsigned pawl_dispatch_item(struct pawl_dispatch *dispatch, const struct pawl_wire_item *wire,

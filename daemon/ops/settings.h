@@ -25,6 +25,16 @@
 #define PAWL_SETTINGS_SECRETS_MAX 2    /* secret_files: [new, old] */
 #define PAWL_SETTINGS_PATH_MAX    1024 /* bytes of a file's path, its end included */
 
+#define PAWL_SETTINGS_OVERRIDES_MAX   65536 /* of one limit */
+#define PAWL_SETTINGS_BYPASS_MAX      1024  /* of one limit */
+#define PAWL_SETTINGS_ISSUERS_MAX     64
+#define PAWL_SETTINGS_KEYS_MAX        64  /* of one issuer, beside its JWKS */
+#define PAWL_SETTINGS_AUDIENCES_MAX   16  /* of one issuer */
+#define PAWL_SETTINGS_CLIENTS_MAX     256 /* tls.clients */
+#define PAWL_SETTINGS_CREDENTIALS_MAX 256
+#define PAWL_SETTINGS_NAMESPACES_MAX  32 /* of one client or credential */
+#define PAWL_SETTINGS_HOSTS_MAX       32
+
 /* ---- values ---------------------------------------------------------------------------------
  *
  * Texts are 0-terminated, never NULL, and live as long as the settings. Paths are absolute: a
@@ -38,19 +48,36 @@ enum pawl_grant {
     PAWL_GRANT_READ = 1u << 1,
     PAWL_GRANT_REVOKE = 1u << 2,
     PAWL_GRANT_ADMIN = 1u << 3,
+    PAWL_GRANT_PEER = 1u << 4,
+};
+
+/** A list of texts; NULL where count is 0. */
+struct pawl_text_list {
+    const char *const *items;
+    unsigned count;
 };
 
 struct pawl_listen_settings {
-    const char *uri;             /* canonical: "unix:/run/pawl/pawld.sock", "tcp:[::1]:7401" */
-    struct pawl_address address; /* UNIX: an absolute path or an abstract name; TCP: a number */
-    unsigned role;               /* bits of pawl_grant: at most these; never 0 */
-    uint32_t mode;               /* UNIX: of the socket's file, 0660; 0 where there is none */
-    bool insecure;               /* TCP: open beyond loopback without TLS was written out */
+    const char *uri; /* canonical: "unix:/run/pawl/pawld.sock", "tcp:[::1]:7401" */
+    struct pawl_address
+        address;        /* UNIX: an absolute path or an abstract name; TCP, TLS: a number */
+    unsigned role;      /* bits of pawl_grant: at most these; never 0 */
+    unsigned anonymous; /* TCP, TLS: bits for a peer with neither certificate nor credential; may
+                           be 0 */
+    uint32_t mode;      /* UNIX: of the socket's file, 0660; 0 where there is none */
+    bool insecure;      /* TCP: open beyond loopback without TLS was written out */
 };
 
 enum pawl_consistency {
     PAWL_CONSISTENCY_NORMAL = 0, /* counters are saved behind the answer */
     PAWL_CONSISTENCY_EXACT,      /* durably saved before the answer */
+};
+
+/** Another rate for one key. A key of several parts is written "a|b": see key_count. */
+struct pawl_override_settings {
+    const char *key;                        /* as written: parts joined by '|', "\\|" is a '|' */
+    struct pawl_rate rates[PAWL_RATES_MAX]; /* as many as the limit has, of the same windows */
+    unsigned rate_count;
 };
 
 /** A named limit; plain values, from which main builds the core's struct pawl_limit. */
@@ -66,6 +93,13 @@ struct pawl_limit_settings {
     unsigned algorithm;   /* enum pawl_algorithm of core/limiter.h */
     unsigned consistency; /* enum pawl_consistency */
     bool count_denied;    /* denied calls are recorded too */
+    bool shadow;          /* decide, count and report, never deny */
+    uint64_t burst;       /* GCRA: at once; 0 = the rate's count */
+    const char *zone;     /* CALENDAR: name of a time zone, "UTC" */
+    uint32_t anchor_day;  /* CALENDAR: 1 to 31 (month, year), 1 to 7 (week: Monday is 1) */
+    struct pawl_override_settings *overrides; /* sorted by key */
+    unsigned override_count;
+    struct pawl_text_list bypass; /* keys that are never limited; one that ends in '*': a prefix */
 };
 
 /** Durations that end in seconds in the core are whole seconds. */
@@ -110,6 +144,108 @@ struct pawl_store_settings {
     uint64_t counters_write_max_bytes; /* a second */
 };
 
+/** Signing algorithms, and the numbers of the wire of nobody: ours alone. */
+enum pawl_jwt_alg {
+    PAWL_JWT_ALG_NONE = 0, /* not an algorithm */
+    PAWL_JWT_HS256,
+    PAWL_JWT_HS384,
+    PAWL_JWT_HS512,
+    PAWL_JWT_RS256,
+    PAWL_JWT_RS384,
+    PAWL_JWT_RS512,
+    PAWL_JWT_PS256,
+    PAWL_JWT_PS384,
+    PAWL_JWT_PS512,
+    PAWL_JWT_ES256,
+    PAWL_JWT_ES384,
+    PAWL_JWT_ES512,
+    PAWL_JWT_EDDSA, /* Ed25519 */
+};
+
+/** jwt.issuers.*.keys.*.state */
+enum pawl_jwt_key_state {
+    PAWL_JWT_KEY_ACTIVE = 0,
+    PAWL_JWT_KEY_PENDING,     /* announced, not in use: its tokens are refused */
+    PAWL_JWT_KEY_VERIFY_ONLY, /* signs nothing new; what it signed holds until it expires */
+    PAWL_JWT_KEY_REVOKED,     /* its tokens are revoked, whatever their date */
+};
+
+struct pawl_jwt_key_settings {
+    const char *kid;         /* "" = of tokens without a kid */
+    unsigned alg;            /* enum pawl_jwt_alg, never NONE */
+    const char *file;        /* PEM public key; "" = none */
+    const char *secret_file; /* HMAC secret, HS* only; "" = none. One of the two is set */
+    unsigned state;          /* enum pawl_jwt_key_state */
+};
+
+struct pawl_jwt_issuer_settings {
+    const char *issuer;             /* the iss claim; "" = of tokens without one */
+    struct pawl_text_list audience; /* one of them has to be in aud; none = aud is not looked at */
+    const char *type;               /* the header's typ: "" = JWT or none; else exactly this */
+    const char *token_type;         /* the token_type claim; "" = not looked at */
+    const char *subject_claim;      /* "sub" */
+    const char *client_claim;       /* "client_id" */
+    const char *sid_claim;          /* "sid" */
+    const char *jwks_file;          /* a JWKS file, or a directory of them; "" = none */
+    struct pawl_jwt_key_settings *keys;
+    unsigned key_count;
+};
+
+struct pawl_jwt_settings {
+    struct pawl_jwt_issuer_settings *issuers;
+    unsigned issuer_count; /* 0: pawld verifies no signatures */
+    uint64_t cache_max;    /* verified tokens remembered by each worker; 0 = none */
+    uint64_t refresh_ms;   /* how often files are looked at where no watch tells */
+};
+
+/** tls.client_certificates */
+enum pawl_client_certificates {
+    PAWL_CLIENT_CERTIFICATES_NONE = 0, /* not asked for */
+    PAWL_CLIENT_CERTIFICATES_OPTIONAL,
+    PAWL_CLIENT_CERTIFICATES_REQUIRED,
+};
+
+/** What the holder of a certificate may do. */
+struct pawl_client_settings {
+    const char *san; /* "dns:api.internal", "uri:spiffe://prod/api", "email:a@b", "ip:10.0.0.1" */
+    unsigned role;   /* bits of pawl_grant */
+    struct pawl_text_list namespaces; /* "*" = all */
+};
+
+struct pawl_tls_settings {
+    const char *certificate;      /* PEM, the chain; "" = no TLS */
+    const char *key;              /* PEM */
+    const char *ca;               /* PEM: who signs client certificates; "" = none */
+    unsigned client_certificates; /* enum pawl_client_certificates */
+    uint64_t handshake_timeout_ms;
+    uint64_t handshakes_max; /* under way at once, of all listeners */
+    struct pawl_client_settings *clients;
+    unsigned client_count;
+};
+
+/** A client known by a shared secret. */
+struct pawl_credential_settings {
+    const char *id;
+    const char *secret_file;          /* 16 bytes or more, the end of line not counted */
+    unsigned role;                    /* bits of pawl_grant */
+    struct pawl_text_list namespaces; /* "*" = all */
+};
+
+struct pawl_http_settings {
+    bool on;
+    struct pawl_address address; /* TCP, a number */
+    const char *text;            /* as written, canonical */
+    struct pawl_text_list hosts; /* further Host names that are answered */
+    uint64_t connections_max;
+    uint64_t timeout_ms; /* of a silent connection */
+    bool console;        /* /console is served */
+};
+
+struct pawl_audit_settings {
+    const char *file;      /* "" = the log's own output; else appended to, opened anew on reload */
+    uint64_t denied_per_s; /* denials written a second, the rest is counted */
+};
+
 struct pawl_settings {
     struct pawl_listen_settings *listen;
     unsigned listen_count; /* at least 1 */
@@ -129,6 +265,15 @@ struct pawl_settings {
     struct pawl_server_settings server;
     struct pawl_store_settings store;
     unsigned log_level; /* enum pawl_log_level */
+    struct pawl_jwt_settings jwt;
+    struct pawl_tls_settings tls;
+    struct pawl_credential_settings *credentials;
+    unsigned credential_count;
+    struct pawl_http_settings http;
+    struct pawl_audit_settings audit;
+    bool watch;          /* reload when a file that was read changes */
+    bool sandbox;        /* give up what is not needed once started */
+    uint64_t leases_max; /* reservations open at once */
 
     /* ---- private ---- */
     const char *secret_file; /* as written; secret_files above is what they come to */

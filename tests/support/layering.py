@@ -22,11 +22,14 @@ MAY_INCLUDE = {
     "daemon/adapter/sqlite": {"core", "port", "adapter/sqlite", "adapter/sys"},
     "daemon/adapter/sys": {"core", "port", "adapter/sys"},
     "daemon/adapter/yaml": {"core", "port", "adapter/yaml"},
+    "daemon/adapter/jwt": {"core", "port", "ops", "adapter/jwt", "adapter/sys"},
+    "daemon/adapter/tls": {"core", "port", "adapter/tls"},
     "daemon/ops": {"core", "port", "ops", "pawl"},
+    "daemon/ops/http": {"core", "port", "ops", "pawl"}, # asks as any client does: libpawl's header
     "daemon/edge": {"core", "port", "ops", "edge", "pawl"},
     "proto/pawl/v1": {"core", "pawl"},
-    "client/src": {"core", "pawl", "src"},
-    "client/ctl": {"core", "pawl", "ctl"},
+    "client/src": {"core", "port", "pawl", "src", "adapter/tls"}, # TLS is the one adapter shared
+    "client/ctl": {"core", "pawl", "ctl", "adapter/jwt"}, # token mint
 }
 
 # A third-party header appears in one folder only (per side: daemon and client are two programs).
@@ -35,7 +38,9 @@ THIRD_PARTY = {
     "uv.h": ["daemon/edge/", "client/include/pawl/uv.h", "client/examples/", "tests/"],
     "sqlite3.h": ["daemon/adapter/sqlite/", "tests/"],
     "yaml.h": ["daemon/adapter/yaml/"],
-    "jansson.h": ["client/ctl/"],
+    "jansson.h": ["client/ctl/", "daemon/adapter/jwt/", "tests/"],
+    "jwt.h": ["daemon/adapter/jwt/", "tests/"],
+    "microhttpd.h": ["daemon/ops/http/"],
     "protobuf-c/protobuf-c.h": ["proto/", "tests/"],
 }
 
