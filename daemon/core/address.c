@@ -103,29 +103,31 @@ static const char *split_host(struct pawl_bytes rest, struct pawl_bytes *host,
     }
     *host = pawl_bytes_of(rest.data, end);
     if (in_brackets && end == rest.size) {
-        return "\"[\" without \"]\"; write tcp:[::1]:7401";
+        return "\"[\" without \"]\"; write [::1]:7401";
     }
     if (in_brackets && host->size > 0 && memchr(host->data, ':', host->size) == NULL) {
-        return "brackets hold an IPv6 number; write tcp:[::1]:7401, or leave them out";
+        return "brackets hold an IPv6 number; write [::1]:7401, or leave them out";
     }
     end += in_brackets ? 1 : 0;
     if (end >= rest.size || rest.data[end] != ':') {
-        return "no port; write tcp:127.0.0.1:7401";
+        return "no port; write 127.0.0.1:7401 for host and port";
     }
     *port = pawl_bytes_of(rest.data + end + 1, rest.size - end - 1);
     if (host->size == 0) {
-        return "no host; write tcp:127.0.0.1:7401, or tcp:0.0.0.0:7401 for all interfaces";
+        return "no host; write 127.0.0.1:7401, or 0.0.0.0:7401 for all interfaces";
     }
     for (size_t i = 0; !in_brackets && i < port->size; i++) {
         if (port->data[i] == ':') {
-            return "an IPv6 number stands in brackets; write tcp:[::1]:7401";
+            return "an IPv6 number stands in brackets; write [::1]:7401";
         }
     }
     return NULL;
 }
 
+/** What TCP and TLS have in common: all but the kind. */
 static enum pawl_status parse_tcp(struct pawl_bytes text, struct pawl_bytes rest,
-                                  struct pawl_address *address, struct pawl_error *error)
+                                  enum pawl_address_kind kind, struct pawl_address *address,
+                                  struct pawl_error *error)
 {
     struct pawl_bytes host = { NULL, 0 };
     struct pawl_bytes port = { NULL, 0 };
@@ -142,7 +144,7 @@ static enum pawl_status parse_tcp(struct pawl_bytes text, struct pawl_bytes rest
     if (number < 0) {
         return refuse(error, PAWL_EINVAL, text, "the port is a number from 0 to 65535");
     }
-    address->kind = PAWL_ADDRESS_TCP;
+    address->kind = kind;
     address->port = (uint16_t)number;
     memcpy(address->host, host.data, host.size);
     return PAWL_OK;
@@ -157,26 +159,25 @@ enum pawl_status pawl_address_parse(struct pawl_bytes text, struct pawl_address 
     memset(address, 0, sizeof(*address));
     if (text.size == 0) {
         return refuse(error, PAWL_EINVAL, text,
-                      "empty; write unix:/path, unix:@name or tcp:host:port");
+                      "empty; write unix:/path, unix:@name, tcp:host:port or tls:host:port");
     }
     if (!is_printable(text, &position)) {
         return pawl_error_set(error, PAWL_EINVAL, 0,
                               "address: byte %zu is a control character; write "
-                              "unix:/path, unix:@name or tcp:host:port",
+                              "unix:/path, unix:@name, tcp:host:port or tls:host:port",
                               position + 1);
     }
     if (skip_prefix(&rest, "unix:")) {
         return parse_unix(text, rest, address, error);
     }
     if (skip_prefix(&rest, "tcp:")) {
-        return parse_tcp(text, rest, address, error);
+        return parse_tcp(text, rest, PAWL_ADDRESS_TCP, address, error);
     }
     if (skip_prefix(&rest, "tls:")) {
-        return refuse(error, PAWL_EVERSION, text,
-                      "this version does not speak TLS yet; use unix:, or tcp: behind a tunnel");
+        return parse_tcp(text, rest, PAWL_ADDRESS_TLS, address, error);
     }
     return refuse(error, PAWL_EINVAL, text,
-                  "unknown kind; write unix:/path, unix:@name or tcp:host:port");
+                  "unknown kind; write unix:/path, unix:@name, tcp:host:port or tls:host:port");
 }
 
 size_t pawl_address_format(const struct pawl_address *address, char *out, size_t capacity)

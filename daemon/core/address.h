@@ -1,7 +1,7 @@
 /*
  * Addresses as people write them: `unix:/run/pawl/pawld.sock`, `unix:@name` (Linux abstract name),
- * `tcp:host:port`, `tcp:[v6]:port`. One parser for the daemon's listeners and the client's address
- * list, so that both take the same words and give the same errors.
+ * `tcp:host:port`, `tcp:[v6]:port`, and the same with `tls:`. One parser for the daemon's listeners
+ * and the client's address list, so that both take the same words and give the same errors.
  *
  * Pure text: nothing is resolved and no file is looked at. Any thread.
  */
@@ -18,15 +18,16 @@ enum pawl_address_kind {
     PAWL_ADDRESS_NONE = 0, /* not parsed */
     PAWL_ADDRESS_UNIX = 1,
     PAWL_ADDRESS_TCP = 2,
-    PAWL_ADDRESS_TLS = 3, /* known, so that it is refused by name; see pawl_address_parse() */
+    PAWL_ADDRESS_TLS = 3, /* host and port as of TCP */
 };
 
 struct pawl_address {
     enum pawl_address_kind kind;
     bool is_abstract;                     /* of UNIX: @path is a name without the '@', no file */
-    uint16_t port;                        /* of TCP; 0 = any free one (listeners only) */
+    uint16_t port;                        /* of TCP and TLS; 0 = any free one (listeners only) */
     char path[PAWL_ADDRESS_PATH_MAX + 1]; /* of UNIX */
-    char host[PAWL_ADDRESS_HOST_MAX + 1]; /* of TCP: name or number, v6 without its brackets */
+    char host[PAWL_ADDRESS_HOST_MAX +
+              1]; /* of TCP and TLS: name or number, v6 without its brackets */
 };
 
 /**
@@ -35,9 +36,8 @@ struct pawl_address {
  * @text   any bytes, also hostile ones; need not end with NUL.
  * @error  may be NULL: what is wrong, where, what to write instead.
  *
- * Returns PAWL_OK, PAWL_EINVAL (not an address), PAWL_ETOOBIG (path or host too long) or
- * PAWL_EVERSION (`tls:`, which this build does not serve yet). After an error @address is all
- * zero.
+ * Returns PAWL_OK, PAWL_EINVAL (not an address) or PAWL_ETOOBIG (path or host too long). After an
+ * error @address is all zero.
  */
 PAWL_MUST_USE enum pawl_status pawl_address_parse(struct pawl_bytes text,
                                                   struct pawl_address *address,

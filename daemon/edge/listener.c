@@ -424,6 +424,10 @@ enum pawl_status pawl_listener_open(struct pawl_listener *listeners, unsigned ca
     if (status != PAWL_OK) {
         return status;
     }
+    if (first->address.kind == PAWL_ADDRESS_TLS) {
+        return pawl_error_set(error, PAWL_EVERSION, 0, "listen %s: no TLS without a certificate",
+                              listen_options->uri);
+    }
     first->is_tcp = first->address.kind == PAWL_ADDRESS_TCP;
     first->roles = first->is_tcp ? ROLES_TCP : ROLES_UNIX;
     if (listen_options->roles != 0) {

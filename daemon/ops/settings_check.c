@@ -166,6 +166,11 @@ void pawl_settings_check_listen(struct pawl_settings_loader *loader,
                                error.text);
         return;
     }
+    if (listen->address.kind == PAWL_ADDRESS_TLS) {
+        pawl_settings_complain(loader, false, place_of(nodes->uri), 0,
+                               "listen[%u]: tls: needs tls.certificate and tls.key", index);
+        return;
+    }
     if (listen->address.kind == PAWL_ADDRESS_TCP) {
         check_tcp(loader, listen, nodes, index);
     } else {

@@ -131,10 +131,26 @@ static void a_host_has_at_most_253_bytes(void **state)
     expect_refusal(text, PAWL_ETOOBIG, "253");
 }
 
-static void tls_and_unknown_kinds_are_refused_by_name(void **state)
+static void tls_takes_what_tcp_takes_and_says_so_in_its_kind(void **state)
+{
+    struct pawl_address address;
+
+    (void)state;
+    assert_int_equal(parse("tls:node-1.example:7401", &address, NULL), PAWL_OK);
+    assert_int_equal(address.kind, PAWL_ADDRESS_TLS);
+    assert_string_equal(address.host, "node-1.example");
+    assert_int_equal(address.port, 7401);
+    assert_int_equal(parse("tls:[::1]:7401", &address, NULL), PAWL_OK);
+    assert_string_equal(address.host, "::1");
+    expect_refusal("tls:10.0.0.7", PAWL_EINVAL, "no port");
+    expect_refusal("tls::7401", PAWL_EINVAL, "no host");
+    expect_refusal("tls:h:65536", PAWL_EINVAL, "0 to 65535");
+}
+
+static void unknown_kinds_are_refused_and_the_known_ones_named(void **state)
 {
     (void)state;
-    expect_refusal("tls:10.0.0.7:7401", PAWL_EVERSION, "TLS");
+    expect_refusal("tlsx:10.0.0.7:7401", PAWL_EINVAL, "tls:host:port");
     expect_refusal("/run/pawl.sock", PAWL_EINVAL, "unknown kind");
     expect_refusal("http://x", PAWL_EINVAL, "unknown kind");
     expect_refusal("UNIX:/x", PAWL_EINVAL, "unknown kind");
@@ -158,8 +174,8 @@ static void control_characters_never_get_into_a_path_or_an_error(void **state)
 
 static void what_is_printed_parses_to_the_same(void **state)
 {
-    static const char *const texts[] = { "unix:/run/p.sock", "unix:@p", "tcp:localhost:1",
-                                         "tcp:[::1]:7401" };
+    static const char *const texts[] = { "unix:/run/p.sock", "unix:@p",         "tcp:localhost:1",
+                                         "tcp:[::1]:7401",   "tls:localhost:1", "tls:[::1]:7401" };
 
     (void)state;
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
@@ -210,7 +226,8 @@ int main(void)
         cmocka_unit_test(tcp_takes_names_numbers_and_bracketed_v6),
         cmocka_unit_test(wrong_tcp_addresses_say_what_to_write),
         cmocka_unit_test(a_host_has_at_most_253_bytes),
-        cmocka_unit_test(tls_and_unknown_kinds_are_refused_by_name),
+        cmocka_unit_test(tls_takes_what_tcp_takes_and_says_so_in_its_kind),
+        cmocka_unit_test(unknown_kinds_are_refused_and_the_known_ones_named),
         cmocka_unit_test(control_characters_never_get_into_a_path_or_an_error),
         cmocka_unit_test(what_is_printed_parses_to_the_same),
         cmocka_unit_test(every_string_of_three_bytes_behind_each_kind_is_survived),
