@@ -12,6 +12,7 @@
 #include "edge/server.h"
 #include "port/clock.h"
 #include "port/entropy.h"
+#include "port/jwt.h"
 #include "port/log.h"
 #include "port/stats.h"
 #include "port/store.h"
@@ -25,6 +26,7 @@ struct pawl_dispatch_metrics {
     _Atomic uint64_t token_checks;
     _Atomic uint64_t token_revoked;
     _Atomic uint64_t token_undecided;
+    _Atomic uint64_t token_invalid;
     _Atomic uint64_t cold;            /* all other requests */
     _Atomic uint64_t invalid;         /* refused as malformed */
     _Atomic uint64_t forbidden;       /* refused for want of a role */
@@ -47,6 +49,7 @@ struct pawl_app {
     const struct pawl_entropy *entropy;
     const struct pawl_log *log;
     struct pawl_rules_slot rules;
+    struct pawl_jwt jwt; /* ops NULL: raw tokens are not verified, and so undecided */
 
     uint8_t node[PAWL_ORIGIN_BYTES]; /* node id and boot nonce */
     struct pawl_instant started;

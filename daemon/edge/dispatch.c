@@ -40,6 +40,26 @@ void pawl_reply_error(struct pawl_session *session, uint64_t id, unsigned status
     }
 }
 
+void pawl_reply_hot(struct pawl_session *session, const struct pawl_wire_reply *reply)
+{
+    uint8_t *out = pawl_session_reserve(session, pawl_wire_reply_bound(reply));
+
+    if (PAWL_LIKELY(out != NULL)) {
+        pawl_session_commit(session, pawl_wire_write_reply(out, reply));
+    }
+}
+
+bool pawl_dispatch_may_check(struct pawl_dispatch *dispatch, struct pawl_session *session)
+{
+    if (PAWL_LIKELY((pawl_session_roles(session) & PAWL_ROLE_CHECK) != 0)) {
+        return true;
+    }
+    pawl_count(&dispatch->metrics->forbidden);
+    pawl_reply_error(session, dispatch->request.id, PAWL__V1__STATUS__STATUS_DENIED,
+                     "this connection lacks the role check; see DESIGN 12, roles");
+    return false;
+}
+
 void pawl_reply_cold(struct pawl_dispatch *dispatch, struct pawl_session *session,
                      const Pawl__V1__Reply *reply)
 {
@@ -76,6 +96,13 @@ static void *worker_open(void *data, struct pawl_worker *worker, unsigned index)
     if (dispatch == NULL) {
         return NULL;
     }
+    if (app->jwt.ops != NULL) {
+        dispatch->verifier = app->jwt.ops->open(app->jwt.self);
+        if (dispatch->verifier == NULL) {
+            free(dispatch);
+            return NULL;
+        }
+    }
     dispatch->app = app;
     dispatch->worker = worker;
     dispatch->metrics = &app->metrics[index];
@@ -90,6 +117,9 @@ static void worker_close(void *ctx)
     struct pawl_dispatch *dispatch = ctx;
 
     pawl_pending_free_all(dispatch);
+    if (dispatch->verifier != NULL) {
+        dispatch->app->jwt.ops->close(dispatch->verifier);
+    }
     pawl_rules_release(dispatch->rules);
     free(dispatch);
 }

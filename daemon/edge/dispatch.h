@@ -29,6 +29,11 @@
 #define PAWL_ROLES_MAX   5
 #define PAWL_NS_DEFAULT  "default"
 
+/* Claims of verified tokens, packed, of the checks that are put off: of one token at most so many
+ * bytes, for all of it came out of the token; and room for some. */
+#define PAWL_CLAIMS_BYTES_MAX (PAWL_TOKEN_MAX + 256)
+#define PAWL_CLAIMS_BYTES     (4 * PAWL_CLAIMS_BYTES_MAX)
+
 /** What a session remembers: fits pawl_session_user(). */
 struct pawl_session_state {
     uint8_t ns_size; /* 0: no hello named one */
@@ -78,6 +83,9 @@ struct pawl_dispatch {
     struct pawl_limiter_slot slots[PAWL_BATCH_SLOTS + PAWL_LIMITER_SLOTS_MAX];
     struct pawl_limit inline_limits[PAWL_BATCH_SLOTS + PAWL_ITEMS_MAX];
     const struct pawl_limit *last_inline; /* the last one made in this batch, or NULL */
+    void *verifier;     /* of app->jwt, this worker's own; NULL: tokens are not verified here */
+    size_t claims_used; /* by checks that are put off */
+    uint8_t claims[PAWL_CLAIMS_BYTES];
     struct pawl_cold_arena arena;
     uint8_t arena_memory[PAWL_ARENA_BYTES];
     struct pawl_pending *pending_free;
@@ -95,6 +103,12 @@ static inline void pawl_count(_Atomic uint64_t *counter)
 
 /** Reply to @id with @status and @text only (text is cut at PAWL_ERROR_BYTES). */
 void pawl_reply_error(struct pawl_session *session, uint64_t id, unsigned status, const char *text);
+
+/** Write @reply, that of a hot request, to the session's output. */
+void pawl_reply_hot(struct pawl_session *session, const struct pawl_wire_reply *reply);
+
+/** Whether the peer has the role check; answers and counts where it has not. */
+bool pawl_dispatch_may_check(struct pawl_dispatch *dispatch, struct pawl_session *session);
 
 /**
  * Pack @reply (its id and status filled in) into the session's output, with the answer to a hello
@@ -115,8 +129,42 @@ void pawl_dispatch_check(struct pawl_dispatch *dispatch, struct pawl_session *se
 /** Decide and answer the checks put off, in their order. */
 void pawl_dispatch_flush(struct pawl_dispatch *dispatch, struct pawl_session *session);
 
+/* ---- dispatch_token.c ---- */
+
+/** Decide the token check at hand. */
 void pawl_dispatch_token(struct pawl_dispatch *dispatch, struct pawl_session *session,
                          struct pawl_bytes hello_reply);
+
+/** The issuer that a request means: what it says, else the only configured one, else "". */
+static inline struct pawl_bytes pawl_dispatch_issuer(const struct pawl_dispatch *dispatch,
+                                                     struct pawl_bytes given)
+{
+    return given.size > 0 ? given : pawl_name_bytes(&dispatch->rules->issuer);
+}
+
+/**
+ * Verify the raw token of @request, whose now and skew are filled in here. Without keys
+ * PAWL_JWT_NO_KEYS. @out lives until the next call on this worker.
+ */
+enum pawl_jwt_reason pawl_dispatch_verify(struct pawl_dispatch *dispatch,
+                                          const struct pawl_jwt_request *request,
+                                          struct pawl_jwt_claims *out);
+
+/** What the core judges of a verified token; lends from @from. */
+struct pawl_token_claims pawl_dispatch_claims(const struct pawl_dispatch *dispatch,
+                                              const struct pawl_jwt_claims *from);
+
+/**
+ * Judge the token of the request at hand, which has one. What @out lends lives until the next
+ * batch, or until pawl_token_make_room() decides the checks that were put off.
+ */
+enum pawl_token_status pawl_token_judge(struct pawl_dispatch *dispatch,
+                                        struct pawl_wire_token_verdict *out);
+
+/** Before the token of a check is judged: room for what its verdict lends. May flush. */
+void pawl_token_make_room(struct pawl_dispatch *dispatch, struct pawl_session *session);
+
+/* ---- dispatch_check.c, for others ---- */
 
 /**
  * Make a limiter item out of one of a request's limits: named ones from the rules, inline ones

@@ -5,124 +5,6 @@
 #include "edge/dispatch.h"
 #include "edge/pending.h"
 
-static bool may_check(struct pawl_dispatch *dispatch, struct pawl_session *session)
-{
-    if (PAWL_LIKELY((pawl_session_roles(session) & PAWL_ROLE_CHECK) != 0)) {
-        return true;
-    }
-    pawl_count(&dispatch->metrics->forbidden);
-    pawl_reply_error(session, dispatch->request.id, PAWL__V1__STATUS__STATUS_DENIED,
-                     "this connection lacks the role check; see DESIGN 12, roles");
-    return false;
-}
-
-/* ---- tokens -------------------------------------------------------------------------------- */
-
-static struct pawl_token_claims claims_of(const struct pawl_dispatch *dispatch)
-{
-    const struct pawl_wire_token *token = &dispatch->request.token;
-
-    return (struct pawl_token_claims){
-        .ns = dispatch->ns,
-        .issuer = token->issuer,
-        .jti = token->jti,
-        .signed_hash = token->signed_sha256,
-        .opaque = token->opaque_sha256,
-        .subject = token->subject,
-        .client = token->client,
-        .kid = token->key,
-        .sid = token->sid,
-        .iat_s = (int64_t)token->iat,
-        .exp_s = (int64_t)token->exp,
-        .has_iat = token->iat != 0,
-        .has_exp = token->exp != 0,
-    };
-}
-
-static const char *detail_of(const struct pawl_token_verdict *verdict)
-{
-    return verdict->cause == PAWL_TOKEN_CAUSE_NONE ? "" : pawl_token_cause_name(verdict->cause);
-}
-
-static enum pawl_token_status judge(struct pawl_dispatch *dispatch,
-                                    struct pawl_wire_token_verdict *out)
-{
-    struct pawl_token_claims claims = claims_of(dispatch);
-    struct pawl_token_view view = {
-        .table = &dispatch->app->revocations->view,
-        .keys = dispatch->app->keys,
-        .policy = &dispatch->rules->tokens,
-        .staleness_ms = dispatch->staleness_ms,
-        .now = dispatch->now.wall,
-        .stamp = dispatch->now.stamp,
-        .slow_s = atomic_load_explicit(&dispatch->app->slow_s, memory_order_relaxed),
-    };
-    struct pawl_token_verdict verdict = pawl_token_verdict(&view, &claims);
-    const char *detail = detail_of(&verdict);
-
-    *out = (struct pawl_wire_token_verdict){
-        .status = (uint32_t)verdict.status,
-        .reason = (uint32_t)verdict.reason,
-        .scope = (uint32_t)verdict.scope,
-        .fresh = verdict.fresh,
-        .staleness_ms = verdict.staleness_ms,
-        .detail = pawl_bytes_of(detail, strlen(detail)),
-    };
-    pawl_count(&dispatch->metrics->token_checks);
-    if (verdict.status == PAWL_TOKEN_REVOKED) {
-        pawl_count(&dispatch->metrics->token_revoked);
-    } else if (verdict.status == PAWL_TOKEN_UNDECIDED) {
-        pawl_count(&dispatch->metrics->token_undecided);
-    }
-    return verdict.status;
-}
-
-/* A raw token needs keys to verify it; claims alone would be taken on trust. */
-static bool refuse_raw(struct pawl_dispatch *dispatch, struct pawl_session *session)
-{
-    /* Without has_token the struct holds the token of an earlier request, maybe another caller's.
-     */
-    if (!dispatch->request.has_token || dispatch->request.token.raw.size == 0) {
-        return false;
-    }
-    pawl_reply_error(session, dispatch->request.id, PAWL__V1__STATUS__STATUS_UNSUPPORTED,
-                     "this pawld has no keys to verify tokens; send the verified claims instead");
-    return true;
-}
-
-static void send_reply(struct pawl_session *session, const struct pawl_wire_reply *reply)
-{
-    uint8_t *out = pawl_session_reserve(session, pawl_wire_reply_bound(reply));
-
-    if (PAWL_LIKELY(out != NULL)) {
-        pawl_session_commit(session, pawl_wire_write_reply(out, reply));
-    }
-}
-
-void pawl_dispatch_token(struct pawl_dispatch *dispatch, struct pawl_session *session,
-                         struct pawl_bytes hello_reply)
-{
-    struct pawl_wire_reply reply = {
-        .id = dispatch->request.id,
-        .status = PAWL__V1__STATUS__STATUS_OK,
-        .hello = hello_reply,
-        .body = PAWL_BODY_TOKEN_CHECK,
-        .has_token = true,
-    };
-
-    if (!may_check(dispatch, session) || refuse_raw(dispatch, session)) {
-        return;
-    }
-    if (!dispatch->request.has_token) {
-        pawl_count(&dispatch->metrics->invalid);
-        pawl_reply_error(session, dispatch->request.id, PAWL__V1__STATUS__STATUS_INVALID,
-                         "a token check needs the token's claims");
-        return;
-    }
-    (void)judge(dispatch, &reply.token);
-    send_reply(session, &reply);
-}
-
 /* ---- limits -------------------------------------------------------------------------------- */
 
 static unsigned item_error(struct pawl_dispatch *dispatch, unsigned status, const char *text,
@@ -397,7 +279,7 @@ static void answer_check(struct pawl_dispatch *dispatch, struct pawl_session *se
         send_exact(dispatch, session, &reply);
         return;
     }
-    send_reply(session, &reply);
+    pawl_reply_hot(session, &reply);
 }
 
 void pawl_dispatch_flush(struct pawl_dispatch *dispatch, struct pawl_session *session)
@@ -459,11 +341,13 @@ void pawl_dispatch_check(struct pawl_dispatch *dispatch, struct pawl_session *se
                          struct pawl_bytes hello_reply)
 {
     const struct pawl_wire_request *request = &dispatch->request;
-    struct pawl_check *check = &dispatch->batch[dispatch->batch_count];
 
-    if (PAWL_UNLIKELY(!may_check(dispatch, session) || refuse_raw(dispatch, session))) {
+    if (PAWL_UNLIKELY(!pawl_dispatch_may_check(dispatch, session))) {
         return;
     }
+    pawl_token_make_room(dispatch, session);
+    struct pawl_check *check = &dispatch->batch[dispatch->batch_count];
+
     check->exact = false;
     unsigned wire_status = build_items(dispatch, &check->exact);
 
@@ -474,7 +358,8 @@ void pawl_dispatch_check(struct pawl_dispatch *dispatch, struct pawl_session *se
     check->id = request->id;
     check->hello = hello_reply;
     check->has_token = request->has_token;
-    check->token_status = request->has_token ? judge(dispatch, &check->token) : PAWL_TOKEN_VALID;
+    check->token_status =
+        request->has_token ? pawl_token_judge(dispatch, &check->token) : PAWL_TOKEN_VALID;
     enum pawl_status status = prepare_check(dispatch, check);
 
     if (PAWL_UNLIKELY(status != PAWL_OK)) {

@@ -140,6 +140,11 @@ static void policies_init(struct pawl_rules *rules, const struct pawl_settings *
         .max_lifetime_s = tokens->max_lifetime_ms / 1000,
     };
 
+    if (settings->jwt.issuer_count == 1) {
+        const char *issuer = settings->jwt.issuers[0].issuer;
+
+        (void)pawl_name_set(&rules->issuer, pawl_bytes_of(issuer, strlen(issuer)));
+    }
     rules->tokens = (struct pawl_token_policy){
         .max_lifetime_s = tokens->max_lifetime_ms / 1000,
         .skew_s = tokens->skew_ms / 1000,

@@ -7,6 +7,7 @@
 #ifndef PAWL_EDGE_RULES_H
 #define PAWL_EDGE_RULES_H
 
+#include "core/family.h"
 #include "core/limiter.h"
 #include "core/policy.h"
 #include "core/rotation.h"
@@ -26,6 +27,7 @@ struct pawl_rule {
 struct pawl_rules {
     struct pawl_token_policy tokens;
     struct pawl_rotation_policy rotation;
+    struct pawl_name issuer; /* the only configured one, for requests that name none; or empty */
     /* ---- private ---- */
     _Atomic unsigned references;
     struct pawl_subkey placement;

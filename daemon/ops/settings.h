@@ -146,7 +146,7 @@ struct pawl_store_settings {
 
 /** Signing algorithms, and the numbers of the wire of nobody: ours alone. */
 enum pawl_jwt_alg {
-    PAWL_JWT_ALG_NONE = 0, /* not an algorithm */
+    PAWL_JWT_ALG_UNSET = 0, /* not an algorithm */
     PAWL_JWT_HS256,
     PAWL_JWT_HS384,
     PAWL_JWT_HS512,
@@ -164,15 +164,15 @@ enum pawl_jwt_alg {
 
 /** jwt.issuers.*.keys.*.state */
 enum pawl_jwt_key_state {
-    PAWL_JWT_KEY_ACTIVE = 0,
-    PAWL_JWT_KEY_PENDING,     /* announced, not in use: its tokens are refused */
-    PAWL_JWT_KEY_VERIFY_ONLY, /* signs nothing new; what it signed holds until it expires */
-    PAWL_JWT_KEY_REVOKED,     /* its tokens are revoked, whatever their date */
+    PAWL_JWT_STATE_ACTIVE = 0,
+    PAWL_JWT_STATE_PENDING,     /* announced, not in use: its tokens are refused */
+    PAWL_JWT_STATE_VERIFY_ONLY, /* signs nothing new; what it signed holds until it expires */
+    PAWL_JWT_STATE_REVOKED,     /* its tokens are revoked, whatever their date */
 };
 
 struct pawl_jwt_key_settings {
     const char *kid;         /* "" = of tokens without a kid */
-    unsigned alg;            /* enum pawl_jwt_alg, never NONE */
+    unsigned alg;            /* enum pawl_jwt_alg, never UNSET */
     const char *file;        /* PEM public key; "" = none */
     const char *secret_file; /* HMAC secret, HS* only; "" = none. One of the two is set */
     unsigned state;          /* enum pawl_jwt_key_state */
