@@ -22,6 +22,12 @@ union any_call {
     struct pawl_stats_call stats;
     struct pawl_thaw_call thaw;
     struct pawl_ping_call ping;
+    struct pawl_reserve_call reserve;
+    struct pawl_commit_call commit;
+    struct pawl_cancel_lease_call cancel_lease;
+    struct pawl_top_call top;
+    struct pawl_watch_call watch;
+    struct pawl_import_call import;
 };
 
 static size_t size_of_struct(const void *object)
@@ -147,37 +153,72 @@ static void copy_token_check(struct pawl_token_check_result *to,
     copy_token(&to->token, storage, &from->token);
 }
 
+/* An array that the caller lends stays where it is, and takes what fits. */
+static size_t copy_array(void *to, size_t max, const void *from, size_t count, size_t size)
+{
+    size_t fits = to == NULL ? 0 : count < max ? count : max;
+
+    if (fits > 0) {
+        memcpy(to, from, fits * size);
+    }
+    return fits;
+}
+
+/* Copies @from over @to but for the array that the caller lends in @items. */
+#define COPY_WITH(to, from, items, items_max, item_count)                                      \
+    do {                                                                                       \
+        void *array = (to)->items;                                                             \
+        size_t size = (to)->struct_size;                                                       \
+        size_t max = array != NULL ? (to)->items_max : 0;                                      \
+                                                                                               \
+        memcpy((to), (from), size < sizeof(*(to)) ? size : sizeof(*(to)));                     \
+        (to)->struct_size = size;                                                              \
+        (to)->items = array;                                                                   \
+        (to)->items_max = max;                                                                 \
+        (to)->item_count =                                                                     \
+            copy_array(array, max, (from)->items, (from)->item_count, sizeof(*(from)->items)); \
+    } while (0)
+
 static void copy_limits(struct pawl_limits_result *to, const struct pawl_limits_result *from)
 {
-    struct pawl_limit_info *limits = to->limits;
-    size_t size = to->struct_size;
-    size_t max = limits != NULL ? to->limits_max : 0;
-
-    memcpy(to, from, size < sizeof(*to) ? size : sizeof(*to));
-    to->struct_size = size;
-    to->limits = limits;
-    to->limits_max = max;
-    to->limit_count = from->limit_count < max ? from->limit_count : max;
+    COPY_WITH(to, from, limits, limits_max, limit_count);
     to->more = from->more || to->limit_count < from->limit_count;
-    if (to->limit_count > 0) {
-        memcpy(limits, from->limits, to->limit_count * sizeof(*limits));
-    }
 }
 
 static void copy_stats(struct pawl_stats_result *to, const struct pawl_stats_result *from)
 {
-    struct pawl_stat_entry *stats = to->stats;
-    size_t size = to->struct_size;
-    size_t max = stats != NULL ? to->stats_max : 0;
+    COPY_WITH(to, from, stats, stats_max, stat_count);
+}
 
-    memcpy(to, from, size < sizeof(*to) ? size : sizeof(*to));
-    to->struct_size = size;
-    to->stats = stats;
-    to->stats_max = max;
-    to->stat_count = from->stat_count < max ? from->stat_count : max;
-    if (to->stat_count > 0) {
-        memcpy(stats, from->stats, to->stat_count * sizeof(*stats));
-    }
+static void copy_reserve(struct pawl_reserve_result *to, const struct pawl_reserve_result *from)
+{
+    COPY_WITH(to, from, rates, rates_max, rate_count);
+}
+
+static void copy_top(struct pawl_top_result *to, const struct pawl_top_result *from)
+{
+    struct pawl_top_result lent = *to;
+
+    COPY_WITH(to, from, limits, limits_max, limit_count);
+    to->keys = lent.keys;
+    to->keys_max = lent.keys != NULL ? lent.keys_max : 0;
+    to->key_count =
+        copy_array(to->keys, to->keys_max, from->keys, from->key_count, sizeof(*from->keys));
+    to->events = lent.events;
+    to->events_max = lent.events != NULL ? lent.events_max : 0;
+    to->event_count = copy_array(to->events, to->events_max, from->events, from->event_count,
+                                 sizeof(*from->events));
+}
+
+static void copy_watch(struct pawl_watch_result *to, const struct pawl_watch_result *from)
+{
+    struct pawl_watch_result lent = *to;
+
+    COPY_WITH(to, from, facts, facts_max, fact_count);
+    to->cursors = lent.cursors;
+    to->cursors_max = lent.cursors != NULL ? lent.cursors_max : 0;
+    to->cursor_count = copy_array(to->cursors, to->cursors_max, from->cursors, from->cursor_count,
+                                  sizeof(*from->cursors));
 }
 
 static void copy_result(const struct call_type *type, void *to, const void *from)
@@ -200,6 +241,15 @@ static void copy_result(const struct call_type *type, void *to, const void *from
         break;
     case PAWL_CALL_STATS:
         copy_stats(to, from);
+        break;
+    case PAWL_CALL_RESERVE:
+        copy_reserve(to, from);
+        break;
+    case PAWL_CALL_TOP:
+        copy_top(to, from);
+        break;
+    case PAWL_CALL_WATCH:
+        copy_watch(to, from);
         break;
     default:
         memcpy(to, from, size < type->result_size ? size : type->result_size);
@@ -292,6 +342,12 @@ BLOCKING(LIMITS, limits, limits)
 BLOCKING(STATS, stats, stats)
 BLOCKING(THAW, thaw, thaw)
 BLOCKING(PING, ping, ping)
+BLOCKING(RESERVE, reserve, reserve)
+BLOCKING(COMMIT, commit, commit)
+BLOCKING(CANCEL_LEASE, cancel_lease, commit)
+BLOCKING(TOP, top, top)
+BLOCKING(WATCH, watch, watch)
+BLOCKING(IMPORT, import, import)
 
 /* ---- without blocking -------------------------------------------------------------------- */
 

@@ -149,9 +149,11 @@ int pawl_client_create(const struct pawl_client_options *options, struct pawl_cl
         return PAWL_RC_NOMEM;
     }
     made->clock_ns = clock_boottime_ns;
+    made->connect = given.connect;
+    made->connect_ctx = given.connect_ctx;
     addresses = given.addresses != NULL ? given.addresses : secure_getenv("PAWL_ADDR");
     rc = read_options(made, &given, error, error_size);
-    if (rc == PAWL_RC_OK) {
+    if (rc == PAWL_RC_OK && made->connect == NULL) {
         if (addresses == NULL) {
             addresses = pawl_client_default_addresses(defaults);
         }

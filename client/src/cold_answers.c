@@ -49,7 +49,7 @@ int pawl_client_read_cold(struct pawl_client *client, const struct slot *slot,
     return PAWL_RC_OK;
 }
 
-static void put_chars(char *out, size_t capacity, ProtobufCBinaryData from)
+void pawl_client_put_chars(char *out, size_t capacity, ProtobufCBinaryData from)
 {
     size_t size = from.len < capacity ? from.len : capacity - 1;
 
@@ -59,7 +59,7 @@ static void put_chars(char *out, size_t capacity, ProtobufCBinaryData from)
     out[size] = '\0';
 }
 
-static void put_name(struct pawl_fact_name *name, const Pawl__V1__FactId *id)
+void pawl_client_put_name(struct pawl_fact_name *name, const Pawl__V1__FactId *id)
 {
     if (id == NULL) {
         return;
@@ -102,7 +102,7 @@ void pawl_client_decode_revoke(struct pawl_client *client, const struct slot *sl
     result->acknowledged = (enum pawl_level)from->acknowledged;
     result->asked = (enum pawl_level)from->asked;
     result->until_s = from->until;
-    put_name(&result->id, from->id);
+    pawl_client_put_name(&result->id, from->id);
 }
 
 void pawl_client_decode_unrevoke(struct pawl_client *client, const struct slot *slot,
@@ -113,7 +113,7 @@ void pawl_client_decode_unrevoke(struct pawl_client *client, const struct slot *
     (void)slot;
     result->acknowledged = (enum pawl_level)reply->unrevoke->acknowledged;
     result->canceled = reply->unrevoke->canceled;
-    put_name(&result->id, reply->unrevoke->id);
+    pawl_client_put_name(&result->id, reply->unrevoke->id);
 }
 
 void pawl_client_decode_rotate(struct pawl_client *client, const struct slot *slot,
@@ -164,24 +164,45 @@ void pawl_client_decode_family_open(struct pawl_client *client, const struct slo
     result->family_exp_s = reply->family_open->family_exp;
 }
 
+void *pawl_client_array(struct pawl_client *client, size_t count, size_t size)
+{
+    ProtobufCAllocator *allocator = &client->arena.allocator;
+    void *array;
+
+    if (count == 0) {
+        return NULL;
+    }
+    array = allocator->alloc(allocator->allocator_data, count * size);
+    if (array != NULL) {
+        memset(array, 0, count * size);
+    }
+    return array;
+}
+
 static void put_limit(struct pawl_limit_info *info, const Pawl__V1__LimitInfo *from)
 {
     size_t count = from->n_rates < PAWL_TEXT_RATES ? from->n_rates : PAWL_TEXT_RATES;
 
-    memset(info, 0, sizeof(*info));
-    put_chars(info->name, sizeof(info->name), from->name);
-    put_chars(info->ns, sizeof(info->ns), from->namespace_);
-    put_chars(info->when_full, sizeof(info->when_full), from->when_full);
+    pawl_client_put_chars(info->name, sizeof(info->name), from->name);
+    pawl_client_put_chars(info->ns, sizeof(info->ns), from->namespace_);
+    pawl_client_put_chars(info->when_full, sizeof(info->when_full), from->when_full);
     for (size_t i = 0; i < count; i++) {
         info->rates[i].count = from->rates[i]->count;
         info->rates[i].window_ms = from->rates[i]->window_ms;
         info->rates[i].algorithm = (uint32_t)from->rates[i]->algorithm;
+        info->rates[i].burst = from->rates[i]->burst;
+        info->rates[i].period = (uint32_t)from->rates[i]->period;
     }
     info->rate_count = (uint32_t)count;
     info->precision = from->precision;
     info->on_error = (enum pawl_fail)from->on_error;
     info->count_denied = from->count_denied;
     info->shadow = from->shadow;
+    info->algorithm = (uint32_t)from->algorithm;
+    info->anchor_day = from->anchor_day;
+    info->overrides = from->overrides;
+    info->bypass = from->bypass;
+    pawl_client_put_chars(info->zone, sizeof(info->zone), from->zone);
 }
 
 void pawl_client_decode_limits(struct pawl_client *client, const struct slot *slot,
@@ -189,14 +210,10 @@ void pawl_client_decode_limits(struct pawl_client *client, const struct slot *sl
 {
     struct pawl_limits_result *result = &client->results.of.limits;
     size_t count = reply->limits->n_limits;
-    ProtobufCAllocator *allocator = &client->arena.allocator;
 
     (void)slot;
     count = count < CLIENT_LIMITS_MAX ? count : CLIENT_LIMITS_MAX;
-    if (count > 0) {
-        result->limits =
-            allocator->alloc(allocator->allocator_data, count * sizeof(*result->limits));
-    }
+    result->limits = pawl_client_array(client, count, sizeof(*result->limits));
     if (result->limits == NULL) {
         count = 0;
     }
@@ -213,14 +230,11 @@ void pawl_client_decode_stats(struct pawl_client *client, const struct slot *slo
 {
     struct pawl_stats_result *result = &client->results.of.stats;
     size_t count = reply->stats->n_stats;
-    ProtobufCAllocator *allocator = &client->arena.allocator;
 
     (void)slot;
     result->stat_total = count;
     count = count < CLIENT_STATS_MAX ? count : CLIENT_STATS_MAX;
-    if (count > 0) {
-        result->stats = allocator->alloc(allocator->allocator_data, count * sizeof(*result->stats));
-    }
+    result->stats = pawl_client_array(client, count, sizeof(*result->stats));
     if (result->stats == NULL) {
         count = 0;
     }
@@ -228,9 +242,8 @@ void pawl_client_decode_stats(struct pawl_client *client, const struct slot *slo
         const Pawl__V1__Stat *from = reply->stats->stats[i];
         struct pawl_stat_entry *entry = &result->stats[i];
 
-        memset(entry, 0, sizeof(*entry));
-        put_chars(entry->name, sizeof(entry->name), from->name);
-        put_chars(entry->text, sizeof(entry->text), from->text);
+        pawl_client_put_chars(entry->name, sizeof(entry->name), from->name);
+        pawl_client_put_chars(entry->text, sizeof(entry->text), from->text);
         entry->value = from->value;
         entry->is_flag = from->flag;
         entry->is_text = from->text.len > 0;

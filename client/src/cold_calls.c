@@ -1,21 +1,20 @@
 /*
  * Everything but checks: structs of the generated code on the stack, packed into the slot's frame.
  */
-#include "private.h"
+#include "cold_pack.h"
 
 #include <stdio.h>
 
 #define MINTED_BYTES 16 /* 128 random bits, 22 characters of base64url */
 #define MINTED_CHARS 22
 
-static int refuse(struct pawl_client *client, const char *text)
+int pawl_cold_refuse(struct pawl_client *client, const char *text)
 {
     (void)snprintf(client->refusal, sizeof(client->refusal), "%s", text);
     return PAWL_RC_INVALID;
 }
 
-/* Packing only reads, but the generated structs hold plain pointers. */
-static ProtobufCBinaryData binary(const void *data, size_t size)
+ProtobufCBinaryData pawl_cold_binary(const void *data, size_t size)
 {
     union {
         const void *in;
@@ -26,13 +25,13 @@ static ProtobufCBinaryData binary(const void *data, size_t size)
     return value;
 }
 
-static ProtobufCBinaryData binary_of(struct pawl_str str)
+ProtobufCBinaryData pawl_cold_binary_of(struct pawl_str str)
 {
-    return binary(str.data, str.size);
+    return pawl_cold_binary(str.data, str.size);
 }
 
-static void begin(struct pawl_client *client, const struct slot *slot, const void *call,
-                  Pawl__V1__Request *request)
+void pawl_cold_begin(struct pawl_client *client, const struct slot *slot, const void *call,
+                     Pawl__V1__Request *request)
 {
     uint32_t deadline_ms = pawl_client_call_deadline(slot->type, call);
     uint32_t usual_ms = slot->type->quick ? client->check_deadline_ms : client->durable_deadline_ms;
@@ -41,11 +40,12 @@ static void begin(struct pawl_client *client, const struct slot *slot, const voi
     request->id = slot->id;
     request->deadline_ms = deadline_ms != 0 ? deadline_ms : usual_ms;
     request->now_ms = pawl_client_call_now(slot->type, call);
-    request->namespace_ = binary_of(pawl_client_call_ns(slot->type, call));
+    request->namespace_ = pawl_cold_binary_of(pawl_client_call_ns(slot->type, call));
     request->body_case = (Pawl__V1__Request__BodyCase)slot->type->kind;
 }
 
-static int finish(struct pawl_client *client, struct slot *slot, const Pawl__V1__Request *request)
+int pawl_cold_finish(struct pawl_client *client, struct slot *slot,
+                     const Pawl__V1__Request *request)
 {
     size_t size = pawl__v1__request__get_packed_size(request) + PAWL_FRAME_HEADER_BYTES;
 
@@ -91,46 +91,42 @@ static ProtobufCBinaryData propose(struct slot *slot, struct pawl_str given)
         base64url(slot->proposed, random);
         slot->proposed_size = MINTED_CHARS;
     }
-    return binary(slot->proposed, slot->proposed_size);
+    return pawl_cold_binary(slot->proposed, slot->proposed_size);
 }
 
 /* ---- limits ------------------------------------------------------------------------------ */
 
-struct packed_rates {
-    Pawl__V1__Rate rates[PAWL_RATES_MAX];
-    Pawl__V1__Rate *pointers[PAWL_RATES_MAX];
-    uint32_t count;
-};
-
-static int pack_rates(struct pawl_client *client, const char *text,
-                      const struct pawl_rate_spec *list, size_t count, struct packed_rates *packed)
+int pawl_cold_pack_rates(struct pawl_client *client, const char *text,
+                         const struct pawl_rate_spec *list, size_t count,
+                         struct packed_rates *packed)
 {
     struct pawl_wire_rate rates[PAWL_RATES_MAX];
 
     if (pawl_client_read_rates(text, list, count, rates, &packed->count) != PAWL_RC_OK) {
-        return refuse(client, "rates: write them as \"100/minute, 1000/day\", at most 8");
+        return pawl_cold_refuse(client, "rates: write them as \"100/minute, 1000/day\", at most 8");
     }
     for (uint32_t i = 0; i < packed->count; i++) {
         pawl__v1__rate__init(&packed->rates[i]);
         packed->rates[i].count = rates[i].count;
         packed->rates[i].window_ms = rates[i].window_ms;
         packed->rates[i].algorithm = (Pawl__V1__Algorithm)rates[i].algorithm;
+        packed->rates[i].burst = rates[i].burst;
         packed->pointers[i] = &packed->rates[i];
     }
     return PAWL_RC_OK;
 }
 
-static int pack_key(struct pawl_client *client, const struct pawl_str *key, size_t count,
-                    ProtobufCBinaryData *packed)
+int pawl_cold_pack_key(struct pawl_client *client, const struct pawl_str *key, size_t count,
+                       ProtobufCBinaryData *packed)
 {
     if (count < 1 || count > PAWL_KEY_PARTS_MAX) {
-        return refuse(client, "a key has 1 to 8 parts");
+        return pawl_cold_refuse(client, "a key has 1 to 8 parts");
     }
     for (size_t i = 0; i < count; i++) {
         if (key[i].size > PAWL_KEY_BYTES_MAX) {
-            return refuse(client, "a part of a key has at most 1024 bytes");
+            return pawl_cold_refuse(client, "a part of a key has at most 1024 bytes");
         }
-        packed[i] = binary_of(key[i]);
+        packed[i] = pawl_cold_binary_of(key[i]);
     }
     return PAWL_RC_OK;
 }
@@ -145,19 +141,20 @@ struct packed_refund {
 static int pack_refund(struct pawl_client *client, const struct pawl_refund_item *given,
                        struct packed_refund *packed)
 {
-    int rc = pack_key(client, given->key, given->key_count, packed->key);
+    int rc = pawl_cold_pack_key(client, given->key, given->key_count, packed->key);
 
     if (rc == PAWL_RC_OK) {
-        rc = pack_rates(client, given->rates, given->rate_list, given->rate_count, &packed->rates);
+        rc = pawl_cold_pack_rates(client, given->rates, given->rate_list, given->rate_count,
+                                  &packed->rates);
     }
     if (rc != PAWL_RC_OK) {
         return rc;
     }
     if (given->charge_count > PAWL_RATES_MAX) {
-        return refuse(client, "a refund has at most 8 charges, one for each rate");
+        return pawl_cold_refuse(client, "a refund has at most 8 charges, one for each rate");
     }
     pawl__v1__refund_item__init(&packed->item);
-    packed->item.limit = binary_of(given->limit);
+    packed->item.limit = pawl_cold_binary_of(given->limit);
     packed->item.n_key = given->key_count;
     packed->item.key = packed->key;
     packed->item.cost = given->cost;
@@ -180,7 +177,7 @@ int pawl_client_encode_refund(struct pawl_client *client, struct slot *slot, con
     Pawl__V1__Refund body;
 
     if (refund->item_count < 1 || refund->item_count > PAWL_ITEMS_MAX) {
-        return refuse(client, "a refund has 1 to 64 items");
+        return pawl_cold_refuse(client, "a refund has 1 to 64 items");
     }
     for (size_t i = 0; i < refund->item_count; i++) {
         int rc = pack_refund(client, &refund->items[i], &packed[i]);
@@ -190,12 +187,12 @@ int pawl_client_encode_refund(struct pawl_client *client, struct slot *slot, con
         }
         pointers[i] = &packed[i].item;
     }
-    begin(client, slot, call, &request);
+    pawl_cold_begin(client, slot, call, &request);
     pawl__v1__refund__init(&body);
     body.n_items = refund->item_count;
     body.items = pointers;
     request.refund = &body;
-    return finish(client, slot, &request);
+    return pawl_cold_finish(client, slot, &request);
 }
 
 int pawl_client_encode_reset(struct pawl_client *client, struct slot *slot, const void *call)
@@ -205,23 +202,24 @@ int pawl_client_encode_reset(struct pawl_client *client, struct slot *slot, cons
     struct packed_rates rates;
     Pawl__V1__Request request;
     Pawl__V1__Reset body;
-    int rc = pack_key(client, reset->key, reset->key_count, key);
+    int rc = pawl_cold_pack_key(client, reset->key, reset->key_count, key);
 
     if (rc == PAWL_RC_OK) {
-        rc = pack_rates(client, reset->rates, reset->rate_list, reset->rate_count, &rates);
+        rc =
+            pawl_cold_pack_rates(client, reset->rates, reset->rate_list, reset->rate_count, &rates);
     }
     if (rc != PAWL_RC_OK) {
         return rc;
     }
-    begin(client, slot, call, &request);
+    pawl_cold_begin(client, slot, call, &request);
     pawl__v1__reset__init(&body);
-    body.limit = binary_of(reset->limit);
+    body.limit = pawl_cold_binary_of(reset->limit);
     body.n_key = reset->key_count;
     body.key = key;
     body.n_rates = reset->limit.size > 0 ? 0 : rates.count;
     body.rates = rates.pointers;
     request.reset = &body;
-    return finish(client, slot, &request);
+    return pawl_cold_finish(client, slot, &request);
 }
 
 /* ---- facts and families ------------------------------------------------------------------ */
@@ -236,32 +234,33 @@ int pawl_client_encode_revoke(struct pawl_client *client, struct slot *slot, con
     Pawl__V1__Revoke body;
 
     if (!raw && (revoke->scope <= PAWL_REVOKE_NONE || revoke->scope > PAWL_REVOKE_NAMESPACE)) {
-        return refuse(client, "a revocation has a scope: token, family, subject, client, key, "
-                              "namespace, opaque, signed or jwt");
+        return pawl_cold_refuse(client,
+                                "a revocation has a scope: token, family, subject, client, key, "
+                                "namespace, opaque, signed or jwt");
     }
     if (revoke->scope != PAWL_REVOKE_NAMESPACE && revoke->value.size == 0) {
-        return refuse(client, "a revocation of this scope needs a value");
+        return pawl_cold_refuse(client, "a revocation of this scope needs a value");
     }
-    begin(client, slot, call, &request);
+    pawl_cold_begin(client, slot, call, &request);
     pawl__v1__revoke__init(&body);
     body.scope = raw ? PAWL__V1__SCOPE__SCOPE_TOKEN : (Pawl__V1__Scope)revoke->scope;
-    body.issuer = binary_of(revoke->issuer);
+    body.issuer = pawl_cold_binary_of(revoke->issuer);
     if (hashed) { /* never raw (P9) */
         pawl_sha256(digest, revoke->value.data, revoke->value.size);
-        body.value = binary(digest, sizeof(digest));
+        body.value = pawl_cold_binary(digest, sizeof(digest));
     } else if (raw) {
-        body.raw = binary_of(revoke->value);
+        body.raw = pawl_cold_binary_of(revoke->value);
         slot->secret = true;
     } else {
-        body.value = binary_of(revoke->value);
+        body.value = pawl_cold_binary_of(revoke->value);
     }
     body.before_ms = revoke->before_ms;
     body.exp = revoke->exp_s;
     body.reason = (Pawl__V1__Reason)revoke->reason;
-    body.actor = binary_of(revoke->actor);
+    body.actor = pawl_cold_binary_of(revoke->actor);
     body.ack = (Pawl__V1__Ack)revoke->level;
     request.revoke = &body;
-    return finish(client, slot, &request);
+    return pawl_cold_finish(client, slot, &request);
 }
 
 int pawl_client_encode_unrevoke(struct pawl_client *client, struct slot *slot, const void *call)
@@ -273,27 +272,27 @@ int pawl_client_encode_unrevoke(struct pawl_client *client, struct slot *slot, c
     Pawl__V1__Unrevoke body;
 
     if (unrevoke->id_count < 1 || unrevoke->id_count > PAWL_FACT_IDS_MAX) {
-        return refuse(client, "an unrevoke names 1 to 64 facts");
+        return pawl_cold_refuse(client, "an unrevoke names 1 to 64 facts");
     }
     for (size_t i = 0; i < unrevoke->id_count; i++) {
         const struct pawl_fact_name *name = &unrevoke->ids[i];
 
         if (name->origin_size > sizeof(name->origin)) {
-            return refuse(client, "the origin of a fact has 16 bytes");
+            return pawl_cold_refuse(client, "the origin of a fact has 16 bytes");
         }
         pawl__v1__fact_id__init(&ids[i]);
-        ids[i].origin = binary(name->origin, name->origin_size);
+        ids[i].origin = pawl_cold_binary(name->origin, name->origin_size);
         ids[i].sequence = name->sequence;
         pointers[i] = &ids[i];
     }
-    begin(client, slot, call, &request);
+    pawl_cold_begin(client, slot, call, &request);
     pawl__v1__unrevoke__init(&body);
     body.n_ids = unrevoke->id_count;
     body.ids = pointers;
-    body.actor = binary_of(unrevoke->actor);
+    body.actor = pawl_cold_binary_of(unrevoke->actor);
     body.ack = (Pawl__V1__Ack)unrevoke->level;
     request.unrevoke = &body;
-    return finish(client, slot, &request);
+    return pawl_cold_finish(client, slot, &request);
 }
 
 static void pack_token(const struct pawl_token *given, Pawl__V1__Token *token, uint8_t *digests)
@@ -303,25 +302,25 @@ static void pack_token(const struct pawl_token *given, Pawl__V1__Token *token, u
     memset(&full, 0, sizeof(full));
     memcpy(&full, given, given->struct_size < sizeof(full) ? given->struct_size : sizeof(full));
     pawl__v1__token__init(token);
-    token->issuer = binary_of(full.issuer);
-    token->jti = binary_of(full.jti);
-    token->subject = binary_of(full.subject);
-    token->client = binary_of(full.client);
-    token->key = binary_of(full.key);
-    token->sid = binary_of(full.sid);
+    token->issuer = pawl_cold_binary_of(full.issuer);
+    token->jti = pawl_cold_binary_of(full.jti);
+    token->subject = pawl_cold_binary_of(full.subject);
+    token->client = pawl_cold_binary_of(full.client);
+    token->key = pawl_cold_binary_of(full.key);
+    token->sid = pawl_cold_binary_of(full.sid);
     token->iat = full.iat_s;
     token->exp = full.exp_s;
     if (full.opaque.size > 0) {
         pawl_sha256(digests, full.opaque.data, full.opaque.size);
-        token->opaque_sha256 = binary(digests, PAWL_SHA256_BYTES);
+        token->opaque_sha256 = pawl_cold_binary(digests, PAWL_SHA256_BYTES);
     }
     if (full.signed_text.size > 0) {
         pawl_sha256(digests + PAWL_SHA256_BYTES, full.signed_text.data, full.signed_text.size);
-        token->signed_sha256 = binary(digests + PAWL_SHA256_BYTES, PAWL_SHA256_BYTES);
+        token->signed_sha256 = pawl_cold_binary(digests + PAWL_SHA256_BYTES, PAWL_SHA256_BYTES);
     }
-    token->raw = binary_of(full.raw);
-    token->audience = binary_of(full.audience);
-    token->type = binary_of(full.type);
+    token->raw = pawl_cold_binary_of(full.raw);
+    token->audience = pawl_cold_binary_of(full.audience);
+    token->type = pawl_cold_binary_of(full.type);
 }
 
 int pawl_client_encode_rotate(struct pawl_client *client, struct slot *slot, const void *call)
@@ -334,12 +333,12 @@ int pawl_client_encode_rotate(struct pawl_client *client, struct slot *slot, con
     Pawl__V1__Token presented;
 
     if (rotate->presented == NULL) {
-        return refuse(client, "a rotation needs the presented token");
+        return pawl_cold_refuse(client, "a rotation needs the presented token");
     }
     if (rotate->next_jti.size > PAWL_TEXT_ID_MAX) {
-        return refuse(client, "next_jti has at most 512 bytes");
+        return pawl_cold_refuse(client, "next_jti has at most 512 bytes");
     }
-    begin(client, slot, call, &request);
+    pawl_cold_begin(client, slot, call, &request);
     pawl__v1__rotate__init(&body);
     pack_token(rotate->presented, &presented, digests);
     slot->secret = presented.raw.len > 0;
@@ -348,22 +347,22 @@ int pawl_client_encode_rotate(struct pawl_client *client, struct slot *slot, con
     body.has_generation = (rotate->flags & PAWL_ROTATE_HAS_GENERATION) != 0;
     if (rotate->next_opaque.size > 0) {
         pawl_sha256(next, rotate->next_opaque.data, rotate->next_opaque.size);
-        body.next_opaque_sha256 = binary(next, sizeof(next));
-        body.next_seed = binary_of(rotate->next_seed);
+        body.next_opaque_sha256 = pawl_cold_binary(next, sizeof(next));
+        body.next_seed = pawl_cold_binary_of(rotate->next_seed);
     } else {
         body.next_jti = propose(slot, rotate->next_jti);
     }
     body.next_iat = rotate->next_iat_s;
     body.next_exp = rotate->next_exp_s;
-    body.binding = binary_of(rotate->binding);
+    body.binding = pawl_cold_binary_of(rotate->binding);
     body.leeway_ms = rotate->leeway_ms;
     body.has_leeway = (rotate->flags & PAWL_ROTATE_HAS_LEEWAY) != 0;
     body.adopt = (rotate->flags & PAWL_ROTATE_ADOPT) != 0;
     body.verified = (rotate->flags & PAWL_ROTATE_VERIFIED) != 0;
-    body.request_id = binary_of(rotate->request_id);
+    body.request_id = pawl_cold_binary_of(rotate->request_id);
     body.ack = (Pawl__V1__Ack)rotate->level;
     request.rotate = &body;
-    return finish(client, slot, &request);
+    return pawl_cold_finish(client, slot, &request);
 }
 
 int pawl_client_encode_family_open(struct pawl_client *client, struct slot *slot, const void *call)
@@ -374,17 +373,17 @@ int pawl_client_encode_family_open(struct pawl_client *client, struct slot *slot
     Pawl__V1__FamilyOpen body;
 
     if (open->jti.size > PAWL_TEXT_ID_MAX) {
-        return refuse(client, "jti has at most 512 bytes");
+        return pawl_cold_refuse(client, "jti has at most 512 bytes");
     }
-    begin(client, slot, call, &request);
+    pawl_cold_begin(client, slot, call, &request);
     pawl__v1__family_open__init(&body);
-    body.issuer = binary_of(open->issuer);
-    body.subject = binary_of(open->subject);
-    body.client = binary_of(open->client);
-    body.binding = binary_of(open->binding);
+    body.issuer = pawl_cold_binary_of(open->issuer);
+    body.subject = pawl_cold_binary_of(open->subject);
+    body.client = pawl_cold_binary_of(open->client);
+    body.binding = pawl_cold_binary_of(open->binding);
     if (open->opaque.size > 0) {
         pawl_sha256(digest, open->opaque.data, open->opaque.size);
-        body.opaque_sha256 = binary(digest, sizeof(digest));
+        body.opaque_sha256 = pawl_cold_binary(digest, sizeof(digest));
     } else {
         body.jti = propose(slot, open->jti);
     }
@@ -392,7 +391,7 @@ int pawl_client_encode_family_open(struct pawl_client *client, struct slot *slot
     body.exp = open->exp_s;
     body.ack = (Pawl__V1__Ack)open->level;
     request.family_open = &body;
-    return finish(client, slot, &request);
+    return pawl_cold_finish(client, slot, &request);
 }
 
 int pawl_client_encode_family_end(struct pawl_client *client, struct slot *slot, const void *call)
@@ -402,19 +401,19 @@ int pawl_client_encode_family_end(struct pawl_client *client, struct slot *slot,
     Pawl__V1__FamilyEnd body;
 
     if (end->sid.size == 0) {
-        return refuse(client, "sid: which family ends?");
+        return pawl_cold_refuse(client, "sid: which family ends?");
     }
-    begin(client, slot, call, &request);
+    pawl_cold_begin(client, slot, call, &request);
     pawl__v1__family_end__init(&body);
-    body.issuer = binary_of(end->issuer);
-    body.sid = binary_of(end->sid);
+    body.issuer = pawl_cold_binary_of(end->issuer);
+    body.sid = pawl_cold_binary_of(end->sid);
     body.reason = end->reason != PAWL_WHY_NONE ? (Pawl__V1__Reason)end->reason
                                                : PAWL__V1__REASON__REASON_LOGOUT;
-    body.actor = binary_of(end->actor);
+    body.actor = pawl_cold_binary_of(end->actor);
     body.exp = end->exp_s;
     body.ack = (Pawl__V1__Ack)end->level;
     request.family_end = &body;
-    return finish(client, slot, &request);
+    return pawl_cold_finish(client, slot, &request);
 }
 
 /* ---- listings, thaw, ping, hello --------------------------------------------------------- */
@@ -425,12 +424,12 @@ int pawl_client_encode_limits(struct pawl_client *client, struct slot *slot, con
     Pawl__V1__Request request;
     Pawl__V1__Limits body;
 
-    begin(client, slot, call, &request);
+    pawl_cold_begin(client, slot, call, &request);
     pawl__v1__limits__init(&body);
-    body.limit = binary_of(limits->limit);
-    body.after = binary_of(limits->after);
+    body.limit = pawl_cold_binary_of(limits->limit);
+    body.after = pawl_cold_binary_of(limits->after);
     request.limits = &body;
-    return finish(client, slot, &request);
+    return pawl_cold_finish(client, slot, &request);
 }
 
 int pawl_client_encode_stats(struct pawl_client *client, struct slot *slot, const void *call)
@@ -439,11 +438,11 @@ int pawl_client_encode_stats(struct pawl_client *client, struct slot *slot, cons
     Pawl__V1__Request request;
     Pawl__V1__Stats body;
 
-    begin(client, slot, call, &request);
+    pawl_cold_begin(client, slot, call, &request);
     pawl__v1__stats__init(&body);
-    body.prefix = binary_of(stats->prefix);
+    body.prefix = pawl_cold_binary_of(stats->prefix);
     request.stats = &body;
-    return finish(client, slot, &request);
+    return pawl_cold_finish(client, slot, &request);
 }
 
 int pawl_client_encode_thaw(struct pawl_client *client, struct slot *slot, const void *call)
@@ -452,12 +451,12 @@ int pawl_client_encode_thaw(struct pawl_client *client, struct slot *slot, const
     Pawl__V1__Request request;
     Pawl__V1__Thaw body;
 
-    begin(client, slot, call, &request);
+    pawl_cold_begin(client, slot, call, &request);
     pawl__v1__thaw__init(&body);
     body.lost_since = thaw->lost_since_s;
-    body.actor = binary_of(thaw->actor);
+    body.actor = pawl_cold_binary_of(thaw->actor);
     request.thaw = &body;
-    return finish(client, slot, &request);
+    return pawl_cold_finish(client, slot, &request);
 }
 
 int pawl_client_encode_ping(struct pawl_client *client, struct slot *slot, const void *call)
@@ -465,10 +464,10 @@ int pawl_client_encode_ping(struct pawl_client *client, struct slot *slot, const
     Pawl__V1__Request request;
     Pawl__V1__Ping body;
 
-    begin(client, slot, call, &request);
+    pawl_cold_begin(client, slot, call, &request);
     pawl__v1__ping__init(&body);
     request.ping = &body;
-    return finish(client, slot, &request);
+    return pawl_cold_finish(client, slot, &request);
 }
 
 size_t pawl_client_write_hello(struct pawl_client *client, uint64_t id, uint8_t *out,
@@ -483,8 +482,8 @@ size_t pawl_client_write_hello(struct pawl_client *client, uint64_t id, uint8_t 
     pawl__v1__ping__init(&ping);
     hello.version_min = 1;
     hello.version_max = 1;
-    hello.namespace_ = binary(client->ns, strlen(client->ns));
-    hello.client = binary(client->name, strlen(client->name));
+    hello.namespace_ = pawl_cold_binary(client->ns, strlen(client->ns));
+    hello.client = pawl_cold_binary(client->name, strlen(client->name));
     request.id = id;
     request.hello = &hello;
     request.body_case = PAWL__V1__REQUEST__BODY_PING;

@@ -1,6 +1,7 @@
 #include "private.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -34,7 +35,9 @@ static void set_error(struct pawl_client *client, unsigned endpoint, const char 
 {
     char address[PAWL_ADDRESS_TEXT_MAX] = "?";
 
-    if (endpoint < client->endpoint_count) {
+    if (client->connect != NULL) {
+        (void)snprintf(address, sizeof(address), "the connect option");
+    } else if (endpoint < client->endpoint_count) {
         (void)pawl_address_format(&client->texts[client->endpoints[endpoint].text], address,
                                   sizeof(address));
     }
@@ -136,6 +139,23 @@ static uint64_t give_up_ns(struct pawl_client *client, uint64_t now_ns)
     return end_ns;
 }
 
+/* The connect option: a socket that somebody else has connected. */
+static bool open_given(struct pawl_client *client, struct conn *conn, uint64_t now_ns)
+{
+    int flags;
+
+    conn->fd = client->connect(client->connect_ctx);
+    flags = conn->fd >= 0 ? fcntl(conn->fd, F_GETFL) : -1;
+    if (flags < 0 || fcntl(conn->fd, F_SETFL, flags | O_NONBLOCK) != 0) {
+        set_errno(client, conn->endpoint, errno);
+        pawl_client_endpoint_failed(client, conn->endpoint, now_ns);
+        pawl_client_conn_close(client, conn);
+        return false;
+    }
+    conn_up(client, conn);
+    return conn->state == CONN_UP;
+}
+
 bool pawl_client_conn_open(struct pawl_client *client, unsigned endpoint, uint64_t now_ns)
 {
     struct conn *conn = client_active(client);
@@ -144,6 +164,9 @@ bool pawl_client_conn_open(struct pawl_client *client, unsigned endpoint, uint64
 
     conn->endpoint = endpoint;
     to->tried = true;
+    if (client->connect != NULL) {
+        return open_given(client, conn, now_ns);
+    }
     conn->fd = socket(to->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (conn->fd < 0) {
         set_errno(client, endpoint, errno);

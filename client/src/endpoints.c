@@ -135,6 +135,10 @@ int pawl_client_lookup(struct pawl_client *client)
     unsigned count = 0;
     int rc = PAWL_RC_OK;
 
+    if (client->connect != NULL) { /* one place to go to, and nothing to look up */
+        client->endpoint_count = 1;
+        return PAWL_RC_OK;
+    }
     memset(fresh, 0, sizeof(fresh));
     for (unsigned text = 0; text < client->text_count && count < CLIENT_ENDPOINTS_MAX; text++) {
         unsigned added = 1;

@@ -33,6 +33,7 @@ static int text_rates(const char *text, struct pawl_wire_rate *rates, uint32_t *
         rates[i].count = parsed[i].count;
         rates[i].window_ms = parsed[i].window_ms;
         rates[i].algorithm = 0;
+        rates[i].burst = 0;
     }
     *rate_count = (uint32_t)count;
     return PAWL_RC_OK;
@@ -50,12 +51,14 @@ int pawl_client_read_rates(const char *text, const struct pawl_rate_spec *list, 
     }
     for (size_t i = 0; i < count; i++) {
         if (list[i].window_ms < 1 || list[i].window_ms > PAWL_WINDOW_MS_MAX ||
-            list[i].count > PAWL_COUNT_MAX) {
+            list[i].count > PAWL_COUNT_MAX || list[i].burst > PAWL_COUNT_MAX ||
+            list[i].period != 0) {
             return PAWL_RC_INVALID;
         }
         rates[i].count = list[i].count;
         rates[i].window_ms = list[i].window_ms;
         rates[i].algorithm = list[i].algorithm;
+        rates[i].burst = list[i].burst;
     }
     *rate_count = (uint32_t)count;
     return PAWL_RC_OK;
@@ -142,8 +145,13 @@ static int check_item(struct pawl_client *client, const struct pawl_check_item *
         (asks_policy && item->on_error == PAWL_FAIL_UNSET)) {
         return refuse_item(client, index, "on_error is required: open, closed or local");
     }
-    if (item->cost > PAWL_COUNT_MAX) {
-        return refuse_item(client, index, "a cost is below 2^40");
+    if (item->cost > PAWL_COUNT_MAX || item->burst > PAWL_COUNT_MAX) {
+        return refuse_item(client, index, "a cost and a burst are below 2^40");
+    }
+    if (item->algorithm > PAWL_RATE_CONCURRENCY || item->algorithm == PAWL_RATE_CALENDAR) {
+        return refuse_item(client, index,
+                           "algorithm: sliding, gcra or concurrency; calendar "
+                           "quotas are named limits");
     }
     if (item->limit.size > PAWL_LIMIT_NAME_MAX || item->tier.size > PAWL_LIMIT_NAME_MAX) {
         return refuse_item(client, index, "the name of a limit or tier has at most 64 bytes");
@@ -199,6 +207,10 @@ static int put_item(struct pawl_client *client, const struct pawl_check_item *gi
     }
     if (given->limit.size == 0 && item->rate_count == 0) {
         return refuse_item(client, index, "name a limit or give rates");
+    }
+    for (uint32_t i = 0; given->rates != NULL && i < item->rate_count; i++) {
+        item->rates[i].algorithm = given->algorithm;
+        item->rates[i].burst = given->burst;
     }
     return PAWL_RC_OK;
 }
@@ -306,7 +318,7 @@ static void read_token(struct pawl_client *client, struct pawl_token_answer *tok
     }
 }
 
-static void read_rate(struct pawl_rate_result *to, const struct pawl_wire_result *from)
+void pawl_client_read_rate(struct pawl_rate_result *to, const struct pawl_wire_result *from)
 {
     memset(to, 0, sizeof(*to));
     to->item = from->item;
@@ -325,6 +337,8 @@ static void read_rate(struct pawl_rate_result *to, const struct pawl_wire_result
     to->shadow = from->shadow;
     to->overflow = from->overflow;
     to->contended = from->contended;
+    to->bypass = from->bypass;
+    to->full = from->full;
 }
 
 static void read_check(struct pawl_client *client, const struct slot *slot)
@@ -335,7 +349,7 @@ static void read_check(struct pawl_client *client, const struct slot *slot)
     for (uint32_t i = 0; i < client->reply.result_count; i++) {
         struct pawl_rate_result *rate = &client->results.rates[i];
 
-        read_rate(rate, &client->reply.results[i]);
+        pawl_client_read_rate(rate, &client->reply.results[i]);
         charged = charged || (slot->each && rate->allowed);
         if (!rate->allowed && !rate->shadow) {
             result->retry_never |= rate->never ? 1u : 0u;

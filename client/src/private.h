@@ -48,6 +48,8 @@
 #define CLIENT_IOV_MAX         64
 #define CLIENT_STATS_MAX       1024
 #define CLIENT_LIMITS_MAX      256
+#define CLIENT_TOP_MAX         1024 /* of each list of a top */
+#define CLIENT_FACTS_MAX       128  /* of one watch */
 
 #define NS_PER_MS UINT64_C(1000000)
 
@@ -172,6 +174,11 @@ struct results {
         struct pawl_stats_result stats;
         struct pawl_thaw_result thaw;
         struct pawl_ping_result ping;
+        struct pawl_reserve_result reserve;
+        struct pawl_commit_result commit;
+        struct pawl_top_result top;
+        struct pawl_watch_result watch;
+        struct pawl_import_result import;
     } of;
     struct pawl_rate_result rates[PAWL_CHECK_RATES];
     struct pawl_claims claims;
@@ -193,6 +200,8 @@ struct pawl_client {
     unsigned text_count;
     struct endpoint endpoints[CLIENT_ENDPOINTS_MAX];
     unsigned endpoint_count;
+    int (*connect)(void *ctx); /* NULL: the endpoints' addresses; else one endpoint without one */
+    void *connect_ctx;
     /* ---- state ---- */
     pthread_mutex_t mutex; /* with PAWL_CLIENT_LOCKED */
     pid_t pid;
@@ -333,6 +342,8 @@ void pawl_client_fill_random(void *out, size_t size);
 /* ---- hot_calls.c, cold_calls.c, cold_answers.c ---- */
 int pawl_client_encode_check(struct pawl_client *client, struct slot *slot, const void *call);
 int pawl_client_encode_token_check(struct pawl_client *client, struct slot *slot, const void *call);
+/** One rate's result as it came. */
+void pawl_client_read_rate(struct pawl_rate_result *to, const struct pawl_wire_result *from);
 /** An answer to a hot call lies in client->reply: make the result. Returns the call's rc. */
 int pawl_client_read_hot(struct pawl_client *client, const struct slot *slot);
 /** Rates of an item from text or list. Returns PAWL_RC_OK, PAWL_RC_INVALID or PAWL_RC_TOO_BIG. */
@@ -349,6 +360,26 @@ int pawl_client_encode_limits(struct pawl_client *client, struct slot *slot, con
 int pawl_client_encode_stats(struct pawl_client *client, struct slot *slot, const void *call);
 int pawl_client_encode_thaw(struct pawl_client *client, struct slot *slot, const void *call);
 int pawl_client_encode_ping(struct pawl_client *client, struct slot *slot, const void *call);
+/* ---- limit_calls.c, operator_calls.c ---- */
+int pawl_client_encode_reserve(struct pawl_client *client, struct slot *slot, const void *call);
+int pawl_client_encode_commit(struct pawl_client *client, struct slot *slot, const void *call);
+int pawl_client_encode_cancel_lease(struct pawl_client *client, struct slot *slot,
+                                    const void *call);
+int pawl_client_encode_top(struct pawl_client *client, struct slot *slot, const void *call);
+int pawl_client_encode_watch(struct pawl_client *client, struct slot *slot, const void *call);
+int pawl_client_encode_import(struct pawl_client *client, struct slot *slot, const void *call);
+void pawl_client_decode_reserve(struct pawl_client *client, const struct slot *slot,
+                                const Pawl__V1__Reply *reply);
+void pawl_client_decode_commit(struct pawl_client *client, const struct slot *slot,
+                               const Pawl__V1__Reply *reply);
+void pawl_client_decode_top(struct pawl_client *client, const struct slot *slot,
+                            const Pawl__V1__Reply *reply);
+void pawl_client_decode_watch(struct pawl_client *client, const struct slot *slot,
+                              const Pawl__V1__Reply *reply);
+void pawl_client_decode_import(struct pawl_client *client, const struct slot *slot,
+                               const Pawl__V1__Reply *reply);
+
+/* ---- cold_calls.c, cold_answers.c ---- */
 /** The hello that begins a connection, framed, at @out. Returns its size, 0: no room. */
 size_t pawl_client_write_hello(struct pawl_client *client, uint64_t id, uint8_t *out,
                                size_t capacity);
@@ -391,6 +422,12 @@ int pawl_client_resolve_outcome(struct pawl_client *client, const struct slot *s
                                 enum pawl_rc cause, enum pawl_effect effect, bool refused,
                                 struct pawl_str text);
 void pawl_client_put_text(struct pawl_text *text, const void *data, size_t size);
+/** Bytes as text with a closing zero, cut at @capacity. */
+void pawl_client_put_chars(char *out, size_t capacity, ProtobufCBinaryData from);
+/** @id may be NULL: nothing is written. */
+void pawl_client_put_name(struct pawl_fact_name *name, const Pawl__V1__FactId *id);
+/** @count entries of @size bytes in the arena of answers; NULL: no room, or none asked for. */
+void *pawl_client_array(struct pawl_client *client, size_t count, size_t size);
 
 /* ---- fallback.c ---- */
 /** Hints (local rates beside a named limit) to append to the slot's frame. */

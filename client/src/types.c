@@ -46,6 +46,17 @@ static const struct call_type types[] = {
     CALL(STATS, stats, stats, false, false, false, PAWL__V1__REPLY__BODY_STATS,
          pawl_client_decode_stats),
     CALL(THAW, thaw, thaw, false, true, false, PAWL__V1__REPLY__BODY_THAW, pawl_client_decode_thaw),
+    CALL(RESERVE, reserve, reserve, true, true, false, PAWL__V1__REPLY__BODY_RESERVE,
+         pawl_client_decode_reserve),
+    CALL(COMMIT, commit, commit, true, true, false, PAWL__V1__REPLY__BODY_COMMIT,
+         pawl_client_decode_commit),
+    CALL(CANCEL_LEASE, cancel_lease, commit, true, true, false, PAWL__V1__REPLY__BODY_CANCEL,
+         pawl_client_decode_commit),
+    CALL(TOP, top, top, false, false, false, PAWL__V1__REPLY__BODY_TOP, pawl_client_decode_top),
+    CALL(WATCH, watch, watch, false, false, false, PAWL__V1__REPLY__BODY_WATCH,
+         pawl_client_decode_watch),
+    CALL(IMPORT, import, import, false, true, false, PAWL__V1__REPLY__BODY_IMPORT,
+         pawl_client_decode_import),
     CALL(PING, ping, ping, false, false, false, PAWL__V1__REPLY__BODY_PING, decode_nothing),
 };
 

@@ -227,11 +227,23 @@ struct pawl_text {
     char data[PAWL_TEXT_ID_MAX + 4];
 };
 
+/** How a rate counts. */
+enum pawl_rate_algorithm {
+    PAWL_RATE_SLIDING = 0,     /* count in any window */
+    PAWL_RATE_GCRA = 1,        /* count flow in a window, burst at once */
+    PAWL_RATE_CALENDAR = 2,    /* count in a period of civil time; named limits only */
+    PAWL_RATE_CONCURRENCY = 3, /* count slots; each is free again after window_ms, or when the
+                                  charge of its check is refunded */
+};
+
 /** So many in each window. */
 struct pawl_rate_spec {
     uint64_t count;
-    uint32_t window_ms; /* 1 to 45 days */
-    uint32_t algorithm; /* 0: sliding */
+    uint32_t window_ms; /* 1 to 45 days; 0 where there is a period */
+    uint32_t algorithm; /* enum pawl_rate_algorithm */
+    uint64_t burst;     /* GCRA: at once; 0: count */
+    uint32_t period;    /* CALENDAR, in listings: 1 hour, 2 day, 3 week, 4 month, 5 year */
+    uint32_t reserved;  /* 0 */
 };
 
 /** A fact's name. */
@@ -279,6 +291,14 @@ struct pawl_client_options {
     uint32_t local_keys_max;   /* keys counted in this process [1024]; at most 65536 */
     uint32_t in_flight_max;    /* requests pending at once [256]; at most 4096 */
     uint32_t reserved;
+    /**
+     * Where connections come from, in place of @addresses: returns a connected stream socket, which
+     * the handle takes over and sets to non-blocking, or -1 with errno. Called from inside the
+     * handle's calls whenever it needs a connection; may not call the handle. For programs that
+     * hold one end of a socketpair(2), or get sockets from somebody else. [NULL]
+     */
+    int (*connect)(void *connect_ctx);
+    void *connect_ctx;
 };
 
 /**
@@ -368,7 +388,10 @@ struct pawl_check_item {
     uint32_t precision;                     /* of inline rates: 2 to 4096 [64] */
     enum pawl_fail on_error;                /* required */
     struct pawl_str tier;                   /* "premium": the limit api.premium */
-    uint64_t reserved[4];                   /* 0 */
+    uint64_t burst;                         /* of @rates where they are GCRA; 0: their count */
+    uint32_t algorithm;                     /* of @rates: enum pawl_rate_algorithm */
+    uint32_t spare;                         /* 0 */
+    uint64_t reserved[2];                   /* 0 */
     /*
      * Beside a limit's name, @rates or @rate_list are not sent: they are what PAWL_FAIL_LOCAL
      * counts against until the daemon has told the limit's own rates. The daemon's on_error for a
@@ -445,7 +468,9 @@ struct pawl_rate_result {
     bool shadow;    /* decided and counted, never denied */
     bool overflow;  /* counted in a cell shared with other keys: the daemon's table is full */
     bool contended; /* denied because of a reservation of another check */
-    bool spare[3];
+    bool bypass;    /* the key is on the limit's bypass list: nothing was counted */
+    bool full;      /* no room to count in: the limit's when_full decided */
+    bool spare;
     uint64_t reserved[4];
 };
 
@@ -518,6 +543,83 @@ struct pawl_refund_result {
 
 PAWL_API int pawl_client_refund(struct pawl_client *client, const struct pawl_refund_call *refund,
                                 struct pawl_refund_result *result);
+
+/**
+ * Reserve: take between min and max of every item's limits now, and say later how much it was.
+ *
+ *     reserve (at most 4000 tokens) -> ALLOW, granted 2500 -> work -> commit (used 1800)
+ *
+ * The items' cost is not looked at. What is not committed goes back at commit, all of it at
+ * cancel. A lease that is neither committed nor canceled in time stays charged: never over. There
+ * is no fallback: where no daemon answers the outcome is UNDECIDED and nothing is granted.
+ */
+struct pawl_reserve_call {
+    size_t struct_size;
+    const struct pawl_check_item *items; /* on_error is not needed */
+    size_t item_count;                   /* 1 to 64 */
+    uint64_t min;                        /* 0 means 1; less is a refusal */
+    uint64_t max;                        /* 0 means min */
+    uint32_t lease_ms;                   /* for commit or cancel [60 s]; at most 1 h */
+    uint32_t flags;                      /* 0 */
+    uint32_t deadline_ms;
+    uint64_t now_ms;
+    struct pawl_str ns;
+};
+
+#define PAWL_LEASE_BYTES 16
+
+struct pawl_reserve_result {
+    size_t struct_size;
+    enum pawl_outcome outcome;
+    uint32_t lease_ms; /* as used */
+    struct pawl_info info;
+    uint64_t granted;                /* of each item; 0: refused, nothing is charged */
+    uint8_t lease[PAWL_LEASE_BYTES]; /* for commit and cancel; works once */
+    struct pawl_rate_result *rates;  /* in: NULL, or an array for rates_max entries */
+    size_t rates_max;
+    size_t rate_count;
+    uint64_t retry_after_ms; /* longest of those denied, for min */
+    uint64_t retry_never;    /* 1: min can never fit */
+};
+
+PAWL_API int pawl_client_reserve(struct pawl_client *client,
+                                 const struct pawl_reserve_call *reserve,
+                                 struct pawl_reserve_result *result);
+
+/** How much of a reservation was used; the rest goes back. */
+struct pawl_commit_call {
+    size_t struct_size;
+    uint8_t lease[PAWL_LEASE_BYTES];
+    uint64_t used;  /* 0 to granted */
+    uint32_t flags; /* 0 */
+    uint32_t deadline_ms;
+    uint64_t now_ms;
+    struct pawl_str ns;
+};
+
+/** PAWL_RC_NOT_FOUND: the lease is unknown, over or used; its charge stays. */
+struct pawl_commit_result {
+    size_t struct_size;
+    struct pawl_info info;
+    uint64_t refunded; /* of each item */
+};
+
+PAWL_API int pawl_client_commit(struct pawl_client *client, const struct pawl_commit_call *commit,
+                                struct pawl_commit_result *result);
+
+/** Nothing of a reservation was used. */
+struct pawl_cancel_lease_call {
+    size_t struct_size;
+    uint8_t lease[PAWL_LEASE_BYTES];
+    uint32_t flags; /* 0 */
+    uint32_t deadline_ms;
+    uint64_t now_ms;
+    struct pawl_str ns;
+};
+
+PAWL_API int pawl_client_cancel_lease(struct pawl_client *client,
+                                      const struct pawl_cancel_lease_call *cancel,
+                                      struct pawl_commit_result *result);
 
 /** Forget a key of a limit. */
 struct pawl_reset_call {
@@ -720,7 +822,11 @@ struct pawl_limit_info {
     bool count_denied;
     bool shadow;
     bool spare[2];
-    uint64_t reserved[2];
+    uint32_t algorithm;  /* enum pawl_rate_algorithm */
+    uint32_t anchor_day; /* of a calendar quota */
+    uint32_t overrides;  /* keys with rates of their own */
+    uint32_t bypass;     /* keys and prefixes that are never limited */
+    char zone[68];       /* of a calendar quota */
 };
 
 struct pawl_limits_result {
@@ -766,6 +872,139 @@ struct pawl_stats_result {
 
 PAWL_API int pawl_client_stats(struct pawl_client *client, const struct pawl_stats_call *stats,
                                struct pawl_stats_result *result);
+
+/** What an operator looks at: figures of each limit, the keys denied most, the last revocations. */
+struct pawl_top_call {
+    size_t struct_size;
+    uint32_t keys_max;   /* [20] */
+    uint32_t events_max; /* [20] */
+    uint32_t flags;      /* 0 */
+    uint32_t deadline_ms;
+    uint64_t now_ms;
+    struct pawl_str ns;
+};
+
+/** Counts since the limit was first asked, reloads included. */
+struct pawl_limit_figures {
+    char limit[132]; /* "": all inline rates together */
+    char ns[68];
+    uint64_t allowed;
+    uint64_t denied;
+    uint64_t shadow_denied;
+    uint64_t bypassed;
+    uint64_t overflowed;
+};
+
+struct pawl_denied_key {
+    char limit[132];
+    char ns[68];
+    char key[132];    /* masked */
+    uint64_t denied;  /* an estimate, not below the truth */
+    uint64_t last_ms; /* since 1970 */
+};
+
+struct pawl_revocation_event {
+    enum pawl_revoke_scope scope;
+    enum pawl_why reason;
+    char ns[68];
+    char value[132]; /* masked */
+    uint64_t at_ms;  /* since 1970 */
+};
+
+struct pawl_top_result {
+    size_t struct_size;
+    struct pawl_info info;
+    struct pawl_limit_figures *limits; /* in: an array for limits_max entries, or NULL; as the */
+    size_t limits_max;                 /* other two */
+    size_t limit_count;
+    struct pawl_denied_key *keys;
+    size_t keys_max;
+    size_t key_count;
+    struct pawl_revocation_event *events;
+    size_t events_max;
+    size_t event_count;
+};
+
+PAWL_API int pawl_client_top(struct pawl_client *client, const struct pawl_top_call *top,
+                             struct pawl_top_result *result);
+
+/**
+ * Follow revocations: the facts behind the cursors, or where there are none the next one, waited
+ * for until wait_ms. Ask again with the result's cursors.
+ */
+struct pawl_watch_call {
+    size_t struct_size;
+    const struct pawl_fact_name *cursors; /* the last one seen of each origin */
+    size_t cursor_count;
+    uint32_t wait_ms;   /* 0: answer at once; has to lie below the deadline */
+    uint32_t facts_max; /* [as many as fit] */
+    uint32_t flags;     /* PAWL_WATCH_SNAPSHOT */
+    uint32_t deadline_ms;
+    uint64_t now_ms;
+    struct pawl_str ns; /* not looked at: all namespaces are told */
+};
+
+#define PAWL_WATCH_SNAPSHOT 1u /* flags: from the first fact held on */
+
+/** A revocation, a cutoff, or a cancel (scope NONE) of one. */
+struct pawl_fact_info {
+    struct pawl_fact_name id;
+    enum pawl_revoke_scope scope;
+    enum pawl_why reason;
+    struct pawl_text ns;
+    struct pawl_text issuer;
+    struct pawl_text value; /* 32 raw bytes where it is a SHA-256 */
+    struct pawl_text actor;
+    uint64_t before_ms; /* of a cutoff; 0: none */
+    uint64_t at_ms;     /* made, since 1970 */
+    uint64_t until_s;   /* kept until */
+    uint64_t exp_s;     /* of the token; 0: not known */
+};
+
+struct pawl_watch_result {
+    size_t struct_size;
+    struct pawl_info info;
+    struct pawl_fact_info *facts; /* in: an array for facts_max entries, at least 64 */
+    size_t facts_max;
+    size_t fact_count;
+    struct pawl_fact_name *cursors; /* in: an array for cursors_max entries, at least 16 */
+    size_t cursors_max;
+    size_t cursor_count;
+    bool gap;          /* facts in between are gone: take a snapshot */
+    bool snapshot_end; /* nothing more is held at the moment */
+};
+
+PAWL_API int pawl_client_watch(struct pawl_client *client, const struct pawl_watch_call *watch,
+                               struct pawl_watch_result *result);
+
+/**
+ * Many revocations in one request: those of another node, or of a list from before pawl. Values of
+ * opaque and signed tokens are their SHA-256, 32 bytes.
+ */
+struct pawl_import_call {
+    size_t struct_size;
+    const struct pawl_revoke_call *facts; /* each a revocation; level, deadline, now, ns unused */
+    size_t fact_count;                    /* 1 to PAWL_IMPORT_FACTS */
+    enum pawl_level level;
+    uint32_t flags; /* 0 */
+    uint32_t deadline_ms;
+    uint64_t now_ms;
+    struct pawl_str ns;
+};
+
+#define PAWL_IMPORT_FACTS 256
+
+struct pawl_import_result {
+    size_t struct_size;
+    struct pawl_info info;
+    enum pawl_level acknowledged;
+    uint32_t taken; /* now held, new or not */
+    uint32_t refused;
+    char first_error[PAWL_TEXT_BYTES]; /* of the refused: which one (from 0) and why */
+};
+
+PAWL_API int pawl_client_import(struct pawl_client *client, const struct pawl_import_call *import,
+                                struct pawl_import_result *result);
 
 /** End the frozen state of the daemon's store. */
 struct pawl_thaw_call {
@@ -833,6 +1072,12 @@ enum pawl_call_kind {
     PAWL_CALL_LIMITS = 28,
     PAWL_CALL_THAW = 29,
     PAWL_CALL_PING = 30,
+    PAWL_CALL_WATCH = 25,
+    PAWL_CALL_RESERVE = 31,
+    PAWL_CALL_COMMIT = 32,
+    PAWL_CALL_CANCEL_LEASE = 33,
+    PAWL_CALL_TOP = 34,
+    PAWL_CALL_IMPORT = 35,
 };
 
 /** What a callback is handed; lent to it until it returns, arrays and claims included. */
@@ -853,6 +1098,11 @@ struct pawl_answer {
         const struct pawl_stats_result *stats;
         const struct pawl_thaw_result *thaw;
         const struct pawl_ping_result *ping;
+        const struct pawl_reserve_result *reserve;
+        const struct pawl_commit_result *commit; /* and cancel_lease */
+        const struct pawl_top_result *top;
+        const struct pawl_watch_result *watch;
+        const struct pawl_import_result *import;
         const struct pawl_info *info_of_none; /* reserved */
     } of;
 };
@@ -900,6 +1150,23 @@ PAWL_API int pawl_client_submit_thaw(struct pawl_client *client, const struct pa
                                      pawl_on_answer on_answer, void *data, uint64_t *id);
 PAWL_API int pawl_client_submit_ping(struct pawl_client *client, const struct pawl_ping_call *call,
                                      pawl_on_answer on_answer, void *data, uint64_t *id);
+PAWL_API int pawl_client_submit_reserve(struct pawl_client *client,
+                                        const struct pawl_reserve_call *call,
+                                        pawl_on_answer on_answer, void *data, uint64_t *id);
+PAWL_API int pawl_client_submit_commit(struct pawl_client *client,
+                                       const struct pawl_commit_call *call,
+                                       pawl_on_answer on_answer, void *data, uint64_t *id);
+PAWL_API int pawl_client_submit_cancel_lease(struct pawl_client *client,
+                                             const struct pawl_cancel_lease_call *call,
+                                             pawl_on_answer on_answer, void *data, uint64_t *id);
+PAWL_API int pawl_client_submit_top(struct pawl_client *client, const struct pawl_top_call *call,
+                                    pawl_on_answer on_answer, void *data, uint64_t *id);
+PAWL_API int pawl_client_submit_watch(struct pawl_client *client,
+                                      const struct pawl_watch_call *call, pawl_on_answer on_answer,
+                                      void *data, uint64_t *id);
+PAWL_API int pawl_client_submit_import(struct pawl_client *client,
+                                       const struct pawl_import_call *call,
+                                       pawl_on_answer on_answer, void *data, uint64_t *id);
 
 /**
  * The descriptor to wait on, for reading. It is an epoll instance that holds the handle's sockets,

@@ -32,6 +32,7 @@ struct pawl_wire_rate {
     uint64_t count;
     uint32_t window_ms;
     uint32_t algorithm;
+    uint64_t burst;
 };
 
 struct pawl_wire_item {
@@ -92,7 +93,7 @@ struct pawl_wire_result {
     uint64_t limit_count, count, remaining;
     uint64_t oldest_age_ms, reset_after_ms, retry_after_ms;
     uint64_t charge;
-    bool never, allowed, shadow, overflow, contended;
+    bool never, allowed, shadow, overflow, contended, bypass, full;
     uint8_t on_error;
 };
 
