@@ -784,6 +784,68 @@ static void *lock_worker(void *arg)
     return NULL;
 }
 
+struct sockets_of {
+    struct fake *fake;
+    int given;
+    int refused; /* so many are refused first */
+};
+
+static int connect_to_fake(void *ctx)
+{
+    struct sockets_of *of = ctx;
+    struct sockaddr_un un = { .sun_family = AF_UNIX };
+    const char *name = of->fake->address + strlen("unix:@");
+    int fd;
+
+    if (of->refused > 0) {
+        of->refused--;
+        errno = ECONNREFUSED;
+        return -1;
+    }
+    memcpy(un.sun_path + 1, name, strlen(name));
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(
+        connect(fd, (const struct sockaddr *)&un,
+                (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name))),
+        0);
+    of->given++;
+    return fd;
+}
+
+static void sockets_may_come_from_a_function_in_place_of_addresses(void **state)
+{
+    struct fake *fake = fake_start(FAKE_ANSWER);
+    struct sockets_of of = { .fake = fake, .refused = 1 };
+    struct pawl_client_options options = { .struct_size = sizeof(options),
+                                           .check_deadline_ms = 20000,
+                                           .flags = PAWL_CLIENT_NO_BREAKER,
+                                           .connect = connect_to_fake,
+                                           .connect_ctx = &of };
+    struct pawl_client *client = NULL;
+    struct pawl_check_result result;
+
+    (void)state;
+    assert_int_equal(pawl_client_create(&options, &client, NULL, 0), PAWL_RC_OK);
+    assert_int_equal(pawl_client_resolve(client), PAWL_RC_OK);
+    /* refused: the policy decides, and the text names where it was tried */
+    assert_int_equal(check_at(client, "k", "5/minute", PAWL_FAIL_CLOSED, &result), PAWL_RC_OK);
+    assert_int_equal(result.info.cause, PAWL_RC_CONNECT);
+    assert_non_null(strstr(result.info.text, "the connect option"));
+    assert_int_equal(ask(client, PAWL_FAIL_CLOSED), PAWL_OUTCOME_ALLOW);
+    assert_int_equal(ask(client, PAWL_FAIL_CLOSED), PAWL_OUTCOME_ALLOW);
+    assert_int_equal(of.given, 1);
+    /* another one when this one has ended */
+    atomic_store(&fake->mode, FAKE_HANG_UP);
+    assert_int_equal(ask(client, PAWL_FAIL_CLOSED), PAWL_OUTCOME_ALLOW);
+    while (atomic_load(&fake->hung_up) == 0) {
+        (void)sched_yield();
+    }
+    assert_int_equal(ask(client, PAWL_FAIL_CLOSED), PAWL_OUTCOME_ALLOW);
+    assert_int_equal(of.given, 2);
+    pawl_client_destroy(client);
+    fake_stop(fake);
+}
+
 static void a_locked_handle_is_shared_by_threads(void **state)
 {
     struct fake *fake = fake_start(FAKE_ANSWER);
@@ -859,6 +921,7 @@ int main(void)
         cmocka_unit_test(a_child_leaves_the_parents_connection_alone),
         cmocka_unit_test(bad_options_are_told_with_their_name),
         cmocka_unit_test(an_older_and_shorter_options_struct_means_zero_for_the_rest),
+        cmocka_unit_test(sockets_may_come_from_a_function_in_place_of_addresses),
         cmocka_unit_test(a_locked_handle_is_shared_by_threads),
         cmocka_unit_test(addresses_become_keys),
     };
