@@ -6,7 +6,7 @@
 #include <string.h>
 
 #define NEAREST_MAX 40 /* longer words are not compared */
-#define COMMON      ((UINT64_C(1) << (OPTION_VERSION_ID + 1)) - 1) /* the first in the list */
+#define COMMON      (((option_set)1 << (OPTION_VERSION_ID + 1)) - 1) /* the first in the list */
 
 static bool fail(char *error, const char *what, const char *which, const char *hint)
 {
@@ -43,7 +43,7 @@ static size_t distance(const char *a, const char *b)
 
 static bool option_allowed(const struct command_spec *command, enum option_id id)
 {
-    uint64_t bit = UINT64_C(1) << id;
+    option_set bit = (option_set)1 << id;
 
     return command == NULL || (bit & (COMMON | command->options)) != 0;
 }
@@ -252,7 +252,7 @@ static bool command_check(const struct options *options, char *error)
         if (options->values[i].given && !option_allowed(command, (enum option_id)i)) {
             return fail(error, what, name, "this command does not take it");
         }
-        if ((command->required & (UINT64_C(1) << i)) != 0 && !options->values[i].given) {
+        if ((command->required & ((option_set)1 << i)) != 0 && !options->values[i].given) {
             return fail(error, what, name, "this is needed");
         }
     }
@@ -355,9 +355,9 @@ static void help_command(FILE *out, const struct command_spec *command)
         fputs("\noptions:\n", out);
     }
     for (uint32_t i = 0; i < OPTION_COUNT; i++) {
-        if ((command->options & (UINT64_C(1) << i)) != 0) {
+        if ((command->options & ((option_set)1 << i)) != 0) {
             help_option(out, option_spec((enum option_id)i),
-                        (command->required & (UINT64_C(1) << i)) != 0);
+                        (command->required & ((option_set)1 << i)) != 0);
         }
     }
     help_common(out);

@@ -74,6 +74,9 @@ enum option_id {
     OPTION_COUNT
 };
 
+/** A set of options: a bit for each. */
+typedef unsigned __int128 option_set;
+
 struct option_spec {
     const char *name;
     const char *argument; /* "" for flags */
@@ -110,8 +113,8 @@ struct command_spec {
     const char *arguments; /* for the help: "KEY..." */
     const char *summary;
     const char *details; /* further lines of its help, may be "" */
-    uint64_t options;    /* bits of those it takes, beside the ones every command takes */
-    uint64_t required;   /* bits of those it needs */
+    option_set options;  /* those it takes, beside the ones every command takes */
+    option_set required; /* those it needs */
     uint32_t words_min;
     uint32_t words_max;
 };

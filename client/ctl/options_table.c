@@ -1,8 +1,8 @@
 #include "options.h"
 
-#define BIT(id) (UINT64_C(1) << OPTION_##id##_ID)
+#define BIT(id) ((option_set)1 << OPTION_##id##_ID)
 
-_Static_assert(OPTION_COUNT <= 64, "sets of options are 64 bits");
+_Static_assert(OPTION_COUNT <= 128, "sets of options have 128 bits");
 
 static const struct option_spec option_table[OPTION_COUNT] = {
 #define X(id, name, argument, kind, help) { name, argument, OPTION_##kind, help },
