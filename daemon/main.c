@@ -18,6 +18,7 @@
 #include "edge/server.h"
 #include "ops/log.h"
 #include "ops/options.h"
+#include "ops/reload.h"
 #include "ops/settings.h"
 
 enum exit_code {
@@ -56,6 +57,10 @@ struct daemon {
     struct pawl_app app;
     struct pawl_server *server;
     uint64_t birth_ms;
+
+    struct pawl_reload reload;
+    struct pawl_rules *next_rules; /* prepared; between prepare and commit alone */
+    unsigned next_log_level;
 };
 
 /* ---- settings ------------------------------------------------------------------------------ */
@@ -341,79 +346,92 @@ static void on_force(void *data)
     _exit(EXIT_RUN);
 }
 
-static void refuse_reload(struct daemon *daemon, const char *why)
+/* ---- reload: what follows the settings ------------------------------------------------------ */
+
+static enum pawl_status prepare_rules(void *self, const struct pawl_settings *fresh,
+                                      const struct pawl_settings *current, struct pawl_error *error)
 {
-    pawl_log_event(&daemon->log, PAWL_LOG_ERROR, "reload_refused", PAWL_F_TEXT("why", why),
-                   PAWL_F_TEXT("do", "the settings before go on; mend the file and try again"));
+    struct daemon *daemon = self;
+
+    (void)current;
+    daemon->next_rules = pawl_rules_create(fresh, &daemon->limiter, daemon->birth_ms, error);
+    return daemon->next_rules != NULL ? PAWL_OK : error->status;
 }
 
-/* One line for each, with its place. Returns the first that is no warning, or NULL. */
-static const char *say_problems(struct daemon *daemon)
+static void commit_rules(void *self)
 {
-    const struct pawl_problems *problems = &daemon->problems;
-    const char *first = NULL;
+    struct daemon *daemon = self;
 
-    for (unsigned i = 0; i < problems->count; i++) {
-        const struct pawl_problem *problem = &problems->items[i];
-
-        pawl_log_event(&daemon->log, problem->warning ? PAWL_LOG_WARN : PAWL_LOG_ERROR,
-                       problem->warning ? "setting_doubtful" : "setting_wrong",
-                       PAWL_F_TEXT("why", problem->text));
-        first = first == NULL && !problem->warning ? problem->text : first;
-    }
-    return first;
+    pawl_rules_publish(&daemon->app.rules, daemon->next_rules);
+    daemon->next_rules = NULL;
 }
 
-struct fixed_settings {
-    char text[PAWL_PROBLEM_TEXT_BYTES];
-    size_t used;
-};
-
-static void on_change(void *ctx, const char *path, bool reloadable)
+static void abort_rules(void *self)
 {
-    struct fixed_settings *fixed = ctx;
+    struct daemon *daemon = self;
 
-    if (!reloadable && fixed->used < sizeof(fixed->text)) {
-        int wrote = snprintf(fixed->text + fixed->used, sizeof(fixed->text) - fixed->used, "%s%s",
-                             fixed->used == 0 ? "these need a restart: " : ", ", path);
-
-        fixed->used += wrote > 0 ? (size_t)wrote : 0;
-    }
+    pawl_rules_release(daemon->next_rules);
+    daemon->next_rules = NULL;
 }
 
-/* Build new, check all, swap; a bad one leaves the old running and says so. */
+static enum pawl_status prepare_log_level(void *self, const struct pawl_settings *fresh,
+                                          const struct pawl_settings *current,
+                                          struct pawl_error *error)
+{
+    struct daemon *daemon = self;
+
+    (void)current;
+    (void)error;
+    daemon->next_log_level = fresh->log_level;
+    return PAWL_OK;
+}
+
+static void commit_log_level(void *self)
+{
+    struct daemon *daemon = self;
+
+    pawl_log_writer_set_level(&daemon->log_writer, daemon->next_log_level);
+}
+
+static void abort_log_level(void *self)
+{
+    (void)self;
+}
+
+static enum pawl_status load_fresh(void *ctx, struct pawl_problems *problems,
+                                   struct pawl_settings **fresh)
+{
+    (void)problems; /* those of the daemon, which load_settings() fills */
+    return load_settings(ctx, fresh);
+}
+
+/* In this order they prepare and commit; the log's level last, so that the word on the reload is
+ * said as the new settings want it. */
+static void build_reload(struct daemon *daemon)
+{
+    const struct pawl_reload_options options = {
+        .load = load_fresh,
+        .ctx = daemon,
+        .current = &daemon->settings,
+        .problems = &daemon->problems,
+        .clock = &daemon->clock,
+        .log = &daemon->log,
+    };
+    const struct pawl_reload_part rules = { "rules", prepare_rules, commit_rules, abort_rules,
+                                            daemon };
+    const struct pawl_reload_part log_level = { "log", prepare_log_level, commit_log_level,
+                                                abort_log_level, daemon };
+
+    pawl_reload_init(&daemon->reload, &options);
+    pawl_reload_add(&daemon->reload, &rules);
+    pawl_reload_add(&daemon->reload, &log_level);
+}
+
 static void on_reload(void *data)
 {
     struct daemon *daemon = data;
-    struct pawl_settings *fresh = NULL;
-    struct fixed_settings fixed = { .used = 0 };
-    struct pawl_error error = { PAWL_OK, 0, "" };
 
-    enum pawl_status status = load_settings(daemon, &fresh);
-    const char *wrong = say_problems(daemon);
-
-    if (status != PAWL_OK) {
-        refuse_reload(daemon, wrong != NULL ? wrong : "no memory for the settings");
-        return;
-    }
-    if (pawl_settings_diff(daemon->settings, fresh, on_change, &fixed) > 0) {
-        refuse_reload(daemon, fixed.text);
-        pawl_settings_destroy(fresh);
-        return;
-    }
-    struct pawl_rules *rules = pawl_rules_create(fresh, &daemon->limiter, daemon->birth_ms, &error);
-
-    if (rules == NULL) {
-        refuse_reload(daemon, error.text);
-        pawl_settings_destroy(fresh);
-        return;
-    }
-    pawl_rules_publish(&daemon->app.rules, rules);
-    pawl_log_writer_set_level(&daemon->log_writer, fresh->log_level);
-    pawl_settings_destroy(daemon->settings);
-    daemon->settings = fresh;
-    pawl_log_event(&daemon->log, PAWL_LOG_INFO, "reloaded",
-                   PAWL_F_U64("limits", fresh->limit_count));
+    (void)pawl_reload_run(&daemon->reload, "signal");
 }
 
 static void more_stats(void *ctx, const struct pawl_stats_sink *sink)
@@ -422,6 +440,7 @@ static void more_stats(void *ctx, const struct pawl_stats_sink *sink)
 
     pawl_server_stats(daemon->server, sink);
     pawl_log_writer_stats(&daemon->log_writer, sink);
+    pawl_reload_stats(&daemon->reload, sink);
 }
 
 static void server_options(const struct daemon *daemon, struct pawl_server_options *options,
@@ -539,6 +558,9 @@ static int run(struct daemon *daemon)
     status = status != PAWL_OK ? status : build_limiter(daemon, &error);
     status = status != PAWL_OK ? status : build_revocations(daemon, &error);
     status = status != PAWL_OK ? status : build_app(daemon, &error);
+    if (status == PAWL_OK) {
+        build_reload(daemon);
+    }
     status = status != PAWL_OK ? status : serve(daemon, &error);
     if (status != PAWL_OK && daemon->log_open) {
         pawl_log_event(&daemon->log, PAWL_LOG_ERROR, "stopped", PAWL_F_TEXT("why", error.text),
