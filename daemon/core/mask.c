@@ -2,239 +2,199 @@
 
 #include <string.h>
 
-#define SHOWN_CHARACTERS 2
-#define HIDDEN_MIN       2 /* characters that have to stay hidden for any to be shown */
-#define HASH_DIGITS      8
-#define V6_GROUPS        8
-#define V6_SHOWN         4
+#define SHOWN_MAX   2
+#define DIGITS      8
+#define V6_TEXT_MAX 45 /* the longest form of an IPv6 address */
 
-/** Text under way; PAWL_MASKED_BYTES is enough for all that is put. */
-struct out {
-    char *data;
-    size_t used;
-};
-
-static void put(struct out *out, char c)
+static size_t put_hex(char *out, uint32_t value, unsigned digits)
 {
-    out->data[out->used++] = c;
-}
-
-static void put_hex(struct out *out, uint64_t value, unsigned digits)
-{
-    for (unsigned i = digits; i-- > 0;) {
-        put(out, "0123456789abcdef"[(value >> (4 * i)) & 15]);
+    for (unsigned i = 0; i < digits; i++) {
+        out[i] = "0123456789abcdef"[(value >> (4 * (digits - 1 - i))) & 15];
     }
-}
-
-/* ---- IP addresses -------------------------------------------------------------------------- */
-
-/* How many bytes "a.b" of "a.b.c.d" has; 0 = not an IPv4 address. */
-static size_t v4_half(struct pawl_bytes value)
-{
-    unsigned dots = 0;
-    unsigned number = 0;
-    unsigned digits = 0;
-    size_t half = 0;
-
-    for (size_t i = 0; i < value.size; i++) {
-        uint8_t c = value.data[i];
-
-        if (c >= '0' && c <= '9' && digits < 3) {
-            number = number * 10 + (unsigned)(c - '0');
-            digits++;
-        } else if (c == '.' && digits > 0 && number <= 255) {
-            dots++;
-            half = dots == 2 ? i : half;
-            number = 0;
-            digits = 0;
-        } else {
-            return 0;
-        }
-    }
-    return dots == 3 && digits > 0 && number <= 255 ? half : 0;
-}
-
-static int hex_value(uint8_t c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* One group of hex digits at @at; returns the digits, 0 = none, 5 = too many. */
-static unsigned v6_group(struct pawl_bytes value, size_t at, uint16_t *group)
-{
-    unsigned digits = 0;
-    unsigned number = 0;
-
-    while (at + digits < value.size && digits < 5 && hex_value(value.data[at + digits]) >= 0) {
-        number = number * 16 + (unsigned)hex_value(value.data[at + digits]);
-        digits++;
-    }
-    *group = (uint16_t)number;
     return digits;
 }
 
-/*
- * The first half of an IPv6 address, "::" filled in; false = it is none. A tail in the form of IPv4
- * counts as two groups, whatever it says: it lies in the half that is hidden.
- */
-static bool v6_half(struct pawl_bytes value, uint16_t half[V6_GROUPS])
+static size_t put_hash(char *out, uint64_t hash)
 {
-    unsigned count = 0;
-    unsigned gap = V6_GROUPS + 1; /* in front of which group "::" stands */
-    size_t at = 0;
+    memcpy(out, "***", 3);
+    return 3 + put_hex(out + 3, (uint32_t)hash, DIGITS);
+}
 
-    if (value.size >= 2 && value.data[0] == ':' && value.data[1] == ':') {
-        gap = 0;
-        at = 2;
-    }
-    while (at < value.size && count < V6_GROUPS) {
-        struct pawl_bytes rest = { value.data + at, value.size - at };
-        unsigned digits = v6_group(value, at, &half[count]);
+/* ---- addresses ----------------------------------------------------------------------------- */
 
-        if (digits > 0 && v4_half(rest) > 0 && count + 2 <= V6_GROUPS) {
-            half[count] = half[count + 1] = 0;
-            count += 2;
-            at = value.size;
-            break;
+/* Length of the first two numbers of a dotted quad with their dots; 0 if @text is none. */
+static size_t v4_half(struct pawl_bytes text)
+{
+    unsigned value = 0, digits = 0, dots = 0;
+    size_t half = 0;
+
+    for (size_t i = 0; i < text.size; i++) {
+        if (text.data[i] == '.' && digits > 0) {
+            dots++;
+            half = dots == 2 ? i + 1 : half;
+            value = digits = 0;
+        } else if (text.data[i] >= '0' && text.data[i] <= '9' && digits < 3) {
+            value = value * 10 + (unsigned)(text.data[i] - '0');
+            digits++;
+        } else {
+            return 0;
         }
-        if (digits == 0 || digits > 4) {
-            return false;
-        }
-        count++;
-        at += digits;
-        if (at == value.size) {
-            break;
-        }
-        if (value.data[at++] != ':' || at == value.size) {
-            return false;
-        }
-        if (value.data[at] == ':') {
-            if (gap <= V6_GROUPS) {
-                return false;
-            }
-            gap = count;
-            at++;
+        if (dots > 3 || value > 255) {
+            return 0;
         }
     }
-    if (at < value.size || (gap > V6_GROUPS ? count != V6_GROUPS : count >= V6_GROUPS)) {
+    return dots == 3 && digits > 0 ? half : 0;
+}
+
+static int hex_value(uint8_t byte)
+{
+    if (byte >= '0' && byte <= '9') {
+        return byte - '0';
+    }
+    byte = byte | 0x20;
+    return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
+}
+
+/* One run of groups, "2001:db8:1", from @text on. Returns how many, -1 if it is none. */
+static int v6_groups(struct pawl_bytes text, uint16_t groups[8])
+{
+    unsigned count = 0, digits = 0;
+    uint32_t value = 0;
+
+    if (text.size == 0) {
+        return 0;
+    }
+    for (size_t i = 0; i <= text.size; i++) {
+        int digit = i < text.size ? hex_value(text.data[i]) : -1;
+
+        if (digit >= 0 && digits < 4) {
+            value = value * 16 + (uint32_t)digit;
+            digits++;
+        } else if ((i == text.size || text.data[i] == ':') && digits > 0 && count < 8) {
+            groups[count++] = (uint16_t)value;
+            value = digits = 0;
+        } else {
+            return -1;
+        }
+    }
+    return (int)count;
+}
+
+/* The first four groups of an IPv6 address, "::" filled in. A dotted quad at its end, a zone and a
+ * prefix length ("/64") are left to the general way or cut: what is shown is a half at most. */
+static bool v6_half(struct pawl_bytes text, uint16_t half[4])
+{
+    uint16_t front[8] = { 0 }, back[8] = { 0 };
+    const uint8_t *slash = text.size > 0 ? memchr(text.data, '/', text.size) : NULL;
+    size_t gap = 0;
+
+    text.size = slash != NULL ? (size_t)(slash - text.data) : text.size;
+    if (text.size < 2 || text.size > V6_TEXT_MAX) {
         return false;
     }
-    if (gap <= V6_GROUPS) {
-        unsigned fill = V6_GROUPS - count;
-
-        memmove(half + gap + fill, half + gap, (count - gap) * sizeof(half[0]));
-        memset(half + gap, 0, fill * sizeof(half[0]));
+    while (gap + 1 < text.size && !(text.data[gap] == ':' && text.data[gap + 1] == ':')) {
+        gap++;
     }
+    bool has_gap = gap + 1 < text.size;
+    int first = v6_groups(pawl_bytes_of(text.data, has_gap ? gap : text.size), front);
+    int last =
+        has_gap ? v6_groups(pawl_bytes_of(text.data + gap + 2, text.size - gap - 2), back) : 0;
+
+    if (first < 0 || last < 0 || (has_gap ? first + last > 7 : first != 8)) {
+        return false;
+    }
+    for (int i = 0; i < last; i++) {
+        front[8 - last + i] = back[i];
+    }
+    memcpy(half, front, 4 * sizeof(half[0]));
     return true;
 }
 
-static bool put_address(struct out *out, struct pawl_bytes value)
+static size_t put_v6_half(char *out, const uint16_t half[4])
 {
-    uint16_t groups[V6_GROUPS] = { 0 };
-    size_t half = v4_half(value);
+    size_t size = 0;
 
-    if (half > 0) {
-        memcpy(out->data, value.data, half);
-        out->used = half;
-        return true;
-    }
-    if (!v6_half(value, groups)) {
-        return false;
-    }
-    for (unsigned i = 0; i < V6_SHOWN; i++) {
+    for (unsigned i = 0; i < 4; i++) {
         unsigned digits = 1;
 
-        while (digits < 4 && groups[i] >> (4 * digits) != 0) {
+        while (digits < 4 && half[i] >> (4 * digits) != 0) {
             digits++;
         }
-        if (i > 0) {
-            put(out, ':');
-        }
-        put_hex(out, groups[i], digits);
+        size += put_hex(out + size, half[i], digits);
+        out[size++] = ':';
     }
-    return true;
-}
-
-/* ---- anything else ------------------------------------------------------------------------- */
-
-/* Bytes of the character at @at: a whole one of UTF-8, else one byte with *printable false. */
-static size_t character(struct pawl_bytes value, size_t at, bool *printable)
-{
-    uint8_t first = value.data[at];
-    size_t size = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-
-    *printable = first >= 0x20 && first != 0x7f;
-    if (size == 0 || first > 0xf4 || size > value.size - at) {
-        *printable = false;
-        return 1;
-    }
-    for (size_t i = 1; i < size; i++) {
-        if ((value.data[at + i] & 0xc0) != 0x80) {
-            *printable = false;
-            return 1;
-        }
-    }
-    if (size == 1) {
-        return 1;
-    }
-    /* Control characters, and what is no character: too long, a surrogate, beyond Unicode. */
-    uint8_t second = value.data[at + 1];
-
-    *printable = !((first == 0xc2 && second < 0xa0) || (first == 0xe0 && second < 0xa0) ||
-                   (first == 0xed && second >= 0xa0) || (first == 0xf0 && second < 0x90) ||
-                   (first == 0xf4 && second >= 0x90));
     return size;
 }
 
-static void put_start(struct out *out, struct pawl_bytes value)
+/* ---- any value ----------------------------------------------------------------------------- */
+
+static size_t put_shown(char *out, struct pawl_bytes value)
 {
-    bool printable[SHOWN_CHARACTERS];
-    size_t ends[SHOWN_CHARACTERS] = { 0 };
-    unsigned characters = 0;
-    size_t at = 0;
+    uint16_t half[4];
+    size_t size = v4_half(value);
 
-    while (at < value.size && characters < SHOWN_CHARACTERS + HIDDEN_MIN) {
-        bool is_printable;
+    if (size > 0) {
+        memcpy(out, value.data, size);
+        return size;
+    }
+    if (v6_half(value, half)) {
+        return put_v6_half(out, half);
+    }
+    size = value.size / 2 < SHOWN_MAX ? value.size / 2 : SHOWN_MAX;
+    for (size_t i = 0; i < size; i++) {
+        bool is_plain = value.data[i] > 0x20 && value.data[i] < 0x7f && value.data[i] != '|';
 
-        at += character(value, at, &is_printable);
-        if (characters < SHOWN_CHARACTERS) {
-            printable[characters] = is_printable;
-            ends[characters] = at;
-        }
-        characters++;
+        out[i] = is_plain ? (char)value.data[i] : '?';
     }
-    if (characters < SHOWN_CHARACTERS + HIDDEN_MIN) {
-        return;
-    }
-    for (unsigned i = 0; i < SHOWN_CHARACTERS; i++) {
-        size_t start = i == 0 ? 0 : ends[i - 1];
-
-        if (!printable[i]) {
-            put(out, '?');
-            continue;
-        }
-        memcpy(out->data + out->used, value.data + start, ends[i] - start);
-        out->used += ends[i] - start;
-    }
+    return size;
 }
 
-size_t pawl_mask(const struct pawl_subkey *mask, struct pawl_bytes value, char *out)
+/* v4: 8 + 11; v6: 20 + 11; others: 2 + 11 */
+_Static_assert(PAWL_MASK_BYTES > 4 * 5 + 3 + DIGITS, "room for half an IPv6 address and digits");
+
+size_t pawl_mask(const struct pawl_subkey *key, struct pawl_bytes value, char out[PAWL_MASK_BYTES])
 {
-    struct out text = { out, 0 };
+    size_t size = 0;
 
     if (value.size > 0) {
-        if (!put_address(&text, value)) {
-            put_start(&text, value);
-        }
-        put(&text, '*');
-        put(&text, '*');
-        put(&text, '*');
-        put_hex(&text, pawl_keyhash64(mask, value.data, value.size) >> 32, HASH_DIGITS);
+        size = put_shown(out, value);
+        size += put_hash(out + size, pawl_keyhash64(key, value.data, value.size));
     }
-    text.data[text.used] = '\0';
-    return text.used;
+    out[size] = '\0';
+    return size;
+}
+
+/* The parts that found no room: a hash over their hashes. */
+static uint64_t hash_rest(const struct pawl_subkey *key, const struct pawl_bytes *parts,
+                          size_t count)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        uint64_t both[2] = { sum, pawl_keyhash64(key, parts[i].data, parts[i].size) };
+
+        sum = pawl_keyhash64(key, both, sizeof(both));
+    }
+    return sum;
+}
+
+size_t pawl_mask_parts(const struct pawl_subkey *key, const struct pawl_bytes *parts, size_t count,
+                       char *out, size_t capacity)
+{
+    size_t size = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        /* Room for this one, and for the rest as one behind it. */
+        if (capacity - size < (i + 1 < count ? 2 : 1) * (size_t)PAWL_MASK_BYTES) {
+            size += put_hash(out + size, hash_rest(key, parts + i, count - i));
+            out[size] = '\0';
+            return size;
+        }
+        size += pawl_mask(key, parts[i], out + size);
+        if (i + 1 < count) {
+            out[size++] = '|';
+        }
+    }
+    out[size] = '\0';
+    return size;
 }

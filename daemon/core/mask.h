@@ -1,30 +1,34 @@
 /*
- * Identities as people may see them in logs, the audit log and the console: enough to recognise one
- * that is known, too little to learn one that is not.
+ * Identities as operators may see them: enough to tell one from another and to recognise one's own,
+ * not enough to read them. The first two characters, "***", and 8 hex digits of a keyed hash under
+ * the `mask` subkey; of an IP address its first half in place of the characters. The same value
+ * gives the same text everywhere, so that logs, figures and pages can be held against each other.
  *
- *   alice@example.org   al***5f0c1a9e       first two characters, then digits of a keyed hash
- *   192.0.2.77          192.0***08b3c4d1    of an IP address the first half
- *   2001:db8:1:2::77    2001:db8:1:2***...
- *   abc                 ***91e0aa27         too short to show a part of it
- *
- * The digits are the first 32 bits of the keyed hash of the whole value under the `mask` subkey:
- * the same value has the same digits in every line of every node with the same secret, and who has
- * not the secret cannot try values against them. Pure, any thread.
+ * Pure; any thread.
  */
 #ifndef PAWL_CORE_MASK_H
 #define PAWL_CORE_MASK_H
 
 #include "core/keyhash.h"
 
-#define PAWL_MASKED_BYTES 40 /* what pawl_mask() writes at most, NUL included */
+#define PAWL_MASK_BYTES 40 /* that pawl_mask() writes at most, the NUL included */
 
 /**
- * Write @value masked into @out (PAWL_MASKED_BYTES), with a NUL; "" stays "".
+ * Mask @value (any bytes) into @out: printable ASCII, ended by NUL. Of a value of fewer than four
+ * characters less is shown: never more than half. An empty one gives "".
  *
- * @mask   the `mask` subkey.
- * @value  any bytes; what is no printable UTF-8 shows as '?'.
- * Returns the bytes written less the NUL.
+ * @key  the `mask` subkey.
+ * Returns the bytes written, less the NUL.
  */
-size_t pawl_mask(const struct pawl_subkey *mask, struct pawl_bytes value, char *out);
+size_t pawl_mask(const struct pawl_subkey *key, struct pawl_bytes value, char out[PAWL_MASK_BYTES]);
+
+/**
+ * Mask each of @parts, with '|' between them. When @capacity (at least 2 * PAWL_MASK_BYTES) is not
+ * enough, the parts that do not fit come as one, "***" and digits over all of them.
+ *
+ * Returns the bytes written, less the NUL.
+ */
+size_t pawl_mask_parts(const struct pawl_subkey *key, const struct pawl_bytes *parts, size_t count,
+                       char *out, size_t capacity);
 
 #endif
