@@ -123,6 +123,23 @@ static void hand_over(struct pawl_worker *self, int fd, bool is_tcp, unsigned ro
     pawl_worker_post(target, &handover->post);
 }
 
+enum pawl_status pawl_acceptor_adopt(struct pawl_edge *edge, int fd, unsigned roles)
+{
+    struct pawl_worker *target = least_loaded(&edge->workers[0]);
+    struct handover *handover = pawl_edge_alloc(1, sizeof(*handover));
+
+    if (handover == NULL) {
+        return PAWL_ENOMEM;
+    }
+    handover->post.run = run_handover;
+    handover->fd = fd;
+    handover->roles = roles;
+    (void)atomic_fetch_add(&edge->connections, 1); /* the session's end takes it back */
+    (void)atomic_fetch_add(&target->assigned, 1);
+    pawl_worker_post(target, &handover->post);
+    return PAWL_OK;
+}
+
 static void admit(struct pawl_acceptor *acceptor, int fd)
 {
     struct pawl_worker *worker = acceptor->worker;

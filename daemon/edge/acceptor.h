@@ -21,6 +21,7 @@
 
 #include "edge/listener.h"
 
+struct pawl_edge;
 struct pawl_worker;
 
 struct pawl_acceptor {
@@ -35,6 +36,12 @@ struct pawl_acceptor {
 PAWL_MUST_USE enum pawl_status pawl_acceptor_open(struct pawl_acceptor *acceptor,
                                                   struct pawl_worker *worker,
                                                   const struct pawl_listener *listener);
+
+/**
+ * Hand @fd, a connected Unix stream socket, to the worker with the fewest connections. Any thread,
+ * while workers serve. PAWL_OK (@fd is taken over) or PAWL_ENOMEM.
+ */
+PAWL_MUST_USE enum pawl_status pawl_acceptor_adopt(struct pawl_edge *edge, int fd, unsigned roles);
 
 /** Accept what is in the queue, at most listen_backlog connections. */
 void pawl_acceptor_empty(struct pawl_acceptor *acceptor);

@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 
 #include "edge/loop.h"
+#include "edge/poller.h"
 #include "edge/worker.h"
 
 #define WORKERS_DEFAULT_MAX 4
@@ -21,6 +22,8 @@ struct pawl_server {
     uv_timer_t pulse;
     uv_timer_t second;
     uv_signal_t signals[3];
+    struct pawl_poller pollers[PAWL_WATCHES_MAX];
+    unsigned poller_count;
     unsigned worker_count; /* set up; less than edge.worker_count only while creating */
     unsigned port[PAWL_LISTENERS_MAX];
     _Atomic unsigned stops; /* asked for so far */
@@ -403,6 +406,23 @@ void pawl_server_stop(struct pawl_server *server)
     (void)uv_async_send(&server->wake);
 }
 
+enum pawl_status pawl_server_watch(struct pawl_server *server, const struct pawl_watch *watch)
+{
+    if (server->poller_count == PAWL_WATCHES_MAX) {
+        return PAWL_EFULL;
+    }
+    return pawl_poller_start(&server->pollers[server->poller_count++], &server->loop, watch);
+}
+
+enum pawl_status pawl_server_adopt(struct pawl_server *server, int fd, unsigned roles)
+{
+    /* Once the workers were told to drain they may leave as soon as they are empty. */
+    if (!server->running || server->stops_seen > 0) {
+        return PAWL_EUNAVAIL;
+    }
+    return pawl_acceptor_adopt(&server->edge, fd, roles);
+}
+
 void pawl_server_destroy(struct pawl_server *server)
 {
     if (server == NULL) {
@@ -416,6 +436,9 @@ void pawl_server_destroy(struct pawl_server *server)
     if (server->loop_ready) {
         for (size_t i = 0; i < sizeof(server->signals) / sizeof(server->signals[0]); i++) {
             close_handle((uv_handle_t *)&server->signals[i]);
+        }
+        for (unsigned i = 0; i < server->poller_count; i++) {
+            pawl_poller_close(&server->pollers[i]);
         }
         close_handle((uv_handle_t *)&server->pulse);
         close_handle((uv_handle_t *)&server->second);

@@ -27,11 +27,13 @@
 #include "edge/handler.h"
 #include "port/log.h"
 #include "port/stats.h"
+#include "port/watch.h"
 
 struct pawl_server;
 
 #define PAWL_LISTENERS_MAX 16 /* addresses in the settings */
 #define PAWL_WORKERS_MAX   64
+#define PAWL_WATCHES_MAX   8 /* descriptors of others in the main loop */
 
 /** One address to listen on. */
 struct pawl_listen_options {
@@ -107,6 +109,27 @@ PAWL_MUST_USE enum pawl_status pawl_server_run(struct pawl_server *server,
 
 /** As a SIGTERM: drain, and at the second call exit at once. Any thread, also before run. */
 void pawl_server_stop(struct pawl_server *server);
+
+/**
+ * Look after a descriptor of somebody else in the main loop. Between create and run, on the thread
+ * of both. @watch is copied; its descriptor and ctx must live until pawl_server_destroy().
+ *
+ * Returns PAWL_OK, PAWL_EFULL (PAWL_WATCHES_MAX), PAWL_EIO.
+ */
+PAWL_MUST_USE enum pawl_status pawl_server_watch(struct pawl_server *server,
+                                                 const struct pawl_watch *watch);
+
+/**
+ * Serve a connected Unix stream socket that nobody accepted, one end of a socketpair, as a session
+ * with @roles (bits of pawl_role). For parts of the daemon that ask as clients do: counted among the
+ * connections, but never refused for connections_max. Main loop's thread, while the server runs.
+ *
+ * @fd  non-blocking; taken over with PAWL_OK alone.
+ *
+ * Returns PAWL_OK; PAWL_EUNAVAIL when not running, or draining; PAWL_ENOMEM.
+ */
+PAWL_MUST_USE enum pawl_status pawl_server_adopt(struct pawl_server *server, int fd,
+                                                 unsigned roles);
 
 /**
  * Run the posts that are left (their sessions are gone), close contexts, free. Not while
