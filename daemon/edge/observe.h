@@ -16,6 +16,7 @@
 #define PAWL_EDGE_OBSERVE_H
 
 #include "core/keyhash.h"
+#include "port/clock.h"
 #include "port/observe.h"
 
 #include <stdatomic.h>
@@ -52,10 +53,12 @@ struct pawl_denial {
 };
 
 /**
- * @mask  the `mask` subkey: for the digits that stand for a key.
+ * @mask   the `mask` subkey: for the digits that stand for a key. Copied.
+ * @clock  lent until destroy.
  * Returns NULL when out of memory.
  */
-struct pawl_observe *pawl_observe_create(const struct pawl_subkey *mask);
+struct pawl_observe *pawl_observe_create(const struct pawl_subkey *mask,
+                                         const struct pawl_clock *clock);
 
 /** NULL is allowed. */
 void pawl_observe_destroy(struct pawl_observe *observe);
