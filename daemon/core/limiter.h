@@ -160,6 +160,15 @@ PAWL_MUST_USE enum pawl_status pawl_limit_init_inline(struct pawl_limit *limit,
                                                       const struct pawl_rate *rates, size_t count,
                                                       unsigned precision, struct pawl_error *error);
 
+/**
+ * pawl_limit_init_inline() for any algorithm but calendar (its zone comes from the settings).
+ * @bursts: for GCRA one for each rate (0: the rate's count), may be NULL; else not looked at.
+ */
+PAWL_MUST_USE enum pawl_status pawl_limit_init_inline_as(
+    struct pawl_limit *limit, const struct pawl_limiter *limiter, enum pawl_algorithm algorithm,
+    const struct pawl_rate *rates, const uint64_t *bursts, size_t count, unsigned precision,
+    struct pawl_error *error);
+
 /* ---- the table ---- */
 
 struct pawl_limiter_config {
@@ -251,6 +260,52 @@ PAWL_MUST_USE PAWL_HOT enum pawl_status pawl_limiter_check(struct pawl_limiter *
                                                            size_t capacity,
                                                            struct pawl_limit_outcome *outcome);
 
+/** Where a reservation was charged: what pawl_limiter_give_back() wants. Plain data. */
+struct pawl_charged {
+    struct pawl_id id; /* of the record, or of the overflow cell */
+    uint64_t charge;   /* handle */
+    uint8_t kind;      /* enum pawl_record_kind */
+};
+
+/** What pawl_limiter_reserve() did. */
+struct pawl_limit_grant {
+    enum pawl_verdict verdict; /* PAWL_ALLOW or PAWL_DENY */
+    uint64_t granted;          /* @min to @max; 0 with PAWL_DENY */
+    size_t results_count;
+    size_t charges_count; /* rates that were charged: shadow limits without room are not */
+    struct pawl_charged charges[PAWL_LIMITER_SLOTS_MAX];
+};
+
+/**
+ * Charge the largest amount from @min to @max (1 to PAWL_COUNT_MAX, @min <= @max) that every rate
+ * of every item has room for, the same on all of them; or nothing. Works as pawl_limiter_check
+ * with PAWL_MODE_ATOMIC and PAWL_OP_CHECK (request->mode and op are not looked at), with what is
+ * granted, or @min where that is refused, in place of the items' cost, which is not looked at.
+ * Shadow limits do not lower the grant. When memory is so short that a key comes to an overflow
+ * cell by this very call, the grant may be @min where more would fit.
+ *
+ * To take it back: pawl_limiter_give_back() for each of grant->charges (see lease.h).
+ *
+ * Returns as pawl_limiter_check; PAWL_EINVAL for @min and @max out of bounds too. Then nothing is
+ * charged and grant->verdict is PAWL_VERDICT_NONE.
+ */
+PAWL_MUST_USE enum pawl_status pawl_limiter_reserve(struct pawl_limiter *limiter,
+                                                    const struct pawl_limit_request *request,
+                                                    uint64_t min, uint64_t max,
+                                                    struct pawl_limit_result *results,
+                                                    size_t capacity,
+                                                    struct pawl_limit_grant *grant);
+
+/**
+ * Take back up to @cost of one charge, found by its record alone: the limit may be gone from the
+ * settings. Once for each charge. Nothing comes back of a record that is gone, that another
+ * algorithm counts in now, of what has left its window, and of concurrency in an overflow cell.
+ *
+ * Returns how much was taken back.
+ */
+uint64_t pawl_limiter_give_back(struct pawl_limiter *limiter, const struct pawl_charged *charged,
+                                uint64_t cost, struct pawl_instant now);
+
 /** One rate of one item, resolved: private to the limiter, public for its size. */
 struct pawl_limiter_slot {
     struct pawl_id id;
@@ -328,6 +383,12 @@ PAWL_MUST_USE enum pawl_status pawl_limiter_reset(struct pawl_limiter *limiter,
  */
 size_t pawl_limiter_sweep(struct pawl_limiter *limiter, unsigned shard, size_t budget,
                           struct pawl_instant now);
+
+/**
+ * Tell what the wall clock reads; call it with the timer that sweeps. Records of calendar quotas
+ * are freed only when this clock too is past their period. No lock.
+ */
+void pawl_limiter_set_wall(struct pawl_limiter *limiter, struct pawl_wall wall);
 
 /** Sum the metrics of all shards (takes each shard's lock in turn). */
 void pawl_limiter_metrics_get(struct pawl_limiter *limiter, struct pawl_limiter_metrics *metrics);

@@ -37,7 +37,17 @@ PAWL_MUST_USE enum pawl_status pawl_rate_text_parse(struct pawl_bytes text, stru
                                                     size_t *count, struct pawl_rate_error *error);
 
 /**
- * Write @count rates in the canonical form that parses back to the same: "100/5m, 3/day". The
+ * Parse calendar quotas: "1000/month", "50/day, 1000/month", "5 per week". The period is one word,
+ * without a number: hour, day, week, month or year, or its plural. Fills count and period of each
+ * rate; window_ms is 0. Else as pawl_rate_text_parse().
+ */
+PAWL_MUST_USE enum pawl_status pawl_rate_text_parse_calendar(struct pawl_bytes text,
+                                                             struct pawl_rate *rates, size_t *count,
+                                                             struct pawl_rate_error *error);
+
+/**
+ * Write @count rates in the canonical form that parses back to the same: "100/5m, 3/day";
+ * calendar quotas (those with a period) as "1000/month", for pawl_rate_text_parse_calendar(). The
  * text is cut at @capacity and always ends in a zero if @capacity > 0. Returns the length of the
  * whole text, as snprintf does.
  */
