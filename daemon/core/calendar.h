@@ -37,7 +37,4 @@ struct pawl_calendar_period pawl_calendar_period_of(const struct pawl_zone *zone
                                                     enum pawl_period kind, unsigned anchor_day,
                                                     struct pawl_wall wall);
 
-/** The name of @kind in a rate: "month"; "" for PAWL_PERIOD_NONE. Never NULL. */
-const char *pawl_period_name(enum pawl_period kind);
-
 #endif

@@ -9,6 +9,7 @@ struct reader {
     size_t size;
     size_t at;
     struct pawl_rate_error *error;
+    bool calendar; /* periods of the calendar, not windows */
 };
 
 struct unit {
@@ -25,19 +26,26 @@ static const struct unit units[] = {
     { "days", 86400000 }, { "w", 604800000 },   { "week", 604800000 }, { "weeks", 604800000 },
 };
 
+#define MONTH_HINT                                                                     \
+    "months differ in length: a calendar quota is for that (algorithm: calendar), or " \
+    "write 30 days"
+#define YEAR_HINT                                                                     \
+    "a sliding window has at most 45 days: a calendar quota is for that (algorithm: " \
+    "calendar)"
+
 /* Words that people write and mean something by. */
 static const struct {
     const char *word;
     const char *hint;
 } hints[] = {
-    { "month", "months differ in length: a calendar quota is for that, or write 30 days" },
-    { "months", "months differ in length: a calendar quota is for that, or write 30 days" },
-    { "mon", "months differ in length: a calendar quota is for that, or write 30 days" },
-    { "mo", "months differ in length: a calendar quota is for that, or write 30 days" },
-    { "quarter", "a sliding window has at most 45 days: a calendar quota is for that" },
-    { "year", "a sliding window has at most 45 days: a calendar quota is for that" },
-    { "years", "a sliding window has at most 45 days: a calendar quota is for that" },
-    { "y", "a sliding window has at most 45 days: a calendar quota is for that" },
+    { "month", MONTH_HINT },
+    { "months", MONTH_HINT },
+    { "mon", MONTH_HINT },
+    { "mo", MONTH_HINT },
+    { "quarter", YEAR_HINT },
+    { "year", YEAR_HINT },
+    { "years", YEAR_HINT },
+    { "y", YEAR_HINT },
     { "fortnight", "did you mean 2w?" },
     { "msec", "did you mean ms?" },
     { "us", "the shortest window is 1 ms" },
@@ -202,7 +210,7 @@ static enum pawl_status read_period(struct reader *reader, uint32_t *window_ms)
     if (number * unit_ms > PAWL_WINDOW_MS_MAX) { /* both below 2^32 */
         return refuse(reader, start,
                       "a sliding window has at most 45 days: a calendar quota is "
-                      "for more");
+                      "for more (algorithm: calendar)");
     }
     *window_ms = (uint32_t)(number * unit_ms);
     return PAWL_OK;
@@ -227,6 +235,41 @@ static enum pawl_status read_separator(struct reader *reader)
     return refuse(reader, position, "a \"/\" is missing after the count: 100/minute");
 }
 
+static const struct {
+    const char *word;
+    const char *many;
+    enum pawl_period period;
+} periods[] = {
+    { "hour", "hours", PAWL_PERIOD_HOUR }, { "day", "days", PAWL_PERIOD_DAY },
+    { "week", "weeks", PAWL_PERIOD_WEEK }, { "month", "months", PAWL_PERIOD_MONTH },
+    { "year", "years", PAWL_PERIOD_YEAR },
+};
+
+/* The period of a calendar quota: one word. */
+static enum pawl_status read_calendar(struct reader *reader, struct pawl_rate *rate)
+{
+    char word[WORD_MAX + 1];
+    size_t position = reader->at;
+
+    if (peek(reader) >= 0 && is_digit((uint8_t)peek(reader))) {
+        return refuse(reader, position,
+                      "a calendar quota is for one hour, day, week, month or year: no number");
+    }
+    if (read_word(reader, word) == 0) {
+        return refuse(reader, position, "a period is missing: 1000/month");
+    }
+    for (size_t i = 0; i < sizeof(periods) / sizeof(periods[0]); i++) {
+        if (strcmp(word, periods[i].word) == 0 || strcmp(word, periods[i].many) == 0) {
+            rate->window_ms = 0;
+            rate->period = periods[i].period;
+            return PAWL_OK;
+        }
+    }
+    return refuse(reader, position,
+                  "\"%s\" is not a period of the calendar: write hour, day, week, month or year",
+                  word);
+}
+
 static enum pawl_status read_rate(struct reader *reader, struct pawl_rate *rate)
 {
     enum pawl_status status;
@@ -245,6 +288,10 @@ static enum pawl_status read_rate(struct reader *reader, struct pawl_rate *rate)
         return status;
     }
     skip_space(reader);
+    if (reader->calendar) {
+        return read_calendar(reader, rate);
+    }
+    rate->period = PAWL_PERIOD_NONE;
     return read_period(reader, &rate->window_ms);
 }
 
@@ -252,9 +299,10 @@ static enum pawl_status check_double(struct reader *reader, size_t position,
                                      const struct pawl_rate *rates, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (rates[i].window_ms == rates[count].window_ms) {
-            return refuse(reader, position, "rates %zu and %zu have the same window", i + 1,
-                          count + 1);
+        if (rates[i].window_ms == rates[count].window_ms &&
+            rates[i].period == rates[count].period) {
+            return refuse(reader, position, "rates %zu and %zu have the same %s", i + 1, count + 1,
+                          reader->calendar ? "period" : "window");
         }
     }
     return PAWL_OK;
@@ -291,16 +339,38 @@ static enum pawl_status read_list(struct reader *reader, struct pawl_rate *rates
     }
 }
 
-enum pawl_status pawl_rate_text_parse(struct pawl_bytes text, struct pawl_rate *rates,
-                                      size_t *count, struct pawl_rate_error *error)
+static enum pawl_status parse(struct pawl_bytes text, bool calendar, struct pawl_rate *rates,
+                              size_t *count, struct pawl_rate_error *error)
 {
-    struct reader reader = { text.data, text.size, 0, error };
+    struct reader reader = { text.data, text.size, 0, error, calendar };
 
     *count = 0;
     if (text.size > PAWL_RATE_TEXT_MAX) {
         return refuse(&reader, PAWL_RATE_TEXT_MAX, "longer than %d bytes", PAWL_RATE_TEXT_MAX);
     }
     return read_list(&reader, rates, count);
+}
+
+enum pawl_status pawl_rate_text_parse(struct pawl_bytes text, struct pawl_rate *rates,
+                                      size_t *count, struct pawl_rate_error *error)
+{
+    return parse(text, false, rates, count, error);
+}
+
+enum pawl_status pawl_rate_text_parse_calendar(struct pawl_bytes text, struct pawl_rate *rates,
+                                               size_t *count, struct pawl_rate_error *error)
+{
+    return parse(text, true, rates, count, error);
+}
+
+const char *pawl_period_name(enum pawl_period kind)
+{
+    for (size_t i = 0; i < sizeof(periods) / sizeof(periods[0]); i++) {
+        if (periods[i].period == kind) {
+            return periods[i].word;
+        }
+    }
+    return "";
 }
 
 /* The biggest unit that divides the window. */
@@ -317,6 +387,12 @@ static size_t format_rate(const struct pawl_rate *rate, const char *before, char
     };
     size_t i = 0;
 
+    if (rate->period != PAWL_PERIOD_NONE) {
+        int size = snprintf(out, capacity, "%s%llu/%s", before, (unsigned long long)rate->count,
+                            pawl_period_name((enum pawl_period)rate->period));
+
+        return size > 0 ? (size_t)size : 0;
+    }
     while (rate->window_ms % names[i].ms != 0) {
         i++;
     }

@@ -54,4 +54,7 @@ PAWL_MUST_USE enum pawl_status pawl_rate_text_parse_calendar(struct pawl_bytes t
 size_t pawl_rate_text_format(const struct pawl_rate *rates, size_t count, char *out,
                              size_t capacity);
 
+/** The word for @kind in a quota: "month"; "" for PAWL_PERIOD_NONE. Never NULL. */
+const char *pawl_period_name(enum pawl_period kind);
+
 #endif

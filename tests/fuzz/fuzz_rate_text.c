@@ -40,6 +40,31 @@ static void check_rates(const struct pawl_rate *rates, size_t count)
     require(strcmp(text, again_text) == 0);
 }
 
+static void check_calendar(struct pawl_bytes bytes)
+{
+    char text[PAWL_RATE_TEXT_MAX + 1];
+    struct pawl_rate rates[PAWL_RATES_MAX];
+    struct pawl_rate again[PAWL_RATES_MAX];
+    struct pawl_rate_error error = { .position = SIZE_MAX };
+    size_t count = 77;
+    size_t again_count;
+
+    if (pawl_rate_text_parse_calendar(bytes, rates, &count, &error) != PAWL_OK) {
+        require(count == 0 && error.position <= bytes.size && error.text[0] != '\0');
+        return;
+    }
+    require(count >= 1 && count <= PAWL_PERIOD_YEAR);
+    size_t size = pawl_rate_text_format(rates, count, text, sizeof(text));
+
+    require(pawl_rate_text_parse_calendar(pawl_bytes_of(text, size), again, &again_count, NULL) ==
+            PAWL_OK);
+    require(again_count == count);
+    for (size_t i = 0; i < count; i++) {
+        require(rates[i].count <= PAWL_COUNT_MAX && rates[i].window_ms == 0);
+        require(again[i].count == rates[i].count && again[i].period == rates[i].period);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct pawl_rate rates[PAWL_RATES_MAX];
@@ -60,6 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         require(count == 0 && error.position <= size);
         require(memchr(error.text, '\0', sizeof(error.text)) != NULL && error.text[0] != '\0');
     }
+    check_calendar(pawl_bytes_of(copy, size));
     free(copy);
     return 0;
 }

@@ -106,7 +106,8 @@ static void what_is_wrong_is_said_with_its_place(void **state)
     refuses("", 0, "begins with its count");
     refuses("minute", 0, "begins with its count");
     refuses("-1/minute", 0, "begins with its count");
-    refuses("10/month", 3, "calendar quota");
+    refuses("10/month", 3, "algorithm: calendar");
+    refuses("10/year", 3, "algorithm: calendar");
     refuses("10/sunday", 3, "not a period");
     refuses("10/minuite", 3, "did you mean \"minute");
     refuses("10/fortnight", 3, "2w");
@@ -186,6 +187,61 @@ static void the_canonical_form_parses_back_to_the_same(void **state)
     assert_string_equal(text, "100/5m");
 }
 
+static void calendar_quotas_are_read_and_written_as_one_word(void **state)
+{
+    static const char *const words[] = { "hour", "day", "week", "month", "year" };
+    static const struct {
+        const char *text;
+        size_t position;
+        const char *hint;
+    } bad[] = {
+        { "10/minute", 3, "hour, day, week, month or year" },
+        { "10/2months", 3, "no number" },
+        { "10/30", 3, "no number" },
+        { "10/", 3, "period is missing" },
+        { "10/month, 5/months", 9, "same period" },
+        { "10/mon", 3, "not a period of the calendar" },
+        { "1099511627776/month", 0, "above" },
+        { "/month", 0, "begins with its count" },
+        { "1/month 2/year", 8, "\",\"" },
+    };
+    char text[64];
+
+    (void)state;
+    for (unsigned i = 0; i < 5; i++) {
+        struct pawl_rate rates[PAWL_RATES_MAX];
+        size_t n = 0;
+
+        (void)snprintf(text, sizeof(text), " 7 per %sS , 9/ %s", words[i], words[(i + 1) % 5]);
+        memset(rates, 0xff, sizeof(rates));
+        assert_int_equal(pawl_rate_text_parse_calendar(pawl_bytes_of(text, strlen(text)), rates, &n,
+                                                       NULL),
+                         PAWL_OK);
+        assert_int_equal(n, 2);
+        assert_int_equal(rates[0].count, 7);
+        assert_int_equal(rates[0].period, i + 1);
+        assert_int_equal(rates[0].window_ms, 0);
+        assert_int_equal(rates[1].period, (i + 1) % 5 + 1);
+        (void)pawl_rate_text_format(rates, 1, text, sizeof(text));
+        assert_string_equal(text + 2, words[i]);
+        assert_string_equal(pawl_period_name((enum pawl_period)(i + 1)), words[i]);
+    }
+    assert_string_equal(pawl_period_name(PAWL_PERIOD_NONE), "");
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct pawl_rate rates[PAWL_RATES_MAX];
+        struct pawl_rate_error error;
+        size_t n = 9;
+
+        assert_int_equal(pawl_rate_text_parse_calendar(
+                             pawl_bytes_of(bad[i].text, strlen(bad[i].text)), rates, &n, &error),
+                         PAWL_EINVAL);
+        assert_int_equal(n, 0);
+        if (error.position != bad[i].position || strstr(error.text, bad[i].hint) == NULL) {
+            fail_msg("\"%s\": at %zu: %s", bad[i].text, error.position, error.text);
+        }
+    }
+}
+
 static void random_bytes_never_crash_and_accepted_ones_are_within_bounds(void **state)
 {
     static const char alphabet[] = "0123456789/,. perminutsdhwk\t\x80\xff";
@@ -221,6 +277,7 @@ int main(void)
         cmocka_unit_test(what_is_wrong_is_said_with_its_place),
         cmocka_unit_test(a_text_that_is_too_long_is_refused_and_bytes_behind_it_are_not_read),
         cmocka_unit_test(the_canonical_form_parses_back_to_the_same),
+        cmocka_unit_test(calendar_quotas_are_read_and_written_as_one_word),
         cmocka_unit_test(random_bytes_never_crash_and_accepted_ones_are_within_bounds),
     };
 
