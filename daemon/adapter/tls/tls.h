@@ -54,19 +54,17 @@ struct pawl_tls_report {
  * @error    may be NULL: which file, what is wrong with it, what to do.
  *
  * Returns PAWL_OK; PAWL_ENOENT, PAWL_EPERM (not readable, or a key that others may write);
- * PAWL_EINVAL (not PEM, encrypted, key of another certificate, too weak); PAWL_ETOOBIG; PAWL_ENOMEM.
- * Blocks on the files. Any thread.
+ * PAWL_EINVAL (not PEM, encrypted, key of another certificate, too weak); PAWL_ETOOBIG;
+ * PAWL_ENOMEM. Blocks on the files. Any thread.
  */
-PAWL_MUST_USE enum pawl_status
-pawl_tls_server_context(const struct pawl_tls_server_options *options,
-                        struct pawl_tls_context **context, struct pawl_tls_report *report,
-                        struct pawl_error *error);
+PAWL_MUST_USE enum pawl_status pawl_tls_server_context(
+    const struct pawl_tls_server_options *options, struct pawl_tls_context **context,
+    struct pawl_tls_report *report, struct pawl_error *error);
 
 /** Make a client's context; as pawl_tls_server_context(). */
-PAWL_MUST_USE enum pawl_status
-pawl_tls_client_context(const struct pawl_tls_client_options *options,
-                        struct pawl_tls_context **context, struct pawl_tls_report *report,
-                        struct pawl_error *error);
+PAWL_MUST_USE enum pawl_status pawl_tls_client_context(
+    const struct pawl_tls_client_options *options, struct pawl_tls_context **context,
+    struct pawl_tls_report *report, struct pawl_error *error);
 
 /** One reference more; @context again. Any thread. */
 struct pawl_tls_context *pawl_tls_context_ref(struct pawl_tls_context *context);
