@@ -16,6 +16,7 @@
 #include "adapter/yaml/yaml.h"
 #include "edge/app.h"
 #include "edge/server.h"
+#include "edge/watch.h"
 #include "ops/log.h"
 #include "ops/options.h"
 #include "ops/reload.h"
@@ -337,6 +338,7 @@ static void on_drain_start(void *data)
 
     pawl_log_event(&daemon->log, PAWL_LOG_INFO, "draining",
                    PAWL_F_U64("timeout_ms", daemon->settings->server.drain_timeout_ms));
+    pawl_watch_drain(&daemon->app);
 }
 
 /* The second signal: what was acknowledged is on disk already. */

@@ -27,7 +27,6 @@ union any_call {
     struct pawl_cancel_lease_call cancel_lease;
     struct pawl_top_call top;
     struct pawl_watch_call watch;
-    struct pawl_import_call import;
 };
 
 static size_t size_of_struct(const void *object)
@@ -347,7 +346,6 @@ BLOCKING(COMMIT, commit, commit)
 BLOCKING(CANCEL_LEASE, cancel_lease, commit)
 BLOCKING(TOP, top, top)
 BLOCKING(WATCH, watch, watch)
-BLOCKING(IMPORT, import, import)
 
 /* ---- without blocking -------------------------------------------------------------------- */
 

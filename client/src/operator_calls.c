@@ -1,5 +1,5 @@
 /*
- * What operators ask: top, watch, import.
+ * What operators ask: top and watch.
  */
 #include "cold_pack.h"
 
@@ -51,56 +51,6 @@ int pawl_client_encode_watch(struct pawl_client *client, struct slot *slot, cons
                          ? watch->facts_max
                          : CLIENT_FACTS_MAX;
     request.watch = &body;
-    return pawl_cold_finish(client, slot, &request);
-}
-
-static int pack_fact(struct pawl_client *client, const struct pawl_revoke_call *given,
-                     Pawl__V1__Revoke *packed)
-{
-    bool hashed = given->scope == PAWL_REVOKE_OPAQUE || given->scope == PAWL_REVOKE_SIGNED;
-
-    if (given->scope <= PAWL_REVOKE_NONE || given->scope > PAWL_REVOKE_NAMESPACE) {
-        return pawl_cold_refuse(client, "import: a fact without a scope of the list");
-    }
-    if (hashed && given->value.size != PAWL_SHA256_BYTES) { /* never raw (P9) */
-        return pawl_cold_refuse(client, "import: an opaque or signed token is its SHA-256");
-    }
-    pawl__v1__revoke__init(packed);
-    packed->scope = (Pawl__V1__Scope)given->scope;
-    packed->issuer = pawl_cold_binary_of(given->issuer);
-    packed->value = pawl_cold_binary_of(given->value);
-    packed->before_ms = given->before_ms;
-    packed->exp = given->exp_s;
-    packed->reason = (Pawl__V1__Reason)given->reason;
-    packed->actor = pawl_cold_binary_of(given->actor);
-    return PAWL_RC_OK;
-}
-
-int pawl_client_encode_import(struct pawl_client *client, struct slot *slot, const void *call)
-{
-    const struct pawl_import_call *import = call;
-    Pawl__V1__Revoke packed[PAWL_IMPORT_FACTS];
-    Pawl__V1__Revoke *pointers[PAWL_IMPORT_FACTS];
-    Pawl__V1__Request request;
-    Pawl__V1__Import body;
-
-    if (import->fact_count < 1 || import->fact_count > PAWL_IMPORT_FACTS) {
-        return pawl_cold_refuse(client, "an import has 1 to 256 facts");
-    }
-    for (size_t i = 0; i < import->fact_count; i++) {
-        int rc = pack_fact(client, &import->facts[i], &packed[i]);
-
-        if (rc != PAWL_RC_OK) {
-            return rc;
-        }
-        pointers[i] = &packed[i];
-    }
-    pawl_cold_begin(client, slot, call, &request);
-    pawl__v1__import__init(&body);
-    body.n_facts = import->fact_count;
-    body.facts = pointers;
-    body.ack = (Pawl__V1__Ack)import->level;
-    request.import = &body;
     return pawl_cold_finish(client, slot, &request);
 }
 
@@ -176,6 +126,20 @@ void pawl_client_decode_top(struct pawl_client *client, const struct slot *slot,
     put_events(client, reply->top);
 }
 
+static void put_cancels(struct pawl_fact_info *to, struct pawl_bytes ids)
+{
+    size_t count = ids.size / PAWL_FACT_ID_BYTES;
+
+    to->cancel_count = (uint32_t)(count < PAWL_FACT_IDS_MAX ? count : PAWL_FACT_IDS_MAX);
+    for (uint32_t i = 0; i < to->cancel_count; i++) {
+        struct pawl_fact_id id = pawl_fact_id_read(ids.data + i * (size_t)PAWL_FACT_ID_BYTES);
+
+        memcpy(to->cancels[i].origin, id.origin.bytes, sizeof(to->cancels[i].origin));
+        to->cancels[i].origin_size = sizeof(to->cancels[i].origin);
+        to->cancels[i].sequence = id.sequence;
+    }
+}
+
 static void put_fact(struct pawl_fact_info *to, ProtobufCBinaryData packed)
 {
     struct pawl_fact fact;
@@ -189,8 +153,12 @@ static void put_fact(struct pawl_fact_info *to, ProtobufCBinaryData packed)
     to->at_ms = fact.at_ms;
     to->until_s = fact.until_s;
     pawl_client_put_text(&to->ns, fact.ns.data, fact.ns.size);
-    if (!pawl_fact_is_known(&fact) || fact.kind == PAWL_FACT_CANCEL) {
-        return; /* scope NONE */
+    if (pawl_fact_is_known(&fact) && fact.kind == PAWL_FACT_CANCEL) {
+        put_cancels(to, fact.cancels);
+        return;
+    }
+    if (!pawl_fact_is_known(&fact)) {
+        return; /* scope NONE, and cancels nothing that is known */
     }
     to->scope = (enum pawl_revoke_scope)fact.scope;
     to->reason = (enum pawl_why)fact.reason;
@@ -231,17 +199,4 @@ void pawl_client_decode_watch(struct pawl_client *client, const struct slot *slo
         }
         to->sequence = from->cursors[i]->sequence;
     }
-}
-
-void pawl_client_decode_import(struct pawl_client *client, const struct slot *slot,
-                               const Pawl__V1__Reply *reply)
-{
-    struct pawl_import_result *result = &client->results.of.import;
-
-    (void)slot;
-    result->acknowledged = (enum pawl_level)reply->import->acknowledged;
-    result->taken = reply->import->taken;
-    result->refused = reply->import->refused;
-    pawl_client_put_chars(result->first_error, sizeof(result->first_error),
-                          reply->import->first_error);
 }

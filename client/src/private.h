@@ -178,7 +178,6 @@ struct results {
         struct pawl_commit_result commit;
         struct pawl_top_result top;
         struct pawl_watch_result watch;
-        struct pawl_import_result import;
     } of;
     struct pawl_rate_result rates[PAWL_CHECK_RATES];
     struct pawl_claims claims;
@@ -367,7 +366,6 @@ int pawl_client_encode_cancel_lease(struct pawl_client *client, struct slot *slo
                                     const void *call);
 int pawl_client_encode_top(struct pawl_client *client, struct slot *slot, const void *call);
 int pawl_client_encode_watch(struct pawl_client *client, struct slot *slot, const void *call);
-int pawl_client_encode_import(struct pawl_client *client, struct slot *slot, const void *call);
 void pawl_client_decode_reserve(struct pawl_client *client, const struct slot *slot,
                                 const Pawl__V1__Reply *reply);
 void pawl_client_decode_commit(struct pawl_client *client, const struct slot *slot,
@@ -376,8 +374,6 @@ void pawl_client_decode_top(struct pawl_client *client, const struct slot *slot,
                             const Pawl__V1__Reply *reply);
 void pawl_client_decode_watch(struct pawl_client *client, const struct slot *slot,
                               const Pawl__V1__Reply *reply);
-void pawl_client_decode_import(struct pawl_client *client, const struct slot *slot,
-                               const Pawl__V1__Reply *reply);
 
 /* ---- cold_calls.c, cold_answers.c ---- */
 /** The hello that begins a connection, framed, at @out. Returns its size, 0: no room. */

@@ -55,8 +55,6 @@ static const struct call_type types[] = {
     CALL(TOP, top, top, false, false, false, PAWL__V1__REPLY__BODY_TOP, pawl_client_decode_top),
     CALL(WATCH, watch, watch, false, false, false, PAWL__V1__REPLY__BODY_WATCH,
          pawl_client_decode_watch),
-    CALL(IMPORT, import, import, false, true, false, PAWL__V1__REPLY__BODY_IMPORT,
-         pawl_client_decode_import),
     CALL(PING, ping, ping, false, false, false, PAWL__V1__REPLY__BODY_PING, decode_nothing),
 };
 

@@ -1,5 +1,7 @@
 #include "edge/app.h"
 
+#include "edge/watch.h"
+
 #include <string.h>
 
 #define SWEEP_SHARDS  8    /* shards looked at in one tick */
@@ -12,6 +14,7 @@ void pawl_app_on_fact(void *self, const struct pawl_fact *fact)
 {
     struct pawl_app *app = self;
 
+    pawl_watch_on_fact(app);
     if (!pawl_fact_is_known(fact) || fact->kind == PAWL_FACT_CANCEL) {
         return; /* kept and passed on by the store; says nothing to this version's table */
     }
@@ -36,6 +39,7 @@ void pawl_app_on_cancel(void *self, const struct pawl_fact *canceled,
     struct pawl_app *app = self;
     struct pawl_revocation rest = { PAWL_REASON_NONE, 0, 0 };
 
+    pawl_watch_on_fact(app);
     if (remaining != NULL) {
         rest.reason = remaining->reason;
         rest.until_s = remaining->until_s;
@@ -147,6 +151,7 @@ void pawl_app_tick(struct pawl_app *app)
     struct pawl_now now = pawl_clock_read(app->clock);
     uint64_t boottime_ms = now.instant.ns / 1000000;
 
+    pawl_watch_tick(app);
     pawl_revocations_pulse(app->revocations, boottime_ms);
     /* Embedded: this node's memory is all there is to know. */
     pawl_revocations_synced(app->revocations, boottime_ms);
@@ -257,6 +262,7 @@ void pawl_app_stats(struct pawl_app *app, const struct pawl_stats_sink *sink)
     sink->text(sink->self, "version", pawl_bytes_of(PAWL_VERSION, sizeof(PAWL_VERSION) - 1));
     sink->flag(sink->self, "test_clock", app->test_clock);
     sink->number(sink->self, "members", 1);
+    sink->number(sink->self, "watches_waiting", atomic_load(&app->watch.waiting));
     sink->number(sink->self, "uptime_s",
                  (pawl_clock_read(app->clock).instant.ns - app->started.ns) / 1000000000);
     sink->number(sink->self, "memory_bytes",

@@ -37,6 +37,15 @@ struct pawl_dispatch_metrics {
     _Atomic uint64_t reuse_events;
 };
 
+struct pawl_dispatch;
+
+/** How a worker with parked watches is woken (watch.h). */
+struct pawl_watch_wake {
+    struct pawl_post post; /* first */
+    struct pawl_dispatch *dispatch;
+    _Atomic bool posted;
+};
+
 struct pawl_app {
     struct pawl_limiter *limiter;
     struct pawl_revocations *revocations;
@@ -67,6 +76,12 @@ struct pawl_app {
     _Atomic uint64_t slow_s; /* the store's, read at each tick: facts past it are over */
 
     /* ---- private ---- */
+    struct {
+        _Atomic uint64_t version; /* counts facts and cancels */
+        _Atomic unsigned waiting; /* parked, of all workers */
+        _Atomic bool draining;
+        struct pawl_watch_wake wakes[PAWL_WORKERS_MAX];
+    } watch;
     pthread_mutex_t exact_order;                    /* dispatch_check.c */
     unsigned clean_shard;                           /* of the revocations; main loop's thread */
     unsigned sweep_shard;                           /* main loop's thread */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "edge/pending.h"
+#include "edge/watch.h"
 
 unsigned pawl_wire_status(enum pawl_status status)
 {
@@ -106,6 +107,7 @@ static void *worker_open(void *data, struct pawl_worker *worker, unsigned index)
     dispatch->app = app;
     dispatch->worker = worker;
     dispatch->metrics = &app->metrics[index];
+    pawl_watch_open(dispatch, index);
     dispatch->rules = pawl_rules_current(&app->rules, &dispatch->rules_version);
     dispatch->now = pawl_clock_read(app->clock);
     pawl_cold_arena_init(&dispatch->arena, dispatch->arena_memory, sizeof(dispatch->arena_memory));
@@ -116,6 +118,7 @@ static void worker_close(void *ctx)
 {
     struct pawl_dispatch *dispatch = ctx;
 
+    pawl_watch_close(dispatch);
     pawl_pending_free_all(dispatch);
     if (dispatch->verifier != NULL) {
         dispatch->app->jwt.ops->close(dispatch->verifier);

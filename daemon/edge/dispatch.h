@@ -90,6 +90,10 @@ struct pawl_dispatch {
     uint8_t arena_memory[PAWL_ARENA_BYTES];
     struct pawl_pending *pending_free;
     unsigned pending_count;
+    struct pawl_watch_wake *wake;
+    struct pawl_pending *watchers; /* parked (watch.h) */
+    unsigned watcher_count;
+    uint64_t clock_ms; /* BOOTTIME, read when watches are looked at */
 };
 
 static inline void pawl_count(_Atomic uint64_t *counter)

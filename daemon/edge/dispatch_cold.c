@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "edge/durable.h"
+#include "edge/watch.h"
 #include "ops/status.h"
 
 static ProtobufCBinaryData text_of(const char *text)
@@ -433,6 +434,7 @@ static const struct {
     { PAWL__V1__REQUEST__BODY_THAW, PAWL_ROLE_ADMIN, "admin", pawl_dispatch_thaw },
     { PAWL__V1__REQUEST__BODY_VIEW_GET, PAWL_ROLE_READ, "read", on_view },
     { PAWL__V1__REQUEST__BODY_STATS, PAWL_ROLE_READ, "read", on_stats },
+    { PAWL__V1__REQUEST__BODY_WATCH, PAWL_ROLE_READ, "read", pawl_dispatch_watch },
     { PAWL__V1__REQUEST__BODY_LIMITS, PAWL_ROLE_READ, "read", on_limits },
     { PAWL__V1__REQUEST__BODY_PING, 0, "none", on_ping },
 };

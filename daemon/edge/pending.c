@@ -59,6 +59,7 @@ static void on_worker(struct pawl_post *post, struct pawl_worker *worker)
         pawl_count(&dispatch->metrics->unavailable);
     }
     pending->again = false;
+    pending->kept = false;
     pending->reply(pending, session);
     if (session != NULL) {
         pawl_session_owe(session, -1);
@@ -67,7 +68,9 @@ static void on_worker(struct pawl_post *post, struct pawl_worker *worker)
             return;
         }
     }
-    pawl_pending_give(pending);
+    if (!pending->kept) {
+        pawl_pending_give(pending);
+    }
 }
 
 /* On the store's thread. */

@@ -15,6 +15,8 @@
  * behind them its answer. */
 #define PAWL_PENDING_BYTES 16384
 
+#define PAWL_WATCH_FACTS_MAX 128 /* in one answer */
+
 struct pawl_pending {
     struct pawl_post post; /* first: the worker hands it back */
     struct pawl_job job;
@@ -26,6 +28,7 @@ struct pawl_pending {
     struct pawl_pending *next; /* in the pool */
     unsigned body;             /* of a revocation's answer: revoke or family_end */
     bool again;                /* set by `reply`: nothing was answered, submit once more */
+    bool kept;                 /* set by `reply`: somebody keeps it, and answers later */
     size_t used;
     uint8_t bytes[PAWL_PENDING_BYTES];
     union {
@@ -45,6 +48,13 @@ struct pawl_pending {
         struct {
             size_t size; /* of the reply that waits, in bytes */
         } check;
+        struct {
+            struct pawl_fact_id last; /* handed out, or asked from */
+            unsigned count;           /* facts in `bytes`, each behind its length */
+            unsigned count_max;
+            uint64_t seen;     /* app->watch.version before the store was asked */
+            uint64_t until_ms; /* BOOTTIME: how long to wait; 0 = not at all */
+        } watch;
     } as;
 };
 

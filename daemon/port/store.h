@@ -41,6 +41,7 @@ enum pawl_job_kind {
     PAWL_JOB_COUNTER, /* counter: records, durable before done (consistency: exact) */
     PAWL_JOB_THAW,    /* end the frozen state */
     PAWL_JOB_FLUSH,   /* nothing but a commit: done when all before it is on disk */
+    PAWL_JOB_FOLLOW,  /* log: hand out the facts behind one of them; not while frozen */
 };
 
 #define PAWL_JOB_FACTS_MAX 2 /* facts that one decision may emit */
@@ -76,6 +77,12 @@ struct pawl_job {
     pawl_family_decide decide;
     struct pawl_bytes record;  /* COUNTER: records in the form of struct pawl_counter_source */
     int64_t lost_since_unix_s; /* THAW */
+    struct {
+        struct pawl_fact_id after; /* sequence 0: from the first one held */
+        bool latest; /* only tell the name of the last one, in `id`; sequence 0: there is none */
+        /** The next fact, in the store's order; lent for the call. False: not this one, stop. */
+        bool (*on_fact)(struct pawl_job *job, const struct pawl_fact *fact);
+    } follow; /* FOLLOW */
 
     /* out */
     enum pawl_status status; /* PAWL_OK, or why nothing of this job was written */
@@ -88,6 +95,7 @@ struct pawl_job {
         uint64_t cutoff_ms;
         char set_aside[256]; /* file name, or "" */
     } thaw;
+    bool more; /* FOLLOW: on_fact stopped it; PAWL_ENOENT: `after` is not known (any more) */
 
     /* ---- private to the store ---- */
     struct pawl_job *next;
@@ -135,9 +143,6 @@ struct pawl_counter_source {
 struct pawl_store_ops {
     /** PAWL_OK, PAWL_EFULL (queue at its cap), PAWL_ECANCELED (closing). Never blocks. */
     enum pawl_status (*submit)(void *self, struct pawl_job *job);
-    /** Facts held, for export and watch: by id order from @after; PAWL_OK or why not. */
-    enum pawl_status (*follow)(void *self, const struct pawl_fact_id *after, unsigned count_max,
-                               void (*on_fact)(void *ctx, const struct pawl_fact *fact), void *ctx);
     bool (*frozen)(void *self);
     /**
      * Unix time in seconds on a clock that cannot run faster than BOOTTIME (DESIGN 7, "Clocks"):

@@ -944,9 +944,10 @@ struct pawl_watch_call {
     struct pawl_str ns; /* not looked at: all namespaces are told */
 };
 
-#define PAWL_WATCH_SNAPSHOT 1u /* flags: from the first fact held on */
+#define PAWL_WATCH_SNAPSHOT 1u  /* flags: from the first fact held on; wants the role admin */
+#define PAWL_WATCH_FACTS    128 /* facts_max that is always enough */
 
-/** A revocation, a cutoff, or a cancel (scope NONE) of one. */
+/** A revocation, a cutoff, or a cancel of some (scope NONE, cancel_count not 0). */
 struct pawl_fact_info {
     struct pawl_fact_name id;
     enum pawl_revoke_scope scope;
@@ -959,15 +960,18 @@ struct pawl_fact_info {
     uint64_t at_ms;     /* made, since 1970 */
     uint64_t until_s;   /* kept until */
     uint64_t exp_s;     /* of the token; 0: not known */
+    uint32_t cancel_count;
+    uint32_t reserved;
+    struct pawl_fact_name cancels[64];
 };
 
 struct pawl_watch_result {
     size_t struct_size;
     struct pawl_info info;
-    struct pawl_fact_info *facts; /* in: an array for facts_max entries, at least 64 */
+    struct pawl_fact_info *facts; /* in: an array for facts_max entries */
     size_t facts_max;
     size_t fact_count;
-    struct pawl_fact_name *cursors; /* in: an array for cursors_max entries, at least 16 */
+    struct pawl_fact_name *cursors; /* in: an array for cursors_max entries, at least 1 */
     size_t cursors_max;
     size_t cursor_count;
     bool gap;          /* facts in between are gone: take a snapshot */
@@ -976,35 +980,6 @@ struct pawl_watch_result {
 
 PAWL_API int pawl_client_watch(struct pawl_client *client, const struct pawl_watch_call *watch,
                                struct pawl_watch_result *result);
-
-/**
- * Many revocations in one request: those of another node, or of a list from before pawl. Values of
- * opaque and signed tokens are their SHA-256, 32 bytes.
- */
-struct pawl_import_call {
-    size_t struct_size;
-    const struct pawl_revoke_call *facts; /* each a revocation; level, deadline, now, ns unused */
-    size_t fact_count;                    /* 1 to PAWL_IMPORT_FACTS */
-    enum pawl_level level;
-    uint32_t flags; /* 0 */
-    uint32_t deadline_ms;
-    uint64_t now_ms;
-    struct pawl_str ns;
-};
-
-#define PAWL_IMPORT_FACTS 256
-
-struct pawl_import_result {
-    size_t struct_size;
-    struct pawl_info info;
-    enum pawl_level acknowledged;
-    uint32_t taken; /* now held, new or not */
-    uint32_t refused;
-    char first_error[PAWL_TEXT_BYTES]; /* of the refused: which one (from 0) and why */
-};
-
-PAWL_API int pawl_client_import(struct pawl_client *client, const struct pawl_import_call *import,
-                                struct pawl_import_result *result);
 
 /** End the frozen state of the daemon's store. */
 struct pawl_thaw_call {
@@ -1077,7 +1052,6 @@ enum pawl_call_kind {
     PAWL_CALL_COMMIT = 32,
     PAWL_CALL_CANCEL_LEASE = 33,
     PAWL_CALL_TOP = 34,
-    PAWL_CALL_IMPORT = 35,
 };
 
 /** What a callback is handed; lent to it until it returns, arrays and claims included. */
@@ -1102,7 +1076,6 @@ struct pawl_answer {
         const struct pawl_commit_result *commit; /* and cancel_lease */
         const struct pawl_top_result *top;
         const struct pawl_watch_result *watch;
-        const struct pawl_import_result *import;
         const struct pawl_info *info_of_none; /* reserved */
     } of;
 };
@@ -1164,9 +1137,6 @@ PAWL_API int pawl_client_submit_top(struct pawl_client *client, const struct paw
 PAWL_API int pawl_client_submit_watch(struct pawl_client *client,
                                       const struct pawl_watch_call *call, pawl_on_answer on_answer,
                                       void *data, uint64_t *id);
-PAWL_API int pawl_client_submit_import(struct pawl_client *client,
-                                       const struct pawl_import_call *call,
-                                       pawl_on_answer on_answer, void *data, uint64_t *id);
 
 /**
  * The descriptor to wait on, for reading. It is an epoll instance that holds the handle's sockets,

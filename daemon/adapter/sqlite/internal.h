@@ -129,4 +129,7 @@ PAWL_MUST_USE enum pawl_status pawl_saver_start(struct pawl_sqlite *store);
 /** Save everything, then end the thread and close the file. */
 void pawl_saver_stop(struct pawl_sqlite *store);
 
+/** Do a FOLLOW job on the writer's connection; the writer's thread, not while frozen. */
+enum pawl_status pawl_sqlite_follow(struct pawl_sqlite *store, struct pawl_job *job);
+
 #endif

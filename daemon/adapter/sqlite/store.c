@@ -158,8 +158,9 @@ static enum pawl_status store_submit(void *self, struct pawl_job *job)
     job->status = PAWL_OK;
     job->reached = PAWL_ACK_DEFAULT;
     job->error = (struct pawl_error){ .status = PAWL_OK };
-    if (job->kind == PAWL_JOB_NONE || job->kind > PAWL_JOB_FLUSH || job->done == NULL ||
-        (job->kind == PAWL_JOB_FAMILY && job->decide == NULL)) {
+    if (job->kind == PAWL_JOB_NONE || job->kind > PAWL_JOB_FOLLOW || job->done == NULL ||
+        (job->kind == PAWL_JOB_FAMILY && job->decide == NULL) ||
+        (job->kind == PAWL_JOB_FOLLOW && job->follow.on_fact == NULL)) {
         return PAWL_EINVAL;
     }
     if (job->kind == PAWL_JOB_COUNTER) {
@@ -177,65 +178,6 @@ static enum pawl_status store_submit(void *self, struct pawl_job *job)
     if (status == PAWL_EFULL) {
         atomic_fetch_add(&store->stats.refused_full, 1);
     }
-    return status;
-}
-
-static enum pawl_status follow_rows(struct pawl_db *db, uint64_t from, unsigned count_max,
-                                    void (*on_fact)(void *ctx, const struct pawl_fact *fact),
-                                    void *ctx)
-{
-    struct pawl_fact_row row;
-    struct pawl_fact fact;
-    bool holds;
-    int rc = SQLITE_ROW;
-
-    pawl_db_facts_begin(db, PAWL_STMT_FACT_UP, from);
-    for (unsigned i = 0; i < count_max; i++) {
-        rc = pawl_db_facts_next(db, PAWL_STMT_FACT_UP, &row, &holds);
-        if (rc != SQLITE_ROW) {
-            break;
-        }
-        if (!holds || pawl_fact_decode(&fact, row.body) != PAWL_OK) {
-            pawl_db_walk_end(db, PAWL_STMT_FACT_UP);
-            return PAWL_ECORRUPT;
-        }
-        on_fact(ctx, &fact);
-    }
-    pawl_db_walk_end(db, PAWL_STMT_FACT_UP);
-    return rc == SQLITE_ROW || rc == SQLITE_DONE ? PAWL_OK : PAWL_EIO;
-}
-
-/* Reads on a connection of its own, beside the writer. */
-static enum pawl_status store_follow(void *self, const struct pawl_fact_id *after,
-                                     unsigned count_max,
-                                     void (*on_fact)(void *ctx, const struct pawl_fact *fact),
-                                     void *ctx)
-{
-    struct pawl_sqlite *store = self;
-    struct pawl_db db;
-    char path[PAWL_STORE_PATH_MAX];
-    uint64_t from = 0;
-
-    if (atomic_load(&store->frozen)) {
-        return PAWL_EFROZEN;
-    }
-    if (after != NULL && after->sequence > 0) {
-        (void)pthread_mutex_lock(&store->text_lock);
-        from = pawl_origins_find(&store->origins, after);
-        (void)pthread_mutex_unlock(&store->text_lock);
-        if (from == 0) {
-            return PAWL_ENOENT; /* a gap: begin anew */
-        }
-    }
-    pawl_sqlite_path(store, PAWL_DB_FILE, path);
-    enum pawl_status status = PAWL_EIO;
-
-    if (pawl_db_open(&db, path, SQLITE_OPEN_READONLY, &store->vfs, store->keys,
-                     store->options.keys_count) == SQLITE_OK &&
-        pawl_db_prepare(&db) == SQLITE_OK) {
-        status = follow_rows(&db, from + 1, count_max, on_fact, ctx);
-    }
-    pawl_db_close(&db);
     return status;
 }
 
@@ -417,7 +359,6 @@ static void store_close(void *self)
 
 static const struct pawl_store_ops ops = {
     .submit = store_submit,
-    .follow = store_follow,
     .frozen = store_frozen,
     .identity = store_identity,
     .slow_s = store_slow_s,

@@ -277,6 +277,8 @@ static enum pawl_status do_job(struct txn *txn, struct pawl_job *job,
         return frozen ? refuse_frozen(store, job) : do_cancel(txn, job);
     case PAWL_JOB_FAMILY:
         return frozen ? refuse_frozen(store, job) : do_family(txn, job, outcome);
+    case PAWL_JOB_FOLLOW:
+        return frozen ? refuse_frozen(store, job) : pawl_sqlite_follow(store, job);
     case PAWL_JOB_FLUSH:
         return PAWL_OK;
     default:
