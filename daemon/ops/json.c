@@ -1,5 +1,6 @@
 #include "ops/json.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -115,4 +116,43 @@ void pawl_json_text(struct pawl_json *json, const char *name, struct pawl_bytes 
         at += read;
     }
     json->data[json->used++] = '"';
+}
+
+static struct pawl_bytes bytes_of_text(const char *text)
+{
+    return pawl_bytes_of(text, text != NULL ? strlen(text) : 0);
+}
+
+void pawl_json_field(struct pawl_json *json, const struct pawl_field *field)
+{
+    char number[40];
+
+    switch (field->type) {
+    case PAWL_FIELD_U64:
+        (void)snprintf(number, sizeof(number), "%" PRIu64, field->value.u64);
+        pawl_json_plain(json, field->name, number);
+        break;
+    case PAWL_FIELD_I64:
+        (void)snprintf(number, sizeof(number), "%" PRId64, field->value.i64);
+        pawl_json_plain(json, field->name, number);
+        break;
+    case PAWL_FIELD_TEXT:
+        pawl_json_text(json, field->name, bytes_of_text(field->value.text));
+        break;
+    case PAWL_FIELD_BYTES:
+        pawl_json_text(json, field->name, field->value.bytes);
+        break;
+    case PAWL_FIELD_ID:
+        (void)snprintf(number, sizeof(number), "%016" PRIx64 "%016" PRIx64, field->value.id.hi,
+                       field->value.id.lo);
+        pawl_json_text(json, field->name, bytes_of_text(number));
+        break;
+    case PAWL_FIELD_BOOL:
+        pawl_json_plain(json, field->name, field->value.flag ? "true" : "false");
+        break;
+    case PAWL_FIELD_END:
+    case PAWL_FIELD_MASKED:
+    default:
+        break;
+    }
 }

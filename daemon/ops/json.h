@@ -5,7 +5,7 @@
 #ifndef PAWL_OPS_JSON_H
 #define PAWL_OPS_JSON_H
 
-#include "core/types.h"
+#include "port/log.h"
 
 /** The caller's storage: set data and capacity, the rest zero. */
 struct pawl_json {
@@ -25,5 +25,8 @@ void pawl_json_text(struct pawl_json *json, const char *name, struct pawl_bytes 
 
 /** Append `,"name":value`, where @value is a number, true or false. */
 void pawl_json_plain(struct pawl_json *json, const char *name, const char *value);
+
+/** Append a field of the log by its type; a masked one is left out. */
+void pawl_json_field(struct pawl_json *json, const struct pawl_field *field);
 
 #endif

@@ -41,39 +41,6 @@ static struct pawl_bytes bytes_of_text(const char *text)
     return pawl_bytes_of(text, text != NULL ? strlen(text) : 0);
 }
 
-static void put_field(struct pawl_json *json, const struct pawl_field *field)
-{
-    char number[40];
-
-    switch (field->type) {
-    case PAWL_FIELD_U64:
-        (void)snprintf(number, sizeof(number), "%" PRIu64, field->value.u64);
-        pawl_json_plain(json, field->name, number);
-        break;
-    case PAWL_FIELD_I64:
-        (void)snprintf(number, sizeof(number), "%" PRId64, field->value.i64);
-        pawl_json_plain(json, field->name, number);
-        break;
-    case PAWL_FIELD_TEXT:
-        pawl_json_text(json, field->name, bytes_of_text(field->value.text));
-        break;
-    case PAWL_FIELD_BYTES:
-        pawl_json_text(json, field->name, field->value.bytes);
-        break;
-    case PAWL_FIELD_ID:
-        (void)snprintf(number, sizeof(number), "%016" PRIx64 "%016" PRIx64, field->value.id.hi,
-                       field->value.id.lo);
-        pawl_json_text(json, field->name, bytes_of_text(number));
-        break;
-    case PAWL_FIELD_BOOL:
-        pawl_json_plain(json, field->name, field->value.flag ? "true" : "false");
-        break;
-    case PAWL_FIELD_END:
-    default:
-        break;
-    }
-}
-
 static void build_line(struct line *line, struct pawl_now now, enum pawl_log_level level,
                        const char *event, const struct pawl_field *fields, unsigned count)
 {
@@ -93,7 +60,7 @@ static void build_line(struct line *line, struct pawl_now now, enum pawl_log_lev
     pawl_json_text(json, "level", bytes_of_text(pawl_log_level_text(level)));
     pawl_json_text(json, "event", bytes_of_text(event));
     for (i = 0; i < count; i++) {
-        put_field(json, &fields[i]);
+        pawl_json_field(json, &fields[i]);
     }
 }
 
@@ -110,11 +77,30 @@ static uint64_t hash_line(const struct line *line)
 }
 
 /** Whether @fd takes a line now. A reader that stands still must not stop the daemon. */
-static bool is_writable(int fd)
+static bool is_writable(int fd, unsigned wait_ms)
 {
     struct pollfd waiting = { .fd = fd, .events = POLLOUT };
 
-    return poll(&waiting, 1, 0) == 1;
+    return poll(&waiting, 1, (int)wait_ms) == 1;
+}
+
+/** All of it at once or not at all, as far as that is ours to say. */
+static bool send_bytes(struct pawl_log_writer *writer, const char *start, size_t size)
+{
+    ssize_t wrote = -1;
+
+    if (is_writable(writer->fd, 0)) {
+        do {
+            wrote = write(writer->fd, start, size);
+        } while (wrote < 0 && errno == EINTR);
+    }
+    if (wrote == (ssize_t)size) {
+        writer->torn = false;
+        (void)atomic_fetch_add_explicit(&writer->lines_total, 1, memory_order_relaxed);
+        return true;
+    }
+    writer->torn = writer->torn || wrote > 0;
+    return false;
 }
 
 static void send_line(struct pawl_log_writer *writer, struct line *line, uint64_t repeated)
@@ -123,7 +109,6 @@ static void send_line(struct pawl_log_writer *writer, struct line *line, uint64_
     char number[24];
     const char *start;
     size_t size;
-    ssize_t wrote = -1;
 
     json->capacity += TAIL_BYTES;
     if (json->cut) {
@@ -141,18 +126,10 @@ static void send_line(struct pawl_log_writer *writer, struct line *line, uint64_
     line->data[0] = '\n';
     start = writer->torn ? line->data : line->data + 1;
     size = json->used + (writer->torn ? 1 : 0);
-    if (is_writable(writer->fd)) {
-        do {
-            wrote = write(writer->fd, start, size);
-        } while (wrote < 0 && errno == EINTR);
-    }
-    if (wrote == (ssize_t)size) {
-        writer->torn = false;
+    if (send_bytes(writer, start, size)) {
         writer->dropped = 0;
-        (void)atomic_fetch_add_explicit(&writer->lines_total, 1, memory_order_relaxed);
         return;
     }
-    writer->torn = writer->torn || wrote > 0;
     writer->dropped++;
     (void)atomic_fetch_add_explicit(&writer->dropped_total, 1, memory_order_relaxed);
 }
@@ -291,6 +268,19 @@ void pawl_log_writer_deinit(struct pawl_log_writer *writer)
 {
     say_all(writer, true);
     (void)pthread_mutex_destroy(&writer->lock);
+}
+
+bool pawl_log_writer_line(struct pawl_log_writer *writer, const char *line, size_t size,
+                          unsigned wait_ms)
+{
+    bool taken = is_writable(writer->fd, wait_ms);
+
+    if (taken) {
+        (void)pthread_mutex_lock(&writer->lock);
+        taken = (!writer->torn || send_bytes(writer, "\n", 1)) && send_bytes(writer, line, size);
+        (void)pthread_mutex_unlock(&writer->lock);
+    }
+    return taken;
 }
 
 struct pawl_log pawl_log_writer_sink(struct pawl_log_writer *writer)

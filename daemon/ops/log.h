@@ -15,7 +15,7 @@
  * The log never waits for its reader: a line that the descriptor does not take at once is dropped,
  * and the next one that gets through says "dropped":n.
  *
- * The audit log is to be a second writer, with keep_all, for there no line may stand for others.
+ * Lines of the audit log (ops/audit.h) come whole and are never collapsed.
  */
 #ifndef PAWL_OPS_LOG_H
 #define PAWL_OPS_LOG_H
@@ -73,6 +73,14 @@ void pawl_log_writer_deinit(struct pawl_log_writer *writer);
 
 /** The sink for everybody else; any thread, as long as @writer lives. */
 struct pawl_log pawl_log_writer_sink(struct pawl_log_writer *writer);
+
+/**
+ * Write @line, whole and with its end of line, PAWL_LOG_LINE_BYTES_MAX at most, as it is. Any
+ * thread. False when it was not taken now: @wait_ms is how long that may be waited for at most,
+ * with no lock held.
+ */
+bool pawl_log_writer_line(struct pawl_log_writer *writer, const char *line, size_t size,
+                          unsigned wait_ms);
 
 /** After a reload. Any thread. */
 void pawl_log_writer_set_level(struct pawl_log_writer *writer, enum pawl_log_level level);

@@ -23,6 +23,8 @@ enum pawl_field_type {
     PAWL_FIELD_BYTES, /* printed as text where it is UTF-8, escaped */
     PAWL_FIELD_ID,    /* a masked identity, printed as hex */
     PAWL_FIELD_BOOL,
+    PAWL_FIELD_MASKED, /* bytes that name a person: for the audit log, which masks them; the log
+                          leaves them out */
 };
 
 struct pawl_field {
@@ -38,12 +40,13 @@ struct pawl_field {
     } value;
 };
 
-#define PAWL_F_U64(n, v)   ((struct pawl_field){ (n), PAWL_FIELD_U64, { .u64 = (v) } })
-#define PAWL_F_I64(n, v)   ((struct pawl_field){ (n), PAWL_FIELD_I64, { .i64 = (v) } })
-#define PAWL_F_TEXT(n, v)  ((struct pawl_field){ (n), PAWL_FIELD_TEXT, { .text = (v) } })
-#define PAWL_F_BYTES(n, v) ((struct pawl_field){ (n), PAWL_FIELD_BYTES, { .bytes = (v) } })
-#define PAWL_F_ID(n, v)    ((struct pawl_field){ (n), PAWL_FIELD_ID, { .id = (v) } })
-#define PAWL_F_BOOL(n, v)  ((struct pawl_field){ (n), PAWL_FIELD_BOOL, { .flag = (v) } })
+#define PAWL_F_U64(n, v)    ((struct pawl_field){ (n), PAWL_FIELD_U64, { .u64 = (v) } })
+#define PAWL_F_I64(n, v)    ((struct pawl_field){ (n), PAWL_FIELD_I64, { .i64 = (v) } })
+#define PAWL_F_TEXT(n, v)   ((struct pawl_field){ (n), PAWL_FIELD_TEXT, { .text = (v) } })
+#define PAWL_F_BYTES(n, v)  ((struct pawl_field){ (n), PAWL_FIELD_BYTES, { .bytes = (v) } })
+#define PAWL_F_ID(n, v)     ((struct pawl_field){ (n), PAWL_FIELD_ID, { .id = (v) } })
+#define PAWL_F_BOOL(n, v)   ((struct pawl_field){ (n), PAWL_FIELD_BOOL, { .flag = (v) } })
+#define PAWL_F_MASKED(n, v) ((struct pawl_field){ (n), PAWL_FIELD_MASKED, { .bytes = (v) } })
 
 /** Implemented by ops/. Any thread; never blocks for long, never fails towards the caller. */
 struct pawl_log {
