@@ -49,6 +49,11 @@ void pawl_sha256(uint8_t *out, const void *data, size_t size)
     (void)crypto_hash_sha256(out, data, size);
 }
 
+void pawl_keyed_digest(uint8_t *out, const uint8_t *key, const void *data, size_t size)
+{
+    (void)crypto_generichash(out, PAWL_DIGEST_BYTES, data, size, key, PAWL_DIGEST_BYTES);
+}
+
 bool pawl_equal_secret(const void *a, const void *b, size_t size)
 {
     return sodium_memcmp(a, b, size) == 0;

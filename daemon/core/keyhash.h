@@ -43,6 +43,15 @@ uint64_t pawl_keyhash64(const struct pawl_subkey *key, const void *data, size_t 
 /** SHA-256 of @data into @out (PAWL_SHA256_BYTES). */
 void pawl_sha256(uint8_t *out, const void *data, size_t size);
 
+#define PAWL_DIGEST_BYTES 32
+
+/**
+ * Keyed BLAKE2b of @data into @out (PAWL_DIGEST_BYTES): how secrets of clients are kept.
+ *
+ * @key  PAWL_DIGEST_BYTES, random.
+ */
+void pawl_keyed_digest(uint8_t *out, const uint8_t *key, const void *data, size_t size);
+
 /** Constant-time equality of @size bytes. */
 bool pawl_equal_secret(const void *a, const void *b, size_t size);
 
