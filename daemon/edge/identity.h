@@ -76,9 +76,10 @@ struct pawl_guard *pawl_guard_ref(struct pawl_guard *guard);
 void pawl_guard_unref(struct pawl_guard *guard);
 
 struct pawl_identity {
-    unsigned cap;                              /* the most the listener grants */
-    unsigned base;                             /* without a proof, in every namespace */
-    struct pawl_guard *guard;                  /* a reference, where grants are of it; else NULL */
+    unsigned cap;             /* the most the listener grants */
+    unsigned base;            /* in every namespace: by uid, or for lack of a proof */
+    bool by_uid;              /* a proof adds to @base in place of taking its place */
+    struct pawl_guard *guard; /* a reference, where grants are of it; else NULL */
     uint16_t grants[PAWL_IDENTITY_GRANTS_MAX]; /* indices in the guard's */
     uint8_t grant_count;
     bool everywhere; /* @roles are the same in all namespaces */
