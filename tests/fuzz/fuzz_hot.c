@@ -48,7 +48,7 @@ static void same_view(struct pawl_bytes a, struct pawl_bytes b)
 static bool is_unread(bool is_request, uint64_t number)
 {
     return number == (is_request ? 5 : 4) || (!is_request && number == 5) ||
-           (number >= 18 && number <= 30);
+           (number >= 18 && number <= 34);
 }
 
 /* Copy @message without the parts left unread; returns the bytes copied. */
@@ -150,6 +150,8 @@ static void same_item(const struct pawl_wire_item *hot, const Pawl__V1__CheckIte
         require(hot->rates[i].count == cold->rates[i]->count);
         require(hot->rates[i].window_ms == cold->rates[i]->window_ms);
         require(hot->rates[i].algorithm == (uint32_t)cold->rates[i]->algorithm);
+        require(hot->rates[i].burst == cold->rates[i]->burst);
+        require(hot->rates[i].period == (uint32_t)cold->rates[i]->period);
     }
     require(hot->precision == cold->precision);
     require(hot->on_error == (uint32_t)cold->on_error);
@@ -267,6 +269,8 @@ static void same_result(const struct pawl_wire_result *hot, const Pawl__V1__Rate
     require(hot->overflow == cold->overflow);
     require(hot->contended == cold->contended);
     require(hot->on_error == (uint32_t)cold->on_error);
+    require(hot->bypass == cold->bypass);
+    require(hot->full == cold->full);
 }
 
 static void same_verdict(const struct pawl_wire_token_verdict *hot,

@@ -41,7 +41,7 @@ def message(field, *parts):
     return data(field, b"".join(parts))
 
 
-RATE = number(1, 100) + number(2, 60000) + number(3, 1)
+RATE = number(1, 100) + number(2, 60000) + number(3, 1) + number(4, 20) + number(5, 4)
 ITEM = (data(1, "api") + data(2, "user") + data(2, "") + number(3, 5) + data(4, RATE)
         + number(5, 64) + number(6, 1) + data(7, "gold"))
 TOKEN = (b"".join(data(i, "claim%d" % i) for i in range(1, 7)) + number(7, 1700000000)
@@ -53,7 +53,7 @@ ENVELOPE = (number(1, 123456) + number(2, 20) + data(3, "default") + number(4, 1
             + data(5, HELLO) + number(6, 1) + number(7, 3))
 RESULT = (b"".join(number(i, 100 ** i % (1 << 32)) for i in range(1, 10)) + number(10, 1)
           + number(11, 1) + number(12, 1) + fixed64(13, 2 ** 64 - 1) + number(14, 1)
-          + number(15, 1) + number(16, 3))
+          + number(15, 1) + number(16, 3) + number(17, 1) + number(18, 1))
 VERDICT = (number(1, 2) + number(2, 3) + number(3, 4) + number(4, 1) + number(5, 1500)
            + data(6, "why") + data(7, TOKEN))
 FACT_ID = data(1, b"o" * 16) + number(2, 9)
@@ -61,7 +61,8 @@ HELLO_REPLY = (number(1, 1) + number(2, 0) + data(3, "pawld") + data(4, b"n" * 1
                + data(5, b"b" * 16) + number(6, 65536) + number(7, 1024) + data(8, bytes([1, 2]))
                + number(8, 3) + data(9, b"k" * 16))
 LIMIT_INFO = (data(1, "api") + data(2, RATE) + number(3, 64) + number(4, 1) + number(5, 1)
-              + number(6, 1) + data(7, "overflow") + data(8, "default"))
+              + number(6, 1) + data(7, "overflow") + data(8, "default") + number(9, 2)
+              + data(10, "Europe/Vienna") + number(11, 31) + number(12, 3) + number(13, 2))
 
 REQUESTS = {
     "check": message(16, data(1, ITEM), data(1, data(2, "k")), number(2, 1), number(3, 1),
@@ -86,6 +87,11 @@ REQUESTS = {
     "limits": message(28, data(1, "api"), data(2, "b")),
     "thaw": message(29, number(1, 5), data(2, "admin")),
     "ping": message(30),
+    "reserve": message(31, data(1, ITEM), data(1, data(2, "k")), number(2, 1), number(3, 4000),
+                       number(4, 60000)),
+    "commit": message(32, data(1, b"l" * 16), number(2, 1800)),
+    "cancel": message(33, data(1, b"l" * 16)),
+    "top": message(34, number(1, 20), number(2, 5)),
 }
 
 REPLIES = {
@@ -108,6 +114,16 @@ REPLIES = {
     "limits": message(28, data(1, LIMIT_INFO), number(2, 1)),
     "thaw": message(29, number(1, 1), number(2, 2), number(3, 3), data(4, "pawl.db.bad")),
     "ping": message(30),
+    "reserve": message(31, number(1, 1), number(2, 2500), data(3, b"l" * 16), number(4, 60000),
+                       data(5, RESULT), data(5, b"")),
+    "commit": message(32, number(1, 700)),
+    "cancel": message(33, number(1, 2500)),
+    "top": message(34, message(1, data(1, "api"), data(2, "default"),
+                               *[number(i, 100 ** i) for i in range(3, 8)]),
+                   message(2, data(1, "api"), data(2, "default"), data(3, "al***00c0ffee"),
+                           number(4, 9), number(5, 1700000000000)),
+                   message(3, number(1, 5), number(2, 2), data(3, "default"),
+                           data(4, "al***00c0ffee"), number(5, 1700000000000))),
 }
 
 REPLY_HEAD = number(1, 123456) + number(2, 1)
@@ -221,6 +237,9 @@ def wire_seeds(folder):
         seeds["request_refund_65"] = b"\0" + message(18, *[data(1, b"")] * 65)
         seeds["request_refund_rates_65"] = b"\0" + message(
             18, *[message(1, *[data(4, b"")] * 8)] * 8, message(1, data(4, b"")))
+        seeds["request_reserve_65"] = b"\0" + message(31, *[data(1, b"")] * 65)
+        seeds["request_reserve_rates_65"] = b"\0" + message(
+            31, *[message(1, *[data(4, b"")] * 8)] * 8, message(1, data(4, b"")))
         seeds["reply_role_77"] = b"\1" + message(4, data(8, bytes([1, 77])))
         seeds["request_too_big"] = b"\0" + data(1000, b"x" * 65536)
         seeds["reply_rotate_unknown"] = b"\1" + message(22, number(1, 200))

@@ -59,6 +59,13 @@ static const struct {
     { "LimitInfo.namespace", PAWL_NAMESPACE_MAX, 0 },
     { "Check.items", 0, PAWL_ITEMS_MAX },
     { "Refund.items", 0, PAWL_ITEMS_MAX },
+    { "Reserve.items", 0, PAWL_ITEMS_MAX },
+    { "ReserveReply.results", 0, PAWL_RESULTS_MAX },
+    { "LimitFigures.limit", PAWL_LIMIT_NAME_MAX, 0 },
+    { "LimitFigures.namespace", PAWL_NAMESPACE_MAX, 0 },
+    { "DeniedKey.limit", PAWL_LIMIT_NAME_MAX, 0 },
+    { "DeniedKey.namespace", PAWL_NAMESPACE_MAX, 0 },
+    { "RevocationEvent.namespace", PAWL_NAMESPACE_MAX, 0 },
     { "RefundReply.refunded", 0, PAWL_ITEMS_MAX },
     { "CheckItem.limit", PAWL_LIMIT_NAME_MAX, 0 },
     { "CheckItem.tier", PAWL_LIMIT_NAME_MAX, 0 },
@@ -355,12 +362,12 @@ static void build_rates(uint32_t body, size_t items, size_t rest)
     build_wrap(&message, &body, 1);
 }
 
-static void the_rates_of_a_check_or_refund_are_capped_together(void **state)
+static void the_rates_of_a_check_refund_or_reservation_are_capped_together(void **state)
 {
-    static const uint32_t bodies[] = { 16, 18 };
+    static const uint32_t bodies[] = { 16, 18, 31 };
 
     (void)state;
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < 3; i++) {
         build_rates(bodies[i], PAWL_RESULTS_MAX / 8, 0);
         assert_int_equal(read_request(), PAWL_OK);
         build_rates(bodies[i], PAWL_RESULTS_MAX / 8, 1);
@@ -507,7 +514,7 @@ static void a_body_of_a_later_version_reads_as_no_body(void **state)
 
     (void)state;
     build_u64(&message, 1, 5);
-    build_text(&message, 31, "later");
+    build_text(&message, 40, "later");
     assert_int_equal(pawl_cold_read_request(&arena, build_view(&message), &request), PAWL_OK);
     assert_int_equal(request->body_case, PAWL__V1__REQUEST__BODY__NOT_SET);
     assert_int_equal(request->id, 5);
@@ -632,7 +639,7 @@ int main(void)
         TEST(unknown_fields_are_skipped_and_groups_refused_in_every_message),
         TEST(messages_nest_no_deeper_than_the_cap),
         TEST(a_message_may_be_as_large_as_its_cap_and_no_larger),
-        TEST(the_rates_of_a_check_or_refund_are_capped_together),
+        TEST(the_rates_of_a_check_refund_or_reservation_are_capped_together),
         TEST(a_tier_counts_towards_the_name_of_its_limit),
         TEST(a_full_arena_refuses_the_message_and_takes_the_next_one),
         TEST(an_arena_of_any_size_and_alignment_stays_within_its_memory),

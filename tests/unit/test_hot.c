@@ -65,6 +65,8 @@ static void build_item_of_all(struct build *item)
     build_u64(&rate, 1, 100);
     build_u64(&rate, 2, PAWL_WINDOW_MS_MAX);
     build_u64(&rate, 3, 2);
+    build_u64(&rate, 4, UINT64_MAX);
+    build_u64(&rate, 5, 4);
     build_message(item, 4, &rate);
     rate.size = 0;
     build_message(item, 4, &rate);
@@ -158,9 +160,13 @@ static void assert_item_of_all(const struct pawl_wire_item *item)
     assert_int_equal(item->rates[0].count, 100);
     assert_true(item->rates[0].window_ms == PAWL_WINDOW_MS_MAX);
     assert_int_equal(item->rates[0].algorithm, 2);
+    assert_true(item->rates[0].burst == UINT64_MAX);
+    assert_int_equal(item->rates[0].period, 4);
     assert_int_equal(item->rates[1].count, 0);
     assert_int_equal(item->rates[1].window_ms, 0);
     assert_int_equal(item->rates[1].algorithm, 0);
+    assert_int_equal(item->rates[1].burst, 0);
+    assert_int_equal(item->rates[1].period, 0);
     assert_int_equal(item->precision, 4096);
     assert_int_equal(item->on_error, 3);
     assert_bytes(item->tier, "gold");
@@ -387,7 +393,7 @@ static void the_last_body_holds_and_nothing_of_the_others(void **state)
     assert_false(request.has_token);
     assert_int_equal(request.item_count, 1);
     assert_bytes(request.items[0].key[0], "three");
-    build_zero(&message, 30, BUILD_LEN);
+    build_zero(&message, 34, BUILD_LEN);
     assert_int_equal(read_built(), PAWL_OK);
     assert_int_equal(request.body, PAWL_BODY_COLD);
     assert_int_equal(request.item_count, 0);
@@ -429,7 +435,7 @@ static void a_request_without_a_body_is_refused(void **state)
     assert_int_equal(read_built(), PAWL_EINVAL);
     build_text(&message, 128, "no number of a body");
     build_text(&message, 15, "nor this");
-    build_u64(&message, 31, 1);
+    build_u64(&message, 35, 1);
     assert_int_equal(read_built(), PAWL_EINVAL);
 }
 
@@ -585,6 +591,8 @@ static void the_bound_holds_for_the_largest_values(void **state)
             request.items[i].rates[j].count = UINT64_MAX;
             request.items[i].rates[j].window_ms = UINT32_MAX;
             request.items[i].rates[j].algorithm = UINT32_MAX;
+            request.items[i].rates[j].burst = UINT64_MAX;
+            request.items[i].rates[j].period = UINT32_MAX;
         }
     }
     request.has_token = true;

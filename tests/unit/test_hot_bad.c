@@ -26,10 +26,10 @@ static const struct place {
     size_t depth;
     const char *types; /* by number from 1: v varint, l length-prefixed, - not known */
 } places[] = {
-    { NULL, 0, "vvlvlvv--------lllllllllllllll" },
+    { NULL, 0, "vvlvlvv--------lllllllllllllllllll" },
     { to_check, 1, "lvvl" },
     { to_item, 2, "llvlvvl" },
-    { to_rate, 3, "vvv" },
+    { to_rate, 3, "vvvvv" },
     { to_check_token, 2, "llllllvvlllll" },
     { to_token_check, 1, "l" },
     { to_token, 2, "llllllvvlllll" },

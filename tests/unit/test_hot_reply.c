@@ -28,9 +28,9 @@ static const struct place {
     size_t depth;
     const char *types;
 } places[] = {
-    { NULL, 0, "vvlll----------lllllllllllllll" },
+    { NULL, 0, "vvlll----------lllllllllllllllllll" },
     { to_check, 1, "vll" },
-    { to_result, 2, "vvvvvvvvvvvvfvvv" },
+    { to_result, 2, "vvvvvvvvvvvvfvvvvv" },
     { to_check_token, 2, "vvvvvll" },
     { to_verdict, 1, "vvvvvll" },
 };
@@ -68,7 +68,7 @@ static void assert_bytes(struct pawl_bytes bytes, const char *text)
 
 /* ---- reading ----------------------------------------------------------------------------- */
 
-/* Fields 1 to 16 with a value of their own; the bools, 10 to 12 and 14 and 15, as in @bools. */
+/* Each field with a value of its own; the bools, 10 to 12, 14, 15, 17 and 18, as in @bools. */
 static void build_result(struct build *result, unsigned bools)
 {
     static const uint8_t charge[] = { 1, 2, 3, 4, 5, 6, 7, 8 };
@@ -85,6 +85,8 @@ static void build_result(struct build *result, unsigned bools)
         }
     }
     build_u64(result, 16, 3);
+    build_u64(result, 17, bools >> 17 & 1);
+    build_u64(result, 18, bools >> 18 & 1);
 }
 
 static void build_verdict(struct build *verdict)
@@ -162,6 +164,7 @@ static void a_check_reply_is_read_whole(void **state)
     assert_numbers(&results[0]);
     assert_true(results[0].never && results[0].allowed && results[0].shadow);
     assert_true(results[0].overflow && results[0].contended);
+    assert_true(results[0].bypass && results[0].full);
     assert_memory_equal(&results[1], &nothing, sizeof(nothing));
     assert_verdict();
 }
@@ -169,7 +172,7 @@ static void a_check_reply_is_read_whole(void **state)
 static void each_bool_of_a_result_is_read_alone(void **state)
 {
     (void)state;
-    for (uint32_t number = 10; number <= 15; number++) {
+    for (uint32_t number = 10; number <= 18; number++) {
         message.size = 0;
         build_result(&message, 1U << number);
         build_wrap(&message, to_result, 2);
@@ -179,6 +182,8 @@ static void each_bool_of_a_result_is_read_alone(void **state)
         assert_int_equal(results[0].shadow, number == 12);
         assert_int_equal(results[0].overflow, number == 14);
         assert_int_equal(results[0].contended, number == 15);
+        assert_int_equal(results[0].bypass, number == 17);
+        assert_int_equal(results[0].full, number == 18);
     }
 }
 
@@ -212,7 +217,7 @@ static void what_was_not_sent_reads_as_zero_whatever_lay_there_before(void **sta
 static void other_bodies_and_a_goaway_are_for_protobuf_c(void **state)
 {
     (void)state;
-    for (uint32_t number = 18; number <= 30; number++) {
+    for (uint32_t number = 18; number <= 34; number++) {
         message.size = 0;
         build_u64(&message, 1, number);
         build_text(&message, number, "not looked at");
@@ -485,7 +490,7 @@ static void each_bool_of_a_result_is_written_alone(void **state)
     size_t size;
 
     (void)state;
-    for (uint32_t number = 10; number <= 15; number++) {
+    for (uint32_t number = 10; number <= 18; number++) {
         message.size = 0;
         build_result(&message, 1U << number);
         build_wrap(&message, to_result, 2);
@@ -498,6 +503,8 @@ static void each_bool_of_a_result_is_written_alone(void **state)
         assert_int_equal(results[0].shadow, number == 12);
         assert_int_equal(results[0].overflow, number == 14);
         assert_int_equal(results[0].contended, number == 15);
+        assert_int_equal(results[0].bypass, number == 17);
+        assert_int_equal(results[0].full, number == 18);
         free(out);
     }
 }
@@ -526,7 +533,7 @@ static void the_bound_holds_for_the_largest_values(void **state)
     static const struct pawl_wire_result largest = {
         UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX,
         UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, true,       true,
-        true,       true,       true,       UINT8_MAX,
+        true,       true,       true,       true,       true,       UINT8_MAX,
     };
     static const uint8_t text[1024];
     uint8_t *out;

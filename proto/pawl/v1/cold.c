@@ -85,6 +85,13 @@ static const struct cap caps[] = {
     { MESSAGE(limit_info), 1, PAWL_LIMIT_NAME_MAX, 0 },
     { MESSAGE(limit_info), 2, 0, PAWL_RATES_MAX },
     { MESSAGE(limit_info), 8, PAWL_NAMESPACE_MAX, 0 },
+    { MESSAGE(reserve), 1, 0, PAWL_ITEMS_MAX },
+    { MESSAGE(reserve_reply), 5, 0, PAWL_RESULTS_MAX },
+    { MESSAGE(limit_figures), 1, PAWL_LIMIT_NAME_MAX, 0 },
+    { MESSAGE(limit_figures), 2, PAWL_NAMESPACE_MAX, 0 },
+    { MESSAGE(denied_key), 1, PAWL_LIMIT_NAME_MAX, 0 },
+    { MESSAGE(denied_key), 2, PAWL_NAMESPACE_MAX, 0 },
+    { MESSAGE(revocation_event), 3, PAWL_NAMESPACE_MAX, 0 },
     { MESSAGE(token), 1, PAWL_CLAIM_MAX, 0 },
     { MESSAGE(token), 2, PAWL_CLAIM_MAX, 0 },
     { MESSAGE(token), 3, PAWL_CLAIM_MAX, 0 },
@@ -239,12 +246,12 @@ static enum pawl_status check_message(ProtobufCMessage *message, enum unknown_en
 
 /* ---- caps on sums, which no single field shows ------------------------------------------ */
 
-static enum pawl_status check_sums(const Pawl__V1__Check *check)
+static enum pawl_status item_sums(size_t count, Pawl__V1__CheckItem *const *items)
 {
     size_t rates = 0;
 
-    for (size_t i = 0; i < check->n_items; i++) {
-        const Pawl__V1__CheckItem *item = check->items[i];
+    for (size_t i = 0; i < count; i++) {
+        const Pawl__V1__CheckItem *item = items[i];
 
         if (item->limit.len > 0 && item->tier.len > 0 &&
             item->limit.len + 1 + item->tier.len > PAWL_LIMIT_NAME_MAX) {
@@ -268,7 +275,10 @@ static enum pawl_status refund_sums(const Pawl__V1__Refund *refund)
 static enum pawl_status request_sums(const Pawl__V1__Request *request)
 {
     if (request->body_case == PAWL__V1__REQUEST__BODY_CHECK) {
-        return check_sums(request->check);
+        return item_sums(request->check->n_items, request->check->items);
+    }
+    if (request->body_case == PAWL__V1__REQUEST__BODY_RESERVE) {
+        return item_sums(request->reserve->n_items, request->reserve->items);
     }
     if (request->body_case == PAWL__V1__REQUEST__BODY_REFUND) {
         return refund_sums(request->refund);

@@ -12,7 +12,7 @@
  * verdict are kept as bytes, unread: a second one is refused. Enums and 32-bit fields take the low
  * 32 bits of what was sent, as in protobuf. Ranges are for the dispatcher: op, mode, algorithm and
  * on_error known; precision, count, cost and window_ms within caps.h; digests of 32 bytes; a
- * limit's name or rates, not both.
+ * limit's name or rates, not both; a period only with a name.
  */
 #ifndef PAWL_V1_HOT_H
 #define PAWL_V1_HOT_H
@@ -33,6 +33,7 @@ struct pawl_wire_rate {
     uint32_t window_ms;
     uint32_t algorithm;
     uint64_t burst;
+    uint32_t period; /* calendar quotas are for named limits: the dispatcher refuses it */
 };
 
 struct pawl_wire_item {
@@ -77,7 +78,7 @@ struct pawl_wire_request {
  *
  * Only what the message holds is written: items beyond item_count, keys and rates beyond their
  * counts and a token without has_token keep old bytes. When the body is not hot, or a number from
- * 31 to 127 that only a later version knows, body is PAWL_BODY_COLD and the envelope's fields alone
+ * 35 to 127 that only a later version knows, body is PAWL_BODY_COLD and the envelope's fields alone
  * are filled.
  *
  * Returns PAWL_OK, PAWL_EINVAL (not protobuf, wrong wire type of a known field, no body) or

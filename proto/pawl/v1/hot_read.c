@@ -14,16 +14,17 @@
 
 _Static_assert((int)PAWL_BODY_CHECK == (int)PAWL__V1__REQUEST__BODY_CHECK, "see pawl.proto");
 _Static_assert((int)PAWL_BODY_TOKEN_CHECK == (int)PAWL__V1__REQUEST__BODY_TOKEN_CHECK, "");
+_Static_assert(WIRE_BODY_LAST == (int)PAWL__V1__REQUEST__BODY_TOP, "the last one known");
 
 #define BODY_LAST                                                                  \
     127 /* of the numbers of an envelope that are bodies, now or later (COMPAT.md) \
          */
 
-#define KNOWN_RATE    (WIRE_BIT(4) - WIRE_BIT(1))
+#define KNOWN_RATE    (WIRE_BIT(6) - WIRE_BIT(1))
 #define KNOWN_ITEM    (WIRE_BIT(8) - WIRE_BIT(1))
 #define KNOWN_TOKEN   (WIRE_BIT(14) - WIRE_BIT(1))
 #define KNOWN_CHECK   (WIRE_BIT(5) - WIRE_BIT(1))
-#define KNOWN_REQUEST (WIRE_BIT(8) - WIRE_BIT(1) + WIRE_BIT(31) - WIRE_BIT(16))
+#define KNOWN_REQUEST (WIRE_BIT(8) - WIRE_BIT(1) + WIRE_BIT(WIRE_BODY_LAST + 1) - WIRE_BIT(16))
 
 /* ---- the long forms of hot_wire.h ------------------------------------------------------- */
 
@@ -97,13 +98,13 @@ static enum pawl_status skip_fixed(struct wire_in *in, size_t size)
     return PAWL_OK;
 }
 
-enum pawl_status pawl_wire_skip(struct wire_in *in, uint32_t tag, uint32_t known)
+enum pawl_status pawl_wire_skip(struct wire_in *in, uint32_t tag, uint64_t known)
 {
     uint32_t number = tag >> 3;
     struct pawl_bytes bytes;
     uint64_t value;
 
-    if (number == 0 || (number < 32 && (known & WIRE_BIT(number)) != 0)) {
+    if (number == 0 || (number < 64 && (known & WIRE_BIT(number)) != 0)) {
         return PAWL_EINVAL;
     }
     switch (tag & 7) {
@@ -139,6 +140,12 @@ static enum pawl_status read_rate(struct pawl_wire_rate *rate, struct wire_in in
             break;
         case VARINT(3):
             status = wire_u32(&in, &rate->algorithm);
+            break;
+        case VARINT(4):
+            status = wire_u64(&in, &rate->burst);
+            break;
+        case VARINT(5):
+            status = wire_u32(&in, &rate->period);
             break;
         default:
             status = pawl_wire_skip(&in, tag, KNOWN_RATE);
@@ -405,7 +412,7 @@ static enum pawl_status request_hello(struct pawl_wire_request *request, struct 
 /* A body of a later version: the dispatcher says that it does not know it. */
 static bool is_unknown_body(uint32_t tag)
 {
-    return tag >= LEN(31) && tag <= LEN(BODY_LAST) && (tag & 7) == WIRE_LEN;
+    return tag > LEN(WIRE_BODY_LAST) && tag <= LEN(BODY_LAST) && (tag & 7) == WIRE_LEN;
 }
 
 static enum pawl_status request_other(struct pawl_wire_request *request, struct wire_in *in,

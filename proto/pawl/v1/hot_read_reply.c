@@ -8,9 +8,9 @@
 _Static_assert((int)PAWL_BODY_CHECK == (int)PAWL__V1__REPLY__BODY_CHECK, "see pawl.proto");
 _Static_assert((int)PAWL_BODY_TOKEN_CHECK == (int)PAWL__V1__REPLY__BODY_TOKEN_CHECK, "");
 
-#define KNOWN_RESULT  (WIRE_BIT(17) - WIRE_BIT(1))
+#define KNOWN_RESULT  (WIRE_BIT(19) - WIRE_BIT(1))
 #define KNOWN_VERDICT (WIRE_BIT(8) - WIRE_BIT(1))
-#define KNOWN_REPLY   (WIRE_BIT(6) - WIRE_BIT(1) + WIRE_BIT(31) - WIRE_BIT(16))
+#define KNOWN_REPLY   (WIRE_BIT(6) - WIRE_BIT(1) + WIRE_BIT(WIRE_BODY_LAST + 1) - WIRE_BIT(16))
 
 static enum pawl_status read_result(struct pawl_wire_result *result, struct wire_in in)
 {
@@ -69,6 +69,12 @@ static enum pawl_status read_result(struct pawl_wire_result *result, struct wire
             break;
         case VARINT(16):
             status = wire_u32(&in, &on_error);
+            break;
+        case VARINT(17):
+            status = wire_bool(&in, &result->bypass);
+            break;
+        case VARINT(18):
+            status = wire_bool(&in, &result->full);
             break;
         default:
             status = pawl_wire_skip(&in, tag, KNOWN_RESULT);

@@ -22,8 +22,8 @@ enum {
 #define WIRE_TAG(number, type) ((uint32_t)(number) << 3 | (uint32_t)(type))
 #define VARINT(number)         WIRE_TAG(number, WIRE_VARINT)
 #define LEN(number)            WIRE_TAG(number, WIRE_LEN)
-#define WIRE_BIT(number)       (UINT32_C(1) << (number))
-#define WIRE_VARINT_MAX        10 /* bytes of a 64-bit varint */
+#define WIRE_BIT(number)       (UINT64_C(1) << (number)) /* of field numbers below 64 */
+#define WIRE_VARINT_MAX        10                        /* bytes of a 64-bit varint */
 
 struct wire_in {
     const uint8_t *at;
@@ -43,7 +43,7 @@ bool pawl_wire_length_long(struct wire_in *in, size_t *size);
  * Skip the value of a field that @tag's message does not know. @known has a bit for each number
  * that it does know: such a field got here by a wrong wire type. Groups are refused.
  */
-enum pawl_status pawl_wire_skip(struct wire_in *in, uint32_t tag, uint32_t known);
+enum pawl_status pawl_wire_skip(struct wire_in *in, uint32_t tag, uint64_t known);
 
 static inline struct wire_in wire_in_of(struct pawl_bytes bytes)
 {
@@ -57,10 +57,12 @@ static inline size_t wire_left(const struct wire_in *in)
     return (size_t)(in->end - in->at);
 }
 
+#define WIRE_BODY_LAST 34 /* of the bodies in the .proto, of requests and replies alike */
+
 /** Is this the tag of a body, of a request or a reply, that protobuf-c reads? */
 static inline bool wire_is_cold_body(uint32_t tag)
 {
-    return tag >= LEN(18) && tag <= LEN(30) && (tag & 7) == WIRE_LEN;
+    return tag >= LEN(18) && tag <= LEN(WIRE_BODY_LAST) && (tag & 7) == WIRE_LEN;
 }
 
 static inline bool wire_varint(struct wire_in *in, uint64_t *value)

@@ -14,7 +14,7 @@ enum {
     LENGTH_BYTES = 5,    /* of up to 4 GiB */
     VARINT_FIELD = 12,   /* tag and 64 bits */
     SUBMESSAGE = 7,      /* tag and length */
-    RESULT_CONTENT = 107 /* 3 * 6 + 6 * 11 + 5 * 2 + 9 + 4: see put_result() */
+    RESULT_CONTENT = 113 /* 3 * 6 + 6 * 11 + 5 * 2 + 9 + 4 + 2 * 3: see put_result() */
 };
 
 /* So a result's length always is one byte, and wire_put_end() never moves one. */
@@ -50,7 +50,9 @@ static inline uint8_t *put_result(uint8_t *out, const struct pawl_wire_result *r
     out = wire_put_fixed64(out, 13, result->charge);
     out = wire_put_bool(out, 14, result->overflow);
     out = wire_put_bool(out, 15, result->contended);
-    return wire_put_u64(out, 16, result->on_error);
+    out = wire_put_u64(out, 16, result->on_error);
+    out = wire_put_bool(out, 17, result->bypass);
+    return wire_put_bool(out, 18, result->full);
 }
 
 static uint8_t *put_verdict(uint8_t *out, const struct pawl_wire_token_verdict *verdict)
@@ -152,7 +154,9 @@ static uint8_t *put_rate(uint8_t *out, const struct pawl_wire_rate *rate)
 {
     out = wire_put_u64(out, 1, rate->count);
     out = wire_put_u64(out, 2, rate->window_ms);
-    return wire_put_u64(out, 3, rate->algorithm);
+    out = wire_put_u64(out, 3, rate->algorithm);
+    out = wire_put_u64(out, 4, rate->burst);
+    return wire_put_u64(out, 5, rate->period);
 }
 
 static uint8_t *put_item(uint8_t *out, const struct pawl_wire_item *item)
@@ -180,7 +184,7 @@ static size_t item_bound(const struct pawl_wire_item *item)
     for (uint32_t i = 0; i < item->key_count; i++) {
         bound += SUBMESSAGE + item->key[i].size;
     }
-    return bound + (size_t)item->rate_count * (SUBMESSAGE + 3 * (size_t)VARINT_FIELD);
+    return bound + (size_t)item->rate_count * (SUBMESSAGE + 5 * (size_t)VARINT_FIELD);
 }
 
 static uint8_t *put_check(uint8_t *out, const struct pawl_wire_request *request)
