@@ -157,6 +157,25 @@ static void find_config_folder(struct pawl_settings_loader *loader)
     }
 }
 
+/** Keep the config file's own path, for those who watch it; "" where it cannot be told. */
+static void note_config_file(struct pawl_settings_loader *loader)
+{
+    const char *file = loader->sources->config_file;
+    const char *slash = strrchr(file, '/');
+    const char *folder = loader->config_folder;
+    char path[2 * PAWL_SETTINGS_PATH_MAX];
+    const char *copy;
+
+    if (folder[0] == '\0') {
+        return;
+    }
+    (void)snprintf(path, sizeof(path), "%s%s%.1000s", folder,
+                   folder[strlen(folder) - 1] == '/' ? "" : "/", slash != NULL ? slash + 1 : file);
+    copy = pawl_pool_text(loader->settings->pool, path, strlen(path));
+    loader->no_memory = loader->no_memory || copy == NULL;
+    loader->settings->config_file = copy != NULL ? copy : "";
+}
+
 /* ---- one tree of all sources --------------------------------------------------------------- */
 
 static void *take_scratch(void *self, size_t size)
@@ -397,6 +416,7 @@ static void read_file(struct pawl_settings_loader *loader)
     struct pawl_config_node *root = NULL;
 
     find_config_folder(loader);
+    note_config_file(loader);
     /* A file with problems still gives a tree: what is in it is checked all the same, so that
      * everything wrong is said at once. Without memory there is no tree, and no file is not what
      * it means. */
@@ -456,6 +476,7 @@ static struct pawl_settings *new_settings(void)
         }
         settings->pool = pool;
         settings->data_dir = "";
+        settings->config_file = "";
         settings->secret_file = "";
         settings->secret_files[0] = "";
         settings->secret_files[1] = "";
@@ -475,10 +496,6 @@ enum pawl_status pawl_settings_load(const struct pawl_settings_sources *sources,
     loader.settings = new_settings();
     loader.scratch = pawl_pool_create(SCRATCH_BYTES_MAX);
     if (loader.settings == NULL || loader.scratch == NULL) {
-        goto out;
-    }
-    loader.seen = pawl_pool_take(loader.scratch, pawl_settings_table_count * sizeof(*loader.seen));
-    if (loader.seen == NULL) {
         goto out;
     }
     build_tree(&loader);

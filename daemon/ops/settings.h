@@ -1,6 +1,6 @@
 /*
  * All settings of pawld: the values, and how they come from defaults, a config file and the
- * command line. settings_table.c lists every setting once; parser, --check-config,
+ * command line. settings_table*.c list every setting once; parser, --check-config,
  * --print-config and the reference page come from that list.
  *
  * Life: pawl_settings_load() makes an immutable object, pawl_settings_destroy() frees it. A
@@ -75,7 +75,8 @@ enum pawl_consistency {
 
 /** Another rate for one key. A key of several parts is written "a|b": see key_count. */
 struct pawl_override_settings {
-    const char *key;                        /* as written: parts joined by '|', "\\|" is a '|' */
+    const char *key;                        /* as written: parts joined by '|'; a '\\' before
+                                               '|' and '\\' makes it a letter of the part */
     struct pawl_rate rates[PAWL_RATES_MAX]; /* as many as the limit has, of the same windows */
     unsigned rate_count;
 };
@@ -99,7 +100,8 @@ struct pawl_limit_settings {
     uint32_t anchor_day;  /* CALENDAR: 1 to 31 (month, year), 1 to 7 (week: Monday is 1) */
     struct pawl_override_settings *overrides; /* sorted by key */
     unsigned override_count;
-    struct pawl_text_list bypass; /* keys that are never limited; one that ends in '*': a prefix */
+    struct pawl_text_list bypass; /* keys that are never limited, written as in overrides; one that
+                                     ends in '*' is a prefix, "\\*" is a letter */
 };
 
 /** Durations that end in seconds in the core are whole seconds. */
@@ -233,8 +235,9 @@ struct pawl_credential_settings {
 
 struct pawl_http_settings {
     bool on;
+    bool insecure;               /* beyond loopback was written out */
     struct pawl_address address; /* TCP, a number */
-    const char *text;            /* as written, canonical */
+    const char *text;            /* canonical: "127.0.0.1:7402", "[::1]:0", "off" */
     struct pawl_text_list hosts; /* further Host names that are answered */
     uint64_t connections_max;
     uint64_t timeout_ms; /* of a silent connection */
@@ -276,6 +279,7 @@ struct pawl_settings {
     uint64_t leases_max; /* reservations open at once */
 
     /* ---- private ---- */
+    const char *config_file; /* absolute; "" = none */
     const char *secret_file; /* as written; secret_files above is what they come to */
     const char *secret_list[PAWL_SETTINGS_SECRETS_MAX];
     struct pawl_pool *pool;
@@ -347,9 +351,23 @@ PAWL_MUST_USE enum pawl_status pawl_settings_load(const struct pawl_settings_sou
 /** NULL is allowed. */
 void pawl_settings_destroy(struct pawl_settings *settings);
 
+/** Called with an absolute path, lent for the call; the same may come twice. */
+typedef void (*pawl_settings_on_file)(void *ctx, const char *path);
+
+/**
+ * Name every file that the settings were read from or that they name to be read: the config file,
+ * secrets, certificates, keys, JWKS files (which may be folders). Not what pawld itself writes.
+ */
+void pawl_settings_files(const struct pawl_settings *settings, pawl_settings_on_file on_file,
+                         void *ctx);
+
 /* ---- reload -------------------------------------------------------------------------------- */
 
-/** Called for each setting that differs: "limits.api.rate" and whether a reload may change it. */
+/**
+ * Called for each setting that differs: "limits.api.rate" and whether a reload may change it. A
+ * list is one setting, whatever differs in it: "listen", "jwt.issuers", "tls.clients",
+ * "credentials", "limits.api.overrides".
+ */
 typedef void (*pawl_settings_on_change)(void *ctx, const char *path, bool reloadable);
 
 /**

@@ -7,9 +7,27 @@
 const struct pawl_config_node *pawl_settings_seen(const struct pawl_settings_loader *loader,
                                                   const char *path)
 {
-    const struct pawl_setting *row = pawl_setting_find(path);
+    const struct pawl_setting *row;
+    size_t i;
 
-    return row != NULL ? loader->seen[row - pawl_settings_table].node : NULL;
+    for (i = 0; (row = pawl_setting_at(i)) != NULL && i < PAWL_SETTINGS_SEEN_MAX; i++) {
+        if (strcmp(row->path, path) == 0) {
+            return loader->seen[i];
+        }
+    }
+    return NULL;
+}
+
+void pawl_settings_note_seen(struct pawl_settings_loader *loader, const struct pawl_setting *row,
+                             const struct pawl_config_node *node)
+{
+    size_t i;
+
+    for (i = 0; i < PAWL_SETTINGS_SEEN_MAX && pawl_setting_at(i) != NULL; i++) {
+        if (pawl_setting_at(i) == row) {
+            loader->seen[i] = node;
+        }
+    }
 }
 
 static const struct pawl_place *place_of(const struct pawl_config_node *node)
@@ -19,10 +37,7 @@ static const struct pawl_place *place_of(const struct pawl_config_node *node)
 
 /* ---- listeners ----------------------------------------------------------------------------- */
 
-/**
- * Make a number of the host and say whether it is this machine only. False when it is no number.
- */
-static bool check_host(struct pawl_address *address, bool *loopback)
+bool pawl_settings_check_host(struct pawl_address *address, bool *loopback)
 {
     struct in_addr v4;
     struct in6_addr v6;
@@ -45,16 +60,18 @@ static bool check_host(struct pawl_address *address, bool *loopback)
 static void check_tcp(struct pawl_settings_loader *loader, struct pawl_listen_settings *listen,
                       const struct pawl_listen_nodes *nodes, unsigned index)
 {
-    const unsigned open_roles = PAWL_GRANT_CHECK | PAWL_GRANT_READ;
     bool loopback = false;
 
     listen->mode = 0; /* the default is a socket file's */
-    if (!check_host(&listen->address, &loopback)) {
+    if (!pawl_settings_check_host(&listen->address, &loopback)) {
         pawl_settings_complain(loader, false, place_of(nodes->uri), 0,
                                "listen[%u]: \"%.80s\" is a name; write the number of an address of "
                                "this machine, like 127.0.0.1 or [::1]",
                                index, listen->address.host);
         return;
+    }
+    if (listen->address.kind == PAWL_ADDRESS_TLS) {
+        loopback = true; /* needs no permission anywhere */
     }
     if (!loopback && !listen->insecure) {
         pawl_settings_complain(loader, false, place_of(nodes->uri), 0,
@@ -67,15 +84,8 @@ static void check_tcp(struct pawl_settings_loader *loader, struct pawl_listen_se
     }
     if (loopback && nodes->insecure != NULL && listen->insecure) {
         pawl_settings_complain(loader, true, place_of(nodes->insecure), 0,
-                               "listen[%u].insecure: does nothing on a loopback address", index);
-    }
-    if (listen->role == 0) {
-        listen->role = open_roles;
-    } else if ((listen->role & ~open_roles) != 0) {
-        pawl_settings_complain(loader, false, place_of(nodes->role), 0,
-                               "listen[%u].role: tcp: grants check and read only, for nobody is "
-                               "authenticated there; use a unix: address for revoke and admin",
-                               index);
+                               "listen[%u].insecure: does nothing on %s address", index,
+                               listen->address.kind == PAWL_ADDRESS_TLS ? "a tls:" : "a loopback");
     }
     if (nodes->mode != NULL) {
         pawl_settings_complain(loader, false, place_of(nodes->mode), 0,
@@ -112,9 +122,6 @@ static void check_unix(struct pawl_settings_loader *loader, struct pawl_listen_s
         pawl_settings_complain(loader, true, place_of(nodes->insecure), 0,
                                "listen[%u].insecure: does nothing on a unix: address", index);
     }
-    if (listen->role == 0) {
-        listen->role = PAWL_GRANT_CHECK | PAWL_GRANT_READ | PAWL_GRANT_REVOKE | PAWL_GRANT_ADMIN;
-    }
 }
 
 static void set_canonical(struct pawl_settings_loader *loader, struct pawl_listen_settings *listen,
@@ -134,7 +141,7 @@ static void set_canonical(struct pawl_settings_loader *loader, struct pawl_liste
         return;
     }
     for (i = 0; i < index; i++) {
-        bool any_port = listen->address.kind == PAWL_ADDRESS_TCP && listen->address.port == 0;
+        bool any_port = listen->address.kind != PAWL_ADDRESS_UNIX && listen->address.port == 0;
         const char *other = loader->settings->listen[i].uri; /* NULL: told already */
 
         if (!any_port && other != NULL && strcmp(other, listen->uri) == 0) {
@@ -166,12 +173,7 @@ void pawl_settings_check_listen(struct pawl_settings_loader *loader,
                                error.text);
         return;
     }
-    if (listen->address.kind == PAWL_ADDRESS_TLS) {
-        pawl_settings_complain(loader, false, place_of(nodes->uri), 0,
-                               "listen[%u]: tls: needs tls.certificate and tls.key", index);
-        return;
-    }
-    if (listen->address.kind == PAWL_ADDRESS_TCP) {
+    if (listen->address.kind != PAWL_ADDRESS_UNIX) {
         check_tcp(loader, listen, nodes, index);
     } else {
         check_unix(loader, listen, nodes, index);
@@ -397,6 +399,7 @@ void pawl_settings_finish(struct pawl_settings_loader *loader)
         default_listen(loader);
     }
     settle_runtime_dir(loader);
+    pawl_settings_finish_access(loader);
     check_secrets(loader);
     check_tokens(loader);
     check_rotation(loader);

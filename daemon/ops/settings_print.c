@@ -27,39 +27,118 @@ static bool prints(const struct pawl_setting *row, enum pawl_setting_scope scope
     return row->scope == scope && (row->flags & PAWL_SETTING_LATER) == 0;
 }
 
-/** All rows of one limit; the help stands once, at the first limit. */
-static void print_limit(FILE *out, const struct pawl_limit_settings *limit, bool help)
+/* ---- the file ------------------------------------------------------------------------------ */
+
+static void print_members(FILE *out, enum pawl_setting_scope scope, const void *base,
+                          unsigned indent, bool help);
+
+static void print_texts(FILE *out, const struct pawl_setting *row, const void *base,
+                        unsigned indent, const char *help)
 {
+    char quoted[PAWL_SETTING_TEXT_BYTES];
+    struct pawl_text_list list;
+    unsigned i;
+
+    memcpy(&list, (const char *)base + row->offset, sizeof(list));
+    print_line(out, indent, pawl_setting_key(row), list.count == 0 ? "[]" : "", help);
+    for (i = 0; i < list.count; i++) {
+        pawl_setting_quote(list.items[i], quoted, sizeof(quoted));
+        (void)fprintf(out, "%*s- %s\n", (int)indent + 2, "", quoted);
+    }
+}
+
+static void print_overrides(FILE *out, const struct pawl_setting *row,
+                            const struct pawl_limit_settings *limit, unsigned indent,
+                            const char *help)
+{
+    char key[PAWL_SETTING_TEXT_BYTES];
+    char rates[PAWL_SETTING_TEXT_BYTES];
+    unsigned i;
+
+    print_line(out, indent, pawl_setting_key(row), limit->override_count == 0 ? "{}" : "", help);
+    for (i = 0; i < limit->override_count; i++) {
+        pawl_setting_quote(limit->overrides[i].key, key, sizeof(key));
+        pawl_setting_format_rates(limit->overrides[i].rates, limit->overrides[i].rate_count, rates);
+        print_line(out, indent + 2, key, rates, NULL);
+    }
+}
+
+/** The items of a LIST; the help stands once, at the first. As deep as the table goes. */
+static void print_list(FILE *out, const struct pawl_setting *row, const void *base, unsigned indent,
+                       const char *help)
+{
+    unsigned count;
+    const char *items = pawl_setting_items(row, base, &count);
+    unsigned i;
+
+    print_line(out, indent, pawl_setting_key(row), count == 0 ? "[]" : "", help);
+    for (i = 0; i < count; i++) {
+        (void)fprintf(out, "%*s-\n", (int)indent + 2, "");
+        print_members(out, row->items, items + i * row->item_size, indent + 4,
+                      help != NULL && i == 0);
+    }
+}
+
+static void print_row(FILE *out, const struct pawl_setting *row, const void *base, unsigned indent,
+                      bool with_help)
+{
+    const char *help = with_help ? row->help : NULL;
     char value[PAWL_SETTING_TEXT_BYTES];
+
+    if (row->type == PAWL_SETTING_TEXTS) {
+        print_texts(out, row, base, indent, help);
+    } else if (row->type == PAWL_SETTING_OVERRIDES) {
+        print_overrides(out, row, base, indent, help);
+    } else if (row->type == PAWL_SETTING_LIST) {
+        print_list(out, row, base, indent, help);
+    } else {
+        pawl_setting_format(row, base, value);
+        print_line(out, indent, pawl_setting_key(row), value, help);
+    }
+}
+
+/** All rows of @scope that go with what is in @base. */
+static void print_members(FILE *out, enum pawl_setting_scope scope, const void *base,
+                          unsigned indent, bool help)
+{
+    const struct pawl_setting *row;
     size_t i;
 
-    for (i = 0; i < pawl_settings_table_count; i++) {
-        const struct pawl_setting *row = &pawl_settings_table[i];
-
-        if (prints(row, PAWL_SCOPE_LIMIT)) {
-            pawl_setting_format(row, limit, value);
-            print_line(out, 4, pawl_setting_key(row), value, help ? row->help : NULL);
+    for (i = 0; (row = pawl_setting_at(i)) != NULL; i++) {
+        if (prints(row, scope) && pawl_setting_applies(row, base)) {
+            print_row(out, row, base, indent, help);
         }
     }
 }
 
-/** A listener; what does not go with its kind of address stays out, for it would be refused. */
+/** Whether @row goes with the kind of the listener's address; else it would be refused. */
+static bool goes_with(const struct pawl_setting *row, const struct pawl_listen_settings *listen)
+{
+    switch (row->type) {
+    case PAWL_SETTING_MODE:
+        return listen->address.kind == PAWL_ADDRESS_UNIX && !listen->address.is_abstract;
+    case PAWL_SETTING_BOOL: /* insecure */
+        return listen->address.kind == PAWL_ADDRESS_TCP;
+    case PAWL_SETTING_WORDS:
+        return (row->flags & PAWL_SETTING_EMPTY_OK) == 0 || /* all but anonymous */
+               listen->address.kind != PAWL_ADDRESS_UNIX;
+    default:
+        return true;
+    }
+}
+
 static void print_listener(FILE *out, const struct pawl_listen_settings *listen, bool help)
 {
-    bool has_file = listen->address.kind == PAWL_ADDRESS_UNIX && !listen->address.is_abstract;
+    const struct pawl_setting *row;
     char value[PAWL_SETTING_TEXT_BYTES];
     size_t i;
 
-    for (i = 0; i < pawl_settings_table_count; i++) {
-        const struct pawl_setting *row = &pawl_settings_table[i];
-
-        if (!prints(row, PAWL_SCOPE_LISTENER) || (row->type == PAWL_SETTING_MODE && !has_file) ||
-            (row->type == PAWL_SETTING_BOOL && listen->address.kind != PAWL_ADDRESS_TCP)) {
-            continue;
+    for (i = 0; (row = pawl_setting_at(i)) != NULL; i++) {
+        if (prints(row, PAWL_SCOPE_LISTENER) && goes_with(row, listen)) {
+            pawl_setting_format(row, listen, value);
+            (void)fputs(row->type == PAWL_SETTING_URI ? "  - " : "    ", out);
+            print_line(out, 0, pawl_setting_key(row), value, help ? row->help : NULL);
         }
-        pawl_setting_format(row, listen, value);
-        (void)fputs(row->type == PAWL_SETTING_URI ? "  - " : "    ", out);
-        print_line(out, 0, pawl_setting_key(row), value, help ? row->help : NULL);
     }
 }
 
@@ -89,7 +168,7 @@ static void print_limits(FILE *out, const struct pawl_setting *row,
     for (i = 0; i < settings->limit_count; i++) {
         pawl_setting_quote(settings->limits[i].id, name, sizeof(name));
         print_line(out, 2, name, "", NULL);
-        print_limit(out, &settings->limits[i], i == 0);
+        print_members(out, PAWL_SCOPE_LIMIT, &settings->limits[i], 4, i == 0);
     }
 }
 
@@ -99,25 +178,22 @@ static void print_root_row(FILE *out, const struct pawl_setting *row,
 {
     const char *dot = strchr(row->path, '.');
     size_t size = dot != NULL ? (size_t)(dot - row->path) : 0;
-    char value[PAWL_SETTING_TEXT_BYTES];
 
     if (size > 0 && (strlen(*section) < size || strncmp(*section, row->path, size + 1) != 0)) {
         (void)fprintf(out, "\n%.*s:\n", (int)size, row->path);
         *section = row->path;
     }
-    pawl_setting_format(row, settings, value);
-    print_line(out, size > 0 ? 2 : 0, pawl_setting_key(row), value, row->help);
+    print_row(out, row, settings, size > 0 ? 2 : 0, true);
 }
 
 void pawl_settings_print(const struct pawl_settings *settings, FILE *out)
 {
     const char *section = "";
+    const struct pawl_setting *row;
     size_t i;
 
     (void)fprintf(out, "# The settings in force, pawld %s.\n", PAWL_VERSION);
-    for (i = 0; i < pawl_settings_table_count; i++) {
-        const struct pawl_setting *row = &pawl_settings_table[i];
-
+    for (i = 0; (row = pawl_setting_at(i)) != NULL; i++) {
         if (!prints(row, PAWL_SCOPE_ROOT)) {
             continue;
         }
@@ -153,6 +229,7 @@ static void print_reference_row(FILE *out, const struct pawl_setting *row)
 
 void pawl_settings_print_reference(FILE *out)
 {
+    const struct pawl_setting *row;
     size_t i;
 
     (void)fputs("# Settings of pawld\n\n"
@@ -161,15 +238,13 @@ void pawl_settings_print_reference(FILE *out)
                 "working directory. \"reload\": SIGHUP changes it.\n\n"
                 "| name | value | default | change by | |\n|---|---|---|---|---|\n",
                 out);
-    for (i = 0; i < pawl_settings_table_count; i++) {
-        if ((pawl_settings_table[i].flags & PAWL_SETTING_LATER) == 0) {
-            print_reference_row(out, &pawl_settings_table[i]);
+    for (i = 0; (row = pawl_setting_at(i)) != NULL; i++) {
+        if ((row->flags & PAWL_SETTING_LATER) == 0) {
+            print_reference_row(out, row);
         }
     }
     (void)fputs("\nKnown by name and refused, for they are not in this version:\n\n", out);
-    for (i = 0; i < pawl_settings_table_count; i++) {
-        const struct pawl_setting *row = &pawl_settings_table[i];
-
+    for (i = 0; (row = pawl_setting_at(i)) != NULL; i++) {
         if ((row->flags & PAWL_SETTING_LATER) != 0) {
             (void)fprintf(out, "- `%s`: %s\n", row->path, row->help);
         }
@@ -196,11 +271,81 @@ static void note(struct diff *diff, const char *path, unsigned flags)
     }
 }
 
+static bool members_differ(enum pawl_setting_scope scope, const void *old_base,
+                           const void *new_base);
+
+static bool texts_differ(const struct pawl_setting *row, const void *old_base, const void *new_base)
+{
+    struct pawl_text_list old_list;
+    struct pawl_text_list new_list;
+    bool differ;
+    unsigned i;
+
+    memcpy(&old_list, (const char *)old_base + row->offset, sizeof(old_list));
+    memcpy(&new_list, (const char *)new_base + row->offset, sizeof(new_list));
+    differ = old_list.count != new_list.count;
+    for (i = 0; !differ && i < old_list.count; i++) {
+        differ = strcmp(old_list.items[i], new_list.items[i]) != 0;
+    }
+    return differ;
+}
+
+static bool rates_differ(const struct pawl_rate *a, const struct pawl_rate *b, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (a[i].count != b[i].count || a[i].window_ms != b[i].window_ms ||
+            a[i].period != b[i].period) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool overrides_differ(const struct pawl_limit_settings *a,
+                             const struct pawl_limit_settings *b)
+{
+    bool differ = a->override_count != b->override_count;
+
+    for (unsigned i = 0; !differ && i < a->override_count; i++) {
+        const struct pawl_override_settings *left = &a->overrides[i];
+        const struct pawl_override_settings *right = &b->overrides[i];
+
+        differ = strcmp(left->key, right->key) != 0 || left->rate_count != right->rate_count ||
+                 rates_differ(left->rates, right->rates, left->rate_count);
+    }
+    return differ;
+}
+
+/** As deep as the table goes. */
+static bool lists_differ(const struct pawl_setting *row, const void *old_base, const void *new_base)
+{
+    unsigned old_count;
+    unsigned new_count;
+    const char *old_items = pawl_setting_items(row, old_base, &old_count);
+    const char *new_items = pawl_setting_items(row, new_base, &new_count);
+    bool differ = old_count != new_count;
+
+    for (unsigned i = 0; !differ && i < old_count; i++) {
+        differ = members_differ(row->items, old_items + i * row->item_size,
+                                new_items + i * row->item_size);
+    }
+    return differ;
+}
+
 static bool differs(const struct pawl_setting *row, const void *old_base, const void *new_base)
 {
     char old_text[PAWL_SETTING_TEXT_BYTES];
     char new_text[PAWL_SETTING_TEXT_BYTES];
 
+    if (row->type == PAWL_SETTING_TEXTS) {
+        return texts_differ(row, old_base, new_base);
+    }
+    if (row->type == PAWL_SETTING_OVERRIDES) {
+        return overrides_differ(old_base, new_base);
+    }
+    if (row->type == PAWL_SETTING_LIST) {
+        return lists_differ(row, old_base, new_base);
+    }
     pawl_setting_format(row, old_base, old_text);
     pawl_setting_format(row, new_base, new_text);
     return strcmp(old_text, new_text) != 0;
@@ -209,11 +354,11 @@ static bool differs(const struct pawl_setting *row, const void *old_base, const 
 static bool members_differ(enum pawl_setting_scope scope, const void *old_base,
                            const void *new_base)
 {
+    const struct pawl_setting *row;
     size_t i;
 
-    for (i = 0; i < pawl_settings_table_count; i++) {
-        if (prints(&pawl_settings_table[i], scope) &&
-            differs(&pawl_settings_table[i], old_base, new_base)) {
+    for (i = 0; (row = pawl_setting_at(i)) != NULL; i++) {
+        if (prints(row, scope) && differs(row, old_base, new_base)) {
             return true;
         }
     }
@@ -239,11 +384,10 @@ static void diff_limit(struct diff *diff, const struct pawl_limit_settings *old_
                        const struct pawl_limit_settings *new_limit)
 {
     char path[PAWL_SETTING_WHAT_BYTES];
+    const struct pawl_setting *row;
     size_t i;
 
-    for (i = 0; i < pawl_settings_table_count; i++) {
-        const struct pawl_setting *row = &pawl_settings_table[i];
-
+    for (i = 0; (row = pawl_setting_at(i)) != NULL; i++) {
         if (prints(row, PAWL_SCOPE_LIMIT) && differs(row, old_limit, new_limit)) {
             (void)snprintf(path, sizeof(path), "limits.%s.%s", new_limit->id,
                            pawl_setting_key(row));
@@ -299,11 +443,10 @@ unsigned pawl_settings_diff(const struct pawl_settings *old_settings,
                             pawl_settings_on_change on_change, void *ctx)
 {
     struct diff diff = { on_change, ctx, 0 };
+    const struct pawl_setting *row;
     size_t i;
 
-    for (i = 0; i < pawl_settings_table_count; i++) {
-        const struct pawl_setting *row = &pawl_settings_table[i];
-
+    for (i = 0; (row = pawl_setting_at(i)) != NULL; i++) {
         if (!prints(row, PAWL_SCOPE_ROOT)) {
             continue;
         }

@@ -1,7 +1,7 @@
 /*
  * Reading one value; settings_text.c is its inverse.
  */
-#include "ops/settings_table.h"
+#include "ops/settings_read.h"
 #include "ops/utc.h"
 
 #include <inttypes.h>
@@ -9,12 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define NOT_CLEAN "holds control characters or is not UTF-8; choose another"
-
-static enum pawl_status refuse(struct pawl_setting_reader *reader, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static enum pawl_status refuse(struct pawl_setting_reader *reader, const char *format, ...)
+enum pawl_status pawl_setting_refuse(struct pawl_setting_reader *reader, const char *format, ...)
 {
     va_list args;
 
@@ -25,15 +20,10 @@ static enum pawl_status refuse(struct pawl_setting_reader *reader, const char *f
     return PAWL_EINVAL;
 }
 
-static enum pawl_status no_memory(struct pawl_setting_reader *reader)
+enum pawl_status pawl_setting_no_memory(struct pawl_setting_reader *reader)
 {
     reader->status = PAWL_ENOMEM;
     return PAWL_ENOMEM;
-}
-
-static void *field_of(const struct pawl_setting *row, void *base)
-{
-    return (char *)base + row->offset;
 }
 
 /* ---- scalars ------------------------------------------------------------------------------- */
@@ -69,7 +59,8 @@ static enum pawl_status check_bounds(const struct pawl_setting *row, uint64_t va
         return PAWL_OK;
     }
     pawl_setting_describe(row, bounds);
-    return refuse(reader, "%.40s is too %s; give %.80s", text, over ? "much" : "little", bounds);
+    return pawl_setting_refuse(reader, "%.40s is too %s; give %.80s", text,
+                               over ? "much" : "little", bounds);
 }
 
 static enum pawl_status read_plain_number(const struct pawl_setting *row, const char *text,
@@ -80,7 +71,8 @@ static enum pawl_status read_plain_number(const struct pawl_setting *row, const 
 
     if (used == 0 || text[used] != '\0') {
         pawl_setting_describe(row, bounds);
-        return refuse(reader, "\"%.40s\" is not a whole number; give %.80s", text, bounds);
+        return pawl_setting_refuse(reader, "\"%.40s\" is not a whole number; give %.80s", text,
+                                   bounds);
     }
     return check_bounds(row, *value, text, reader);
 }
@@ -107,8 +99,9 @@ static enum pawl_status read_with_unit(const struct pawl_setting *row, const cha
     size_t used = read_digits(text, &number);
 
     if (used == 0) {
-        return refuse(reader, "\"%.40s\" is not a number with a unit; write it like %s", text,
-                      is_size ? "256MiB" : "10s");
+        return pawl_setting_refuse(reader,
+                                   "\"%.40s\" is not a number with a unit; write it like %s", text,
+                                   is_size ? "256MiB" : "10s");
     }
     while (text[used] == ' ') {
         used++;
@@ -120,8 +113,9 @@ static enum pawl_status read_with_unit(const struct pawl_setting *row, const cha
         unit = find_unit(is_size ? pawl_setting_sizes : pawl_setting_durations, text + used);
     }
     if (unit == NULL) {
-        return refuse(reader, "%.40s %s; give one of %s", text,
-                      text[used] == '\0' ? "has no unit" : "has an unknown unit", allowed);
+        return pawl_setting_refuse(reader, "%.40s %s; give one of %s", text,
+                                   text[used] == '\0' ? "has no unit" : "has an unknown unit",
+                                   allowed);
     }
     if (number > UINT64_MAX / unit->factor) {
         number = UINT64_MAX;
@@ -129,7 +123,8 @@ static enum pawl_status read_with_unit(const struct pawl_setting *row, const cha
     }
     *value = number * unit->factor;
     if (row->step > 1 && *value % row->step != 0) {
-        return refuse(reader, "%.40s is not a whole number of seconds; round it", text);
+        return pawl_setting_refuse(reader, "%.40s is not a whole number of seconds; round it",
+                                   text);
     }
     return check_bounds(row, *value, text, reader);
 }
@@ -163,7 +158,8 @@ static enum pawl_status read_bool(const char *text, void *field, struct pawl_set
     bool value = strcmp(text, "true") == 0;
 
     if (!value && strcmp(text, "false") != 0) {
-        return refuse(reader, "\"%.40s\" is neither true nor false; write one of them", text);
+        return pawl_setting_refuse(reader, "\"%.40s\" is neither true nor false; write one of them",
+                                   text);
     }
     memcpy(field, &value, sizeof(value));
     return PAWL_OK;
@@ -178,8 +174,8 @@ static enum pawl_status read_mode(const char *text, void *field, struct pawl_set
         mode = mode * 8 + (uint32_t)(text[i] - '0');
     }
     if (i < 3 || text[i] != '\0' || mode > 0777 || mode == 0) { /* 0: nobody could connect */
-        return refuse(reader, "\"%.40s\" is not a mode; write three or four octal digits like 0660",
-                      text);
+        return pawl_setting_refuse(
+            reader, "\"%.40s\" is not a mode; write three or four octal digits like 0660", text);
     }
     memcpy(field, &mode, sizeof(mode));
     return PAWL_OK;
@@ -204,9 +200,10 @@ static enum pawl_status find_word(const struct pawl_setting *row, const char *te
     nearest = pawl_setting_nearest(text, known, count);
     pawl_setting_join(row->words, all, sizeof(all));
     if (nearest != NULL) {
-        return refuse(reader, "\"%.40s\" is not known; did you mean %s? (%s)", text, nearest, all);
+        return pawl_setting_refuse(reader, "\"%.40s\" is not known; did you mean %s? (%s)", text,
+                                   nearest, all);
     }
-    return refuse(reader, "\"%.40s\" is not known; give one of %s", text, all);
+    return pawl_setting_refuse(reader, "\"%.40s\" is not known; give one of %s", text, all);
 }
 
 static enum pawl_status read_word(const struct pawl_setting *row, const char *text, void *field,
@@ -228,7 +225,7 @@ static enum pawl_status keep_text(const char *text, void *field, struct pawl_set
     const char *copy = pawl_pool_text(reader->pool, text, strlen(text));
 
     if (copy == NULL) {
-        return no_memory(reader);
+        return pawl_setting_no_memory(reader);
     }
     memcpy(field, &copy, sizeof(copy));
     return PAWL_OK;
@@ -240,11 +237,11 @@ static enum pawl_status read_name(const struct pawl_setting *row, const char *te
     size_t size = strlen(text);
 
     if (size < row->min || size > row->max) {
-        return refuse(reader, "has %zu bytes; give %" PRIu64 " to %" PRIu64, size, row->min,
-                      row->max);
+        return pawl_setting_refuse(reader, "has %zu bytes; give %" PRIu64 " to %" PRIu64, size,
+                                   row->min, row->max);
     }
     if (!pawl_setting_is_clean(text)) {
-        return refuse(reader, NOT_CLEAN);
+        return pawl_setting_refuse(reader, NOT_CLEAN);
     }
     return keep_text(text, field, reader);
 }
@@ -257,22 +254,22 @@ static enum pawl_status read_path(const struct pawl_setting *row, const char *te
 
     if (text[0] == '\0') {
         return row->initial != NULL ? keep_text(text, field, reader)
-                                    : refuse(reader, "is empty; give a path");
+                                    : pawl_setting_refuse(reader, "is empty; give a path");
     }
     if (text[0] != '/' && reader->folder[0] == '\0') {
-        return refuse(reader,
-                      "\"%.100s\" is relative and the working directory is not known; "
-                      "give a path from /",
-                      text);
+        return pawl_setting_refuse(reader,
+                                   "\"%.100s\" is relative and the working directory is not known; "
+                                   "give a path from /",
+                                   text);
     }
     size = snprintf(path, sizeof(path), "%s%s%s", text[0] == '/' ? "" : reader->folder,
                     text[0] == '/' ? "" : "/", text);
     if (size < 0 || (size_t)size >= sizeof(path)) {
-        return refuse(reader, "is longer than %d bytes; choose a shorter path",
-                      PAWL_SETTINGS_PATH_MAX - 1);
+        return pawl_setting_refuse(reader, "is longer than %d bytes; choose a shorter path",
+                                   PAWL_SETTINGS_PATH_MAX - 1);
     }
     if (!pawl_setting_is_clean(path)) { /* with the folder, which may be anything */
-        return refuse(reader, NOT_CLEAN);
+        return pawl_setting_refuse(reader, NOT_CLEAN);
     }
     return keep_text(path, field, reader);
 }
@@ -283,40 +280,17 @@ static enum pawl_status read_time(const char *text, void *field, struct pawl_set
     uint64_t value;
 
     if (seconds < 0) {
-        return refuse(reader,
-                      "\"%.40s\" is not a time; write off, or UTC like "
-                      "\"2025-12-31T23:59:59Z\"",
-                      text);
+        return pawl_setting_refuse(reader,
+                                   "\"%.40s\" is not a time; write off, or UTC like "
+                                   "\"2025-12-31T23:59:59Z\"",
+                                   text);
     }
     value = (uint64_t)seconds;
     memcpy(field, &value, sizeof(value));
     return PAWL_OK;
 }
 
-/* ---- lists --------------------------------------------------------------------------------- */
-
-/** The only or first item of a value that may be a scalar or a list of scalars. */
-static const struct pawl_config_node *first_item(const struct pawl_config_node *node)
-{
-    return node->kind == PAWL_NODE_SEQUENCE ? node->first : node;
-}
-
-static const struct pawl_config_node *next_item(const struct pawl_config_node *list,
-                                                const struct pawl_config_node *item)
-{
-    return list->kind == PAWL_NODE_SEQUENCE ? item->next : NULL;
-}
-
-static enum pawl_status check_item(const struct pawl_config_node *item, const char *wanted,
-                                   struct pawl_setting_reader *reader)
-{
-    reader->at = item;
-    if (item->kind != PAWL_NODE_SCALAR) {
-        return refuse(reader, "is a %s where %s belongs; write it as a text",
-                      item->kind == PAWL_NODE_SEQUENCE ? "list" : "mapping", wanted);
-    }
-    return PAWL_OK;
-}
+/* ---- lists ---------------------------------------------------------------------------------- */
 
 static enum pawl_status read_words(const struct pawl_setting *row,
                                    const struct pawl_config_node *node, void *field,
@@ -326,15 +300,21 @@ static enum pawl_status read_words(const struct pawl_setting *row,
     unsigned all = 0;
     unsigned bits = 0;
 
-    for (item = first_item(node); item != NULL; item = next_item(node, item)) {
-        if (check_item(item, "a word", reader) != PAWL_OK ||
+    if ((row->flags & PAWL_SETTING_EMPTY_OK) != 0 && node->kind == PAWL_NODE_SCALAR &&
+        strcmp(node->text, "none") == 0) {
+        memcpy(field, &all, sizeof(all));
+        return PAWL_OK;
+    }
+    for (item = pawl_setting_first_item(node); item != NULL;
+         item = pawl_setting_next_item(node, item)) {
+        if (pawl_setting_check_item(item, "a word", reader) != PAWL_OK ||
             find_word(row, item->text, &bits, reader) != PAWL_OK) {
             return reader->status;
         }
         all |= bits;
     }
-    if (all == 0) {
-        return refuse(reader, "is an empty list; name at least one");
+    if (all == 0 && (row->flags & PAWL_SETTING_EMPTY_OK) == 0) {
+        return pawl_setting_refuse(reader, "is an empty list; name at least one");
     }
     memcpy(field, &all, sizeof(all));
     return PAWL_OK;
@@ -349,13 +329,14 @@ static enum pawl_status read_paths(const struct pawl_setting *row,
     const char *paths[PAWL_SETTINGS_SECRETS_MAX] = { "", "" };
     size_t count = 0;
 
-    for (item = first_item(node); item != NULL; item = next_item(node, item)) {
-        if (check_item(item, "a path", reader) != PAWL_OK) {
+    for (item = pawl_setting_first_item(node); item != NULL;
+         item = pawl_setting_next_item(node, item)) {
+        if (pawl_setting_check_item(item, "a path", reader) != PAWL_OK) {
             return reader->status;
         }
         if (count == row->max) {
-            return refuse(reader, "is one path more than the %" PRIu64 " allowed; remove it",
-                          row->max);
+            return pawl_setting_refuse(
+                reader, "is one path more than the %" PRIu64 " allowed; remove it", row->max);
         }
         if (read_path(&entry, item->text, &paths[count], reader) != PAWL_OK) {
             return reader->status;
@@ -366,65 +347,12 @@ static enum pawl_status read_paths(const struct pawl_setting *row,
     return PAWL_OK;
 }
 
-static enum pawl_status read_rate_item(const struct pawl_config_node *item,
-                                       struct pawl_limit_settings *limit,
-                                       struct pawl_setting_reader *reader)
-{
-    struct pawl_rate rates[PAWL_RATES_MAX] = { { 0 } };
-    struct pawl_rate_error error;
-    size_t count = 0;
-    size_t i;
-
-    if (pawl_rate_text_parse(pawl_bytes_of(item->text, strlen(item->text)), rates, &count,
-                             &error) != PAWL_OK) {
-        reader->shift = (unsigned)error.position + (item->quoted ? 1 : 0);
-        return refuse(reader, "%s", error.text);
-    }
-    for (i = 0; i < count; i++) {
-        unsigned j;
-
-        for (j = 0; j < limit->rate_count; j++) {
-            if (limit->rates[j].window_ms == rates[i].window_ms) {
-                return refuse(reader,
-                              "the window of \"%.40s\" is there twice and only the lower "
-                              "count could matter; remove one",
-                              item->text);
-            }
-        }
-        if (limit->rate_count == PAWL_RATES_MAX) {
-            return refuse(reader, "more than %d rates in one limit; remove some", PAWL_RATES_MAX);
-        }
-        limit->rates[limit->rate_count++] = rates[i];
-    }
-    return PAWL_OK;
-}
-
-static enum pawl_status read_rates(const struct pawl_config_node *node,
-                                   struct pawl_limit_settings *limit,
-                                   struct pawl_setting_reader *reader)
-{
-    struct pawl_limit_settings fresh = { .rate_count = 0 };
-    const struct pawl_config_node *item;
-
-    for (item = first_item(node); item != NULL; item = next_item(node, item)) {
-        if (check_item(item, "a rate", reader) != PAWL_OK ||
-            read_rate_item(item, &fresh, reader) != PAWL_OK) {
-            return reader->status;
-        }
-    }
-    if (fresh.rate_count == 0) {
-        return refuse(reader, "is an empty list; give at least one rate like 100/minute");
-    }
-    memcpy(limit->rates, fresh.rates, sizeof(limit->rates));
-    limit->rate_count = fresh.rate_count;
-    return PAWL_OK;
-}
-
 /* ---- one row ------------------------------------------------------------------------------- */
 
 static bool takes_list(enum pawl_setting_type type)
 {
-    return type == PAWL_SETTING_WORDS || type == PAWL_SETTING_PATHS || type == PAWL_SETTING_RATES;
+    return type == PAWL_SETTING_WORDS || type == PAWL_SETTING_PATHS || type == PAWL_SETTING_RATES ||
+           type == PAWL_SETTING_TEXTS;
 }
 
 static enum pawl_status check_kind(const struct pawl_setting *row,
@@ -437,20 +365,26 @@ static enum pawl_status check_kind(const struct pawl_setting *row,
         bool null = !node->quoted && (node->text[0] == '\0' || strcmp(node->text, "~") == 0 ||
                                       strcmp(node->text, "null") == 0);
 
-        return null ? refuse(reader, "has no value; give one or remove the line") : PAWL_OK;
+        return null ? pawl_setting_refuse(reader, "has no value; give one or remove the line")
+                    : PAWL_OK;
     }
     if (node->kind == PAWL_NODE_SEQUENCE && takes_list(row->type)) {
         return PAWL_OK;
     }
+    if (node->kind == PAWL_NODE_MAPPING && row->type == PAWL_SETTING_OVERRIDES) {
+        return PAWL_OK;
+    }
     pawl_setting_describe(row, wanted);
-    return refuse(reader, "is a %s; give %.200s",
-                  node->kind == PAWL_NODE_SEQUENCE ? "list" : "mapping", wanted);
+    return pawl_setting_refuse(reader, "is a %s; give %.200s",
+                               node->kind == PAWL_NODE_SEQUENCE ? "list" : "mapping", wanted);
 }
 
 static enum pawl_status read_value(const struct pawl_setting *row,
-                                   const struct pawl_config_node *node, void *field,
+                                   const struct pawl_config_node *node, void *base,
                                    struct pawl_setting_reader *reader)
 {
+    void *field = (char *)base + row->offset;
+
     switch (row->type) {
     case PAWL_SETTING_BOOL:
         return read_bool(node->text, field, reader);
@@ -476,12 +410,17 @@ static enum pawl_status read_value(const struct pawl_setting *row,
     case PAWL_SETTING_PATHS:
         return read_paths(row, node, field, reader);
     case PAWL_SETTING_RATES:
-        return read_rates(node, field, reader);
+        return pawl_setting_read_rates(node, base, reader);
+    case PAWL_SETTING_TEXTS:
+        return pawl_setting_read_texts(row, node, field, reader);
+    case PAWL_SETTING_OVERRIDES:
+        return pawl_setting_read_overrides(row, node, base, reader);
     case PAWL_SETTING_LISTENERS:
     case PAWL_SETTING_LIMITS:
+    case PAWL_SETTING_LIST:
     case PAWL_SETTING_NONE:
     default:
-        return refuse(reader, "cannot be read as a value");
+        return pawl_setting_refuse(reader, "cannot be read as a value");
     }
 }
 
@@ -496,5 +435,5 @@ enum pawl_status pawl_setting_read(const struct pawl_setting *row,
     if (check_kind(row, node, reader) != PAWL_OK) {
         return reader->status;
     }
-    return read_value(row, node, field_of(row, base), reader);
+    return read_value(row, node, base, reader);
 }

@@ -142,6 +142,18 @@ void pawl_setting_describe(const struct pawl_setting *row, char *out)
     case PAWL_SETTING_LIMITS:
         (void)snprintf(out, capacity, "up to %" PRIu64 " limits", row->max);
         break;
+    case PAWL_SETTING_TEXTS:
+        (void)snprintf(out, capacity,
+                       "a text or a list of up to %" PRIu64 ", each of %" PRIu64 " to %" PRIu64
+                       " bytes",
+                       row->max, row->min, row->item_max);
+        break;
+    case PAWL_SETTING_OVERRIDES:
+        (void)snprintf(out, capacity, "a mapping from up to %" PRIu64 " keys to rates", row->max);
+        break;
+    case PAWL_SETTING_LIST:
+        (void)snprintf(out, capacity, "a list of up to %" PRIu64 " mappings", row->max);
+        break;
     case PAWL_SETTING_NONE:
     default:
         out[0] = '\0';
@@ -319,11 +331,11 @@ static void format_paths(const char *const *paths, char *out)
     (void)append(out, used, PAWL_SETTING_TEXT_BYTES, "]");
 }
 
-static void format_rates(const struct pawl_limit_settings *limit, char *out)
+void pawl_setting_format_rates(const struct pawl_rate *rates, unsigned count, char *out)
 {
     char text[PAWL_RATE_TEXT_MAX + 1];
 
-    (void)pawl_rate_text_format(limit->rates, limit->rate_count, text, sizeof(text));
+    (void)pawl_rate_text_format(rates, count, text, sizeof(text));
     pawl_setting_quote(text, out, PAWL_SETTING_TEXT_BYTES);
 }
 
@@ -365,12 +377,33 @@ void pawl_setting_format(const struct pawl_setting *row, const void *base, char 
         format_paths(field, out);
         break;
     case PAWL_SETTING_RATES:
-        format_rates(base, out);
+        pawl_setting_format_rates(((const struct pawl_limit_settings *)base)->rates,
+                                  ((const struct pawl_limit_settings *)base)->rate_count, out);
         break;
+    case PAWL_SETTING_TEXTS:
+    case PAWL_SETTING_OVERRIDES:
     case PAWL_SETTING_LISTENERS:
     case PAWL_SETTING_LIMITS:
+    case PAWL_SETTING_LIST:
     case PAWL_SETTING_NONE:
     default:
         break;
     }
+}
+
+bool pawl_setting_applies(const struct pawl_setting *row, const void *base)
+{
+    const struct pawl_limit_settings *limit = base;
+
+    return row->scope != PAWL_SCOPE_LIMIT || row->algorithms == 0 ||
+           (row->algorithms & (1u << limit->algorithm)) != 0;
+}
+
+const void *pawl_setting_items(const struct pawl_setting *row, const void *base, unsigned *count)
+{
+    const void *items;
+
+    memcpy(&items, (const char *)base + row->offset, sizeof(items));
+    memcpy(count, (const char *)base + row->count_offset, sizeof(*count));
+    return items;
 }

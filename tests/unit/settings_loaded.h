@@ -122,4 +122,29 @@ static inline char *print(const struct pawl_settings *settings)
     return text;
 }
 
+static inline void count_change(void *ctx, const char *path, bool reloadable)
+{
+    (void)path;
+    (void)reloadable;
+    (*(unsigned *)ctx)++;
+}
+
+/** The settings as printed, loaded again, differ in nothing. */
+static inline void assert_prints_to_the_same(const struct pawl_settings *settings)
+{
+    char *text = print(settings);
+    struct loaded *again = load(text);
+    char *again_text;
+    unsigned changes = 0;
+
+    assert_good(again);
+    assert_int_equal(pawl_settings_diff(settings, again->settings, count_change, &changes), 0);
+    assert_int_equal(changes, 0);
+    again_text = print(again->settings);
+    assert_string_equal(text, again_text);
+    free(again_text);
+    free(text);
+    done(again);
+}
+
 #endif

@@ -137,7 +137,8 @@ static void wrong_listeners_are_refused(void **state)
     assert_refused("listen: [{uri: [a]}, [b], \"unix:/x\"]\n", "listen[0].uri: is a list");
     assert_refused("listen: [{role: check}]\n", "listen[0]: has no uri");
     assert_refused("listen: [\"udp:1\"]\n", "1:10: listen[0]: ");
-    assert_refused("listen: [\"tls:127.0.0.1:1\"]\n", "listen[0]: ");
+    assert_refused("listen: [\"tls:127.0.0.1:1\"]\n",
+                   "1:10: listen[0]: \"tls:127.0.0.1:1\" needs tls.certificate and tls.key");
     assert_refused("listen: [\"tcp:example.org:1\"]\n",
                    "\"example.org\" is a name; write the number");
     assert_refused(
