@@ -213,10 +213,10 @@ static void dispatch_stats(struct pawl_app *app, const struct pawl_stats_sink *s
         size_t offset;
     } fields[] = {
 #define FIELD(field) { #field, offsetof(struct pawl_dispatch_metrics, field) }
-        FIELD(checks),          FIELD(checks_denied), FIELD(token_checks), FIELD(token_revoked),
-        FIELD(token_undecided), FIELD(token_invalid), FIELD(cold),         FIELD(invalid),
-        FIELD(forbidden),       FIELD(late),          FIELD(unavailable),  FIELD(pending),
-        FIELD(reuse_events),
+        FIELD(checks),          FIELD(checks_denied), FIELD(token_checks),  FIELD(token_revoked),
+        FIELD(token_undecided), FIELD(token_expired), FIELD(token_invalid), FIELD(cold),
+        FIELD(invalid),         FIELD(forbidden),     FIELD(late),          FIELD(unavailable),
+        FIELD(pending),         FIELD(reuse_events),
 #undef FIELD
     };
     char name[64] = "requests_";

@@ -10,6 +10,7 @@
 #include "core/sid.h"
 #include "edge/rules.h"
 #include "edge/server.h"
+#include "ops/audit.h"
 #include "port/clock.h"
 #include "port/entropy.h"
 #include "port/jwt.h"
@@ -26,6 +27,7 @@ struct pawl_dispatch_metrics {
     _Atomic uint64_t token_checks;
     _Atomic uint64_t token_revoked;
     _Atomic uint64_t token_undecided;
+    _Atomic uint64_t token_expired;
     _Atomic uint64_t token_invalid;
     _Atomic uint64_t cold;            /* all other requests */
     _Atomic uint64_t invalid;         /* refused as malformed */
@@ -58,7 +60,8 @@ struct pawl_app {
     const struct pawl_entropy *entropy;
     const struct pawl_log *log;
     struct pawl_rules_slot rules;
-    struct pawl_jwt jwt; /* ops NULL: raw tokens are not verified, and so undecided */
+    struct pawl_audit *audit; /* or NULL */
+    struct pawl_jwt jwt;      /* ops NULL: raw tokens are not verified, and so undecided */
 
     uint8_t node[PAWL_ORIGIN_BYTES]; /* node id and boot nonce */
     struct pawl_instant started;

@@ -56,6 +56,7 @@ bool pawl_dispatch_may_check(struct pawl_dispatch *dispatch, struct pawl_session
         return true;
     }
     pawl_count(&dispatch->metrics->forbidden);
+    pawl_audit_say_forbidden(dispatch, session, "check");
     pawl_reply_error(session, dispatch->request.id, PAWL__V1__STATUS__STATUS_DENIED,
                      "this connection lacks the role check; see DESIGN 12, roles");
     return false;

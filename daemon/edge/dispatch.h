@@ -163,6 +163,7 @@ struct pawl_token_claims pawl_dispatch_claims(const struct pawl_dispatch *dispat
  * batch, or until pawl_token_make_room() decides the checks that were put off.
  */
 enum pawl_token_status pawl_token_judge(struct pawl_dispatch *dispatch,
+                                        struct pawl_session *session,
                                         struct pawl_wire_token_verdict *out);
 
 /** Before the token of a check is judged: room for what its verdict lends. May flush. */
@@ -178,6 +179,30 @@ void pawl_token_make_room(struct pawl_dispatch *dispatch, struct pawl_session *s
 unsigned pawl_dispatch_item(struct pawl_dispatch *dispatch, const struct pawl_wire_item *wire,
                             struct pawl_limit *inline_limit, struct pawl_limit_item *item,
                             bool *exact);
+
+/* ---- dispatch_audit.c: to the audit log ---- */
+
+/** A request (@request names it) that wants the role admin, before it is done. */
+void pawl_audit_say_admin(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                          const char *request);
+
+/** A reset of @item's key forgot @forgotten records. */
+void pawl_audit_say_reset(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                          const struct pawl_wire_item *item, size_t forgotten);
+
+/** A request was refused for want of @role; sampled as denials are. */
+void pawl_audit_say_forbidden(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                              const char *role);
+
+/** A token was refused; sampled. */
+void pawl_audit_say_token(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                          const struct pawl_token_claims *claims,
+                          const struct pawl_wire_token_verdict *verdict);
+
+/** A limit denied; only where pawl_audit_may_deny() said so. */
+void pawl_audit_say_limit(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                          const struct pawl_limit *limit, const struct pawl_bytes *parts,
+                          size_t count);
 
 /* ---- dispatch_cold.c ---- */
 

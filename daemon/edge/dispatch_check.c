@@ -359,7 +359,7 @@ void pawl_dispatch_check(struct pawl_dispatch *dispatch, struct pawl_session *se
     check->hello = hello_reply;
     check->has_token = request->has_token;
     check->token_status =
-        request->has_token ? pawl_token_judge(dispatch, &check->token) : PAWL_TOKEN_VALID;
+        request->has_token ? pawl_token_judge(dispatch, session, &check->token) : PAWL_TOKEN_VALID;
     enum pawl_status status = prepare_check(dispatch, check);
 
     if (PAWL_UNLIKELY(status != PAWL_OK)) {

@@ -219,6 +219,7 @@ static void on_reset(struct pawl_dispatch *dispatch, struct pawl_session *sessio
         return;
     }
     body.records = (uint32_t)forgotten;
+    pawl_audit_say_reset(dispatch, session, &wire, forgotten);
     reply.id = request->id;
     reply.status = PAWL__V1__STATUS__STATUS_OK;
     reply.body_case = PAWL__V1__REPLY__BODY_RESET;
@@ -439,17 +440,30 @@ static const struct {
     { PAWL__V1__REQUEST__BODY_PING, 0, "none", on_ping },
 };
 
+/* The name of a body in the .proto. */
+static const char *request_name(Pawl__V1__Request__BodyCase body)
+{
+    const ProtobufCFieldDescriptor *field =
+        protobuf_c_message_descriptor_get_field(&pawl__v1__request__descriptor, (unsigned)body);
+
+    return field != NULL ? field->name : "";
+}
+
 static void dispatch_to(struct pawl_dispatch *dispatch, struct pawl_session *session,
                         const Pawl__V1__Request *request, unsigned index)
 {
     if (handlers[index].role != 0 && (pawl_session_roles(session) & handlers[index].role) == 0) {
         pawl_count(&dispatch->metrics->forbidden);
+        pawl_audit_say_forbidden(dispatch, session, handlers[index].role_name);
         (void)snprintf(dispatch->error, sizeof(dispatch->error),
                        "this connection lacks the role %s; use the Unix socket as root, as the "
                        "daemon's user or as a member of the socket's group",
                        handlers[index].role_name);
         pawl_reply_error(session, request->id, PAWL__V1__STATUS__STATUS_DENIED, dispatch->error);
         return;
+    }
+    if (handlers[index].role == PAWL_ROLE_ADMIN) {
+        pawl_audit_say_admin(dispatch, session, request_name(request->body_case));
     }
     handlers[index].handle(dispatch, session, request);
 }

@@ -94,6 +94,7 @@ static void reply_unrevoke(struct pawl_pending *pending, struct pawl_session *se
     Pawl__V1__FactId id = PAWL__V1__FACT_ID__INIT;
     Pawl__V1__Reply reply = PAWL__V1__REPLY__INIT;
 
+    pawl_audit_say_unrevoked(pending);
     if (session == NULL) {
         return;
     }
@@ -168,6 +169,7 @@ static void reply_thaw(struct pawl_pending *pending, struct pawl_session *sessio
     Pawl__V1__Reply reply = PAWL__V1__REPLY__INIT;
     const struct pawl_job *job = &pending->job;
 
+    pawl_audit_say_thaw(pending);
     if (session == NULL) {
         return;
     }
@@ -196,6 +198,7 @@ void pawl_dispatch_thaw(struct pawl_dispatch *dispatch, struct pawl_session *ses
         return;
     }
     pending->job.kind = PAWL_JOB_THAW;
+    pending->job.fact.actor = pawl_pending_copy(pending, pawl_wire_bytes(request->thaw->actor));
     pending->job.lost_since_unix_s = (int64_t)request->thaw->lost_since;
     pending->reply = reply_thaw;
     (void)pawl_pending_submit(pending, session);

@@ -147,6 +147,7 @@ static void rotate_events(struct pawl_pending *pending)
     if (event == PAWL_ROTATION_EVENT_REUSE) {
         pawl_count(&dispatch->metrics->reuse_events);
     }
+    pawl_audit_say_rotation(pending);
     pawl_log_event(dispatch->app->log, PAWL_LOG_WARN, names[event],
                    PAWL_F_ID("family", pending->job.family), PAWL_F_U64("row", outcome->row),
                    PAWL_F_U64("generation", outcome->generation));

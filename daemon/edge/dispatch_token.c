@@ -81,6 +81,7 @@ static void read_raw(struct pawl_dispatch *dispatch, struct read_token *out)
         .type = token->type,
     };
 
+    memset(&out->claims, 0, sizeof(out->claims));
     out->reason = pawl_dispatch_verify(dispatch, &ask, &out->from_raw);
     if (out->reason == PAWL_JWT_OK || out->reason == PAWL_JWT_KEY_REVOKED) {
         out->claims = pawl_dispatch_claims(dispatch, &out->from_raw);
@@ -195,38 +196,56 @@ static void judge_refused(const struct pawl_dispatch *dispatch, enum pawl_jwt_re
     }
 }
 
-static void judge_raw(struct pawl_dispatch *dispatch, struct pawl_wire_token_verdict *out)
+static void judge_raw(struct pawl_dispatch *dispatch, struct read_token *token,
+                      struct pawl_wire_token_verdict *out)
 {
-    struct read_token token;
-
-    read_raw(dispatch, &token);
-    if (token.reason == PAWL_JWT_OK) {
-        judge_claims(dispatch, &token.claims, out);
+    read_raw(dispatch, token);
+    if (token->reason == PAWL_JWT_OK) {
+        judge_claims(dispatch, &token->claims, out);
     } else {
-        judge_refused(dispatch, token.reason, out);
+        judge_refused(dispatch, token->reason, out);
     }
-    if (token.reason == PAWL_JWT_OK || token.reason == PAWL_JWT_KEY_REVOKED) {
-        out->claims = pack_claims(dispatch, &token.from_raw);
+    if (token->reason == PAWL_JWT_OK || token->reason == PAWL_JWT_KEY_REVOKED) {
+        out->claims = pack_claims(dispatch, &token->from_raw);
+    }
+}
+
+static void count_refused(struct pawl_dispatch_metrics *metrics, enum pawl_token_status status)
+{
+    switch (status) {
+    case PAWL_TOKEN_REVOKED:
+        pawl_count(&metrics->token_revoked);
+        break;
+    case PAWL_TOKEN_EXPIRED:
+        pawl_count(&metrics->token_expired);
+        break;
+    case PAWL_TOKEN_INVALID:
+        pawl_count(&metrics->token_invalid);
+        break;
+    default:
+        pawl_count(&metrics->token_undecided);
+        break;
     }
 }
 
 enum pawl_token_status pawl_token_judge(struct pawl_dispatch *dispatch,
+                                        struct pawl_session *session,
                                         struct pawl_wire_token_verdict *out)
 {
-    if (dispatch->request.token.raw.size > 0) {
-        judge_raw(dispatch, out);
-    } else {
-        struct pawl_token_claims claims = claims_of_request(dispatch);
+    struct read_token token;
 
-        judge_claims(dispatch, &claims, out);
+    if (dispatch->request.token.raw.size > 0) {
+        judge_raw(dispatch, &token, out);
+    } else {
+        token.claims = claims_of_request(dispatch);
+        judge_claims(dispatch, &token.claims, out);
     }
     pawl_count(&dispatch->metrics->token_checks);
-    if (out->status == PAWL_TOKEN_REVOKED) {
-        pawl_count(&dispatch->metrics->token_revoked);
-    } else if (out->status == PAWL_TOKEN_UNDECIDED) {
-        pawl_count(&dispatch->metrics->token_undecided);
-    } else if (out->status == PAWL_TOKEN_INVALID) {
-        pawl_count(&dispatch->metrics->token_invalid);
+    if (PAWL_UNLIKELY(out->status != PAWL_TOKEN_VALID)) {
+        count_refused(dispatch->metrics, (enum pawl_token_status)out->status);
+        if (out->status != PAWL_TOKEN_UNDECIDED) {
+            pawl_audit_say_token(dispatch, session, &token.claims, out);
+        }
     }
     return (enum pawl_token_status)out->status;
 }
@@ -252,6 +271,6 @@ void pawl_dispatch_token(struct pawl_dispatch *dispatch, struct pawl_session *se
         return;
     }
     pawl_token_make_room(dispatch, session);
-    (void)pawl_token_judge(dispatch, &reply.token);
+    (void)pawl_token_judge(dispatch, session, &reply.token);
     pawl_reply_hot(session, &reply);
 }

@@ -25,6 +25,7 @@ struct pawl_pending *pawl_durable_take(struct pawl_dispatch *dispatch, struct pa
                          "too many writes wait for the disk; try again");
         return NULL;
     }
+    pawl_session_peer(session, &pending->peer);
     if (dispatch->request.deadline_ms != 0 && !dispatch->app->test_clock) {
         pending->deadline_ms =
             pawl_worker_batch_ms(dispatch->worker) + dispatch->request.deadline_ms;
@@ -67,6 +68,9 @@ void pawl_durable_reply(struct pawl_pending *pending, struct pawl_session *sessi
     Pawl__V1__Reply reply = PAWL__V1__REPLY__INIT;
     const struct pawl_job *job = &pending->job;
 
+    pawl_audit_say_fact(pending, pending->body == PAWL__V1__REPLY__BODY_FAMILY_END
+                                     ? PAWL_AUDIT_FAMILY_ENDED
+                                     : PAWL_AUDIT_REVOKED);
     if (session == NULL) {
         return;
     }

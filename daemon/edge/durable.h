@@ -7,6 +7,7 @@
 #define PAWL_EDGE_DURABLE_H
 
 #include "edge/dispatch.h"
+#include "edge/peer.h"
 #include "edge/pending.h"
 
 static inline struct pawl_bytes pawl_wire_bytes(ProtobufCBinaryData data)
@@ -57,6 +58,15 @@ enum pawl_ack pawl_durable_ack(Pawl__V1__Ack ack);
  */
 bool pawl_durable_act(struct pawl_dispatch *dispatch, struct pawl_session *session,
                       struct pawl_pending *pending);
+
+/**
+ * To the audit log: what became of a revocation, of a family's end (@event), of a cancel, of a
+ * thaw; and what a rotation noticed. When the job is done, whether or not anybody hears of it.
+ */
+void pawl_audit_say_fact(const struct pawl_pending *pending, enum pawl_audit_event event);
+void pawl_audit_say_unrevoked(const struct pawl_pending *pending);
+void pawl_audit_say_thaw(const struct pawl_pending *pending);
+void pawl_audit_say_rotation(const struct pawl_pending *pending);
 
 /** End a family; @body is the answer's: revoke or family_end. */
 void pawl_durable_family_end(struct pawl_dispatch *dispatch, struct pawl_session *session,

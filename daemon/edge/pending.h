@@ -10,6 +10,7 @@
 #define PAWL_EDGE_PENDING_H
 
 #include "edge/dispatch.h"
+#include "ops/audit.h"
 
 /* Copies of what a job lends: all claims of a rotation; or the records of an exact check, and
  * behind them its answer. */
@@ -22,7 +23,8 @@ struct pawl_pending {
     struct pawl_job job;
     struct pawl_dispatch *dispatch;
     struct pawl_reply_to to;
-    uint64_t deadline_ms; /* BOOTTIME; 0 = none */
+    struct pawl_audit_peer peer; /* of a durable request: for the audit log */
+    uint64_t deadline_ms;        /* BOOTTIME; 0 = none */
     /** Write the answer; @session is NULL when it has gone. On the worker's thread. */
     void (*reply)(struct pawl_pending *pending, struct pawl_session *session);
     struct pawl_pending *next; /* in the pool */

@@ -166,6 +166,12 @@ void pawl_audit_write(struct pawl_audit *audit, enum pawl_audit_event event,
     (void)pthread_mutex_unlock(&audit->lock);
 }
 
+size_t pawl_audit_mask_key(const struct pawl_audit *audit, const struct pawl_bytes *parts,
+                           size_t count, char *out, size_t capacity)
+{
+    return audit == NULL ? 0 : pawl_mask_parts(&audit->mask, parts, count, out, capacity);
+}
+
 /* ---- the thread ---------------------------------------------------------------------------- */
 
 static const char *line_at(const struct pawl_audit *audit, size_t *size)

@@ -44,15 +44,13 @@
     X(MISMATCH, "refresh_token_mismatch") /* a refresh token came from another client */     \
     X(STATE_LOST, "refresh_state_lost")                                                      \
     X(CLOCK_AHEAD, "refresh_clock_ahead")                                                    \
-    X(RESET, "reset") /* a limit's count was forgotten */                                    \
+    X(ADMIN, "admin_call") /* any request that wants the role admin, before it is done */    \
+    X(RESET, "reset")      /* a limit forgot a key */                                        \
     X(THAW, "thaw")                                                                          \
-    X(IMPORTED, "imported")                                                                  \
-    X(EXPORTED, "exported")                                                                  \
     X(FORBIDDEN, "forbidden")               /* a request without the role it needs */        \
     X(AUTH_FAILED, "authentication_failed") /* a wrong credential or certificate */          \
-    X(AUTHENTICATED, "authenticated")                                                        \
-    X(DENIED, "denied")           /* sampled: audit.denied_per_second */                     \
-    X(DENIED_MORE, "denied_more") /* how many denials were not written */                    \
+    X(DENIED, "denied")                     /* sampled: audit.denied_per_second */           \
+    X(DENIED_MORE, "denied_more")           /* how many denials were not written */          \
     X(RELOADED, "reloaded")                                                                  \
     X(RELOAD_REFUSED, "reload_refused")                                                      \
     X(KEYS_CHANGED, "keys_changed") /* of token verification */                              \
@@ -117,6 +115,13 @@ void pawl_audit_write(struct pawl_audit *audit, enum pawl_audit_event event,
         pawl_audit_write((audit), (event), (peer), pawl_audit_fields_,                        \
                          (unsigned)(sizeof(pawl_audit_fields_) / sizeof(struct pawl_field))); \
     } while (0)
+
+/**
+ * Mask the parts of a limit's key into @out (@capacity, 2 * PAWL_MASK_BYTES at least). Returns the
+ * bytes written; 0 without @audit.
+ */
+size_t pawl_audit_mask_key(const struct pawl_audit *audit, const struct pawl_bytes *parts,
+                           size_t count, char *out, size_t capacity);
 
 /**
  * Whether this denial is one of the audit.denied_per_second that are written in this second;
