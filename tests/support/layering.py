@@ -41,6 +41,7 @@ THIRD_PARTY = {
     "jansson.h": ["client/ctl/", "daemon/adapter/jwt/", "tests/"],
     "jwt.h": ["daemon/adapter/jwt/", "tests/"],
     "microhttpd.h": ["daemon/ops/http/"],
+    "seccomp.h": ["daemon/adapter/sys/"],
     "protobuf-c/protobuf-c.h": ["proto/", "tests/"],
 }
 
