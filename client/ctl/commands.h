@@ -42,6 +42,14 @@ int command_status(struct ctl *ctl);
 int command_members(struct ctl *ctl);
 int command_thaw(struct ctl *ctl);
 int command_ping(struct ctl *ctl);
+int command_reserve(struct ctl *ctl);
+int command_commit(struct ctl *ctl);
+int command_cancel(struct ctl *ctl);
+int command_top(struct ctl *ctl);
+int command_watch(struct ctl *ctl);
+int command_export(struct ctl *ctl);
+int command_import(struct ctl *ctl);
+int command_completion(struct ctl *ctl);
 int command_bench(struct ctl *ctl);
 int command_help(struct ctl *ctl);
 

@@ -1,89 +1,13 @@
 #include "commands.h"
 #include "memory.h"
 #include "output.h"
-#include "rates.h"
+#include "targets.h"
 #include "time_text.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
 #define LIMITS_PAGE ((size_t)32)
-
-/* What is counted by one argument: named by --limit, by --rate, or as LIMIT=KEY. */
-struct target {
-    struct pawl_str limit;
-    struct pawl_str key;
-    const char *rates; /* NULL for a named limit */
-};
-
-static int target_read(const struct ctl *ctl, const char *word, struct target *target)
-{
-    const char *equals = strchr(word, '=');
-
-    target->limit = ctl_str(ctl, OPTION_LIMIT_ID);
-    target->rates = option_text(&ctl->options, OPTION_RATE_ID);
-    target->key = pawl_str(word);
-    if (target->limit.size > 0 || target->rates != NULL) {
-        return EXIT_YES;
-    }
-    if (equals == NULL || equals == word) {
-        char what[OPTION_TEXT_MAX];
-
-        snprintf(what, sizeof(what), "%.100s: no limit is named for this key", word);
-        return ctl_usage(ctl, what, "write LIMIT=KEY, or give --limit NAME or --rate 5/minute");
-    }
-    target->limit.data = word;
-    target->limit.size = (size_t)(equals - word);
-    target->key = pawl_str(equals + 1);
-    return EXIT_YES;
-}
-
-/* All arguments of the command; exit code otherwise. */
-static int targets_read(const struct ctl *ctl, struct target targets[ARGUMENTS_MAX])
-{
-    char error[OPTION_TEXT_MAX];
-
-    if (option_given(&ctl->options, OPTION_LIMIT_ID) &&
-        option_given(&ctl->options, OPTION_RATE_ID)) {
-        return ctl_usage(ctl, "--limit and --rate together",
-                         "a limit has its own rates: give one of the two");
-    }
-    if (option_given(&ctl->options, OPTION_RATE_ID) &&
-        !rates_read(option_text(&ctl->options, OPTION_RATE_ID), NULL, error, sizeof(error))) {
-        return ctl_usage(ctl, error, "");
-    }
-    for (uint32_t i = 0; i < ctl->options.word_count; i++) {
-        int code = target_read(ctl, ctl->options.words[i], &targets[i]);
-
-        if (code != EXIT_YES) {
-            return code;
-        }
-    }
-    return EXIT_YES;
-}
-
-static json_t *rate_json(const struct pawl_rate_result *rate, const struct target *target)
-{
-    json_t *object = json_object();
-
-    json_object_set_new(object, "key", output_text(target->key.data, target->key.size));
-    json_object_set_new(object, "limit", output_text(target->limit.data, target->limit.size));
-    json_object_set_new(object, "rate_index", output_number(rate->rate_index));
-    json_object_set_new(object, "window_ms", output_number(rate->window_ms));
-    json_object_set_new(object, "limit_count", output_number(rate->limit_count));
-    json_object_set_new(object, "count", output_number(rate->count));
-    json_object_set_new(object, "remaining", output_number(rate->remaining));
-    json_object_set_new(object, "oldest_age_ms", output_number(rate->oldest_age_ms));
-    json_object_set_new(object, "reset_after_ms", output_number(rate->reset_after_ms));
-    json_object_set_new(object, "retry_after_ms", output_number(rate->retry_after_ms));
-    json_object_set_new(object, "never", json_boolean(rate->never));
-    json_object_set_new(object, "allowed", json_boolean(rate->allowed));
-    json_object_set_new(object, "shadow", json_boolean(rate->shadow));
-    json_object_set_new(object, "charge", output_charge(rate->charge));
-    json_object_set_new(object, "overflow", json_boolean(rate->overflow));
-    json_object_set_new(object, "contended", json_boolean(rate->contended));
-    return object;
-}
 
 static void check_json(const struct pawl_check_result *result, const struct target *targets)
 {
@@ -92,7 +16,7 @@ static void check_json(const struct pawl_check_result *result, const struct targ
 
     for (size_t i = 0; i < result->rate_count; i++) {
         json_array_append_new(limits,
-                              rate_json(&result->rates[i], &targets[result->rates[i].item]));
+                              target_rate_json(&result->rates[i], &targets[result->rates[i].item]));
     }
     json_object_set_new(object, "verdict", json_string(pawl_outcome_text(result->outcome)));
     json_object_set_new(object, "limits", limits);
@@ -102,36 +26,6 @@ static void check_json(const struct pawl_check_result *result, const struct targ
         json_object_set_new(object, "effect", json_string(pawl_effect_text(result->info.effect)));
     }
     output_json(object);
-}
-
-static void rate_line(const struct pawl_rate_result *rate, const struct target *target)
-{
-    char window[DURATION_TEXT_BYTES];
-    char wait[DURATION_TEXT_BYTES];
-
-    duration_text_format(rate->window_ms, window);
-    duration_text_format(rate->allowed ? rate->reset_after_ms : rate->retry_after_ms, wait);
-    printf("  %-24.*s %8" PRIu64 "/%-6s %8" PRIu64 " used %8" PRIu64 " left  %s %s%s%s\n",
-           (int)target->key.size, (const char *)target->key.data, rate->limit_count, window,
-           rate->count, rate->remaining,
-           rate->never     ? "never fits"
-           : rate->allowed ? "empty in"
-                           : "retry in",
-           rate->never ? "" : wait, rate->shadow ? "  (shadow)" : "",
-           rate->overflow ? "  (shared cell)" : "");
-}
-
-static void items_fill(const struct ctl *ctl, const struct target *targets,
-                       struct pawl_check_item *items)
-{
-    for (uint32_t i = 0; i < ctl->options.word_count; i++) {
-        items[i].limit = targets[i].limit;
-        items[i].rates = targets[i].rates;
-        items[i].key = &targets[i].key;
-        items[i].key_count = 1;
-        items[i].cost = option_number(&ctl->options, OPTION_COST_ID, 1);
-        items[i].precision = (uint32_t)option_number(&ctl->options, OPTION_PRECISION_ID, 0);
-    }
 }
 
 static int flags_read(const struct ctl *ctl, uint32_t *flags)
@@ -188,7 +82,7 @@ static int check_run(struct ctl *ctl, uint32_t flags)
         return code;
     }
     call.flags = flags;
-    items_fill(ctl, targets, items);
+    targets_items(ctl, targets, items);
     rc = pawl_client_check(ctl->client, &call, &result);
     if (rc != PAWL_RC_OK) {
         return ctl_failed(ctl, rc, &result.info);
@@ -198,7 +92,7 @@ static int check_run(struct ctl *ctl, uint32_t flags)
     } else {
         puts(pawl_outcome_text(result.outcome));
         for (size_t i = 0; i < result.rate_count; i++) {
-            rate_line(&rates[i], &targets[rates[i].item]);
+            target_rate_line(&rates[i], &targets[rates[i].item]);
         }
     }
     return check_code(ctl, &result);
@@ -231,6 +125,8 @@ int command_refund(struct ctl *ctl)
     }
     item.limit = targets[0].limit;
     item.rates = targets[0].rates;
+    item.algorithm = targets_algorithm(ctl);
+    item.burst = option_number(&ctl->options, OPTION_BURST_ID, 0);
     item.key = &targets[0].key;
     item.key_count = 1;
     item.cost = option_number(&ctl->options, OPTION_COST_ID, 1);
@@ -269,6 +165,8 @@ int command_reset(struct ctl *ctl)
         struct pawl_reset_call call = { .struct_size = sizeof(call),
                                         .limit = targets[i].limit,
                                         .rates = targets[i].rates,
+                                        .algorithm = targets_algorithm(ctl),
+                                        .burst = option_number(&ctl->options, OPTION_BURST_ID, 0),
                                         .key = &targets[i].key,
                                         .key_count = 1,
                                         .now_ms = ctl->now_ms };
@@ -288,10 +186,25 @@ int command_reset(struct ctl *ctl)
     return EXIT_YES;
 }
 
+static const char *const algorithm_words[] = { "sliding", "gcra", "calendar", "concurrency" };
+static const char *const period_words[] = { "", "hour", "day", "week", "month", "year" };
+
+#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
+
+static const char *algorithm_word(uint32_t algorithm)
+{
+    return algorithm < COUNT_OF(algorithm_words) ? algorithm_words[algorithm] : "other";
+}
+
 static void rate_text(const struct pawl_rate_spec *rate, char *text, size_t size)
 {
     char window[DURATION_TEXT_BYTES];
 
+    if (rate->period != 0) {
+        snprintf(text, size, "%" PRIu64 "/%s", rate->count,
+                 rate->period < COUNT_OF(period_words) ? period_words[rate->period] : "period");
+        return;
+    }
     duration_text_format(rate->window_ms, window);
     snprintf(text, size, "%" PRIu64 "/%s", rate->count, window);
 }
@@ -307,12 +220,15 @@ static json_t *limit_json(const struct pawl_limit_info *limit)
             rates, json_pack("{s:o, s:o, s:s}", "count", output_number(limit->rates[i].count),
                              "window_ms", output_number(limit->rates[i].window_ms), "text", text));
     }
-    return json_pack("{s:o, s:o, s:o, s:i, s:s, s:b, s:b, s:s}", "name",
+    return json_pack("{s:o, s:o, s:o, s:i, s:s, s:b, s:b, s:s, s:s, s:o, s:i, s:i, s:i}", "name",
                      output_text(limit->name, strlen(limit->name)), "namespace",
                      output_text(limit->ns, strlen(limit->ns)), "rates", rates, "precision",
                      (int)limit->precision, "on_error", pawl_fail_text(limit->on_error),
                      "count_denied", (int)limit->count_denied, "shadow", (int)limit->shadow,
-                     "when_full", limit->when_full);
+                     "when_full", limit->when_full, "algorithm", algorithm_word(limit->algorithm),
+                     "zone", output_text_or_null(limit->zone, strlen(limit->zone)), "anchor_day",
+                     (int)limit->anchor_day, "overrides", (int)limit->overrides, "bypass",
+                     (int)limit->bypass);
 }
 
 static void limit_line(const struct pawl_limit_info *limit)
@@ -324,8 +240,14 @@ static void limit_line(const struct pawl_limit_info *limit)
         rate_text(&limit->rates[i], text, sizeof(text));
         printf("%s%s", i == 0 ? " " : ", ", text);
     }
-    printf("  on_error %s, precision %u%s%s\n", pawl_fail_text(limit->on_error), limit->precision,
-           limit->count_denied ? ", counts denied" : "", limit->shadow ? ", shadow" : "");
+    printf("  %s%s%s, on_error %s, precision %u%s%s", algorithm_word(limit->algorithm),
+           limit->zone[0] != '\0' ? " in " : "", limit->zone, pawl_fail_text(limit->on_error),
+           limit->precision, limit->count_denied ? ", counts denied" : "",
+           limit->shadow ? ", shadow" : "");
+    if (limit->overrides > 0 || limit->bypass > 0) {
+        printf(", %u overrides, %u bypassed", limit->overrides, limit->bypass);
+    }
+    puts("");
 }
 
 /* One page behind @after; its limits are printed, or added to @array. */

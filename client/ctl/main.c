@@ -30,6 +30,14 @@ static const runner runners[COMMAND_COUNT] = {
     [COMMAND_MEMBERS] = command_members,
     [COMMAND_THAW] = command_thaw,
     [COMMAND_PING] = command_ping,
+    [COMMAND_RESERVE] = command_reserve,
+    [COMMAND_COMMIT] = command_commit,
+    [COMMAND_CANCEL] = command_cancel,
+    [COMMAND_TOP] = command_top,
+    [COMMAND_WATCH] = command_watch,
+    [COMMAND_EXPORT] = command_export,
+    [COMMAND_IMPORT] = command_import,
+    [COMMAND_COMPLETION] = command_completion,
     [COMMAND_BENCH] = command_bench,
     [COMMAND_HELP] = command_help,
 };
@@ -85,7 +93,7 @@ static int run(struct ctl *ctl)
     enum command_id id = ctl->options.command->id;
     int code = settings_read(ctl);
 
-    if (code == EXIT_YES && id != COMMAND_HELP && id != COMMAND_BENCH) {
+    if (code == EXIT_YES && id != COMMAND_HELP && id != COMMAND_BENCH && id != COMMAND_COMPLETION) {
         code = client_make(ctl);
     }
     if (code == EXIT_YES) {

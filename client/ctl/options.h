@@ -65,7 +65,19 @@ enum option_kind {
     X(REQUESTS, "requests", "N", NUMBER, "stop after so many")                                   \
     X(SECONDS, "seconds", "S", NUMBER, "stop after so long (5)")                                 \
     X(CONNECTIONS, "connections", "C", NUMBER, "connections (50)")                               \
-    X(IN_FLIGHT, "in-flight", "D", NUMBER, "requests in flight on each (1)")
+    X(IN_FLIGHT, "in-flight", "D", NUMBER, "requests in flight on each (1)")                     \
+    X(ALGORITHM, "algorithm", "WORD", TEXT, "of inline rates: sliding, gcra or concurrency")     \
+    X(BURST, "burst", "N", NUMBER, "of inline gcra rates: how much at once (the rate's count)")  \
+    X(MIN, "min", "N", NUMBER, "the least that is of use (1)")                                   \
+    X(MAX, "max", "N", NUMBER, "the most that may be needed (the least)")                        \
+    X(LEASE, "lease", "D", DURATION, "how long commit and cancel are heard (60s)")               \
+    X(USED, "used", "N", NUMBER, "how much of the reservation was used")                         \
+    X(SINCE, "since", "ID", TEXT, "facts behind this one")                                       \
+    X(SNAPSHOT, "snapshot", "", FLAG, "from the first fact held on, then those that come")       \
+    X(COUNT, "count", "N", NUMBER, "end after so many")                                          \
+    X(INTERVAL, "interval", "D", DURATION, "time between two looks (1s)")                        \
+    X(OUT, "out", "FILE", TEXT, "write here, a new file")                                        \
+    X(PROGRESS, "progress", "", FLAG, "show progress where standard error is no terminal, too")
 
 enum option_id {
 #define X(id, name, argument, kind, help) OPTION_##id##_ID,
@@ -102,6 +114,14 @@ enum command_id {
     COMMAND_MEMBERS,
     COMMAND_THAW,
     COMMAND_PING,
+    COMMAND_RESERVE,
+    COMMAND_COMMIT,
+    COMMAND_CANCEL,
+    COMMAND_TOP,
+    COMMAND_WATCH,
+    COMMAND_EXPORT,
+    COMMAND_IMPORT,
+    COMMAND_COMPLETION,
     COMMAND_BENCH,
     COMMAND_HELP,
     COMMAND_COUNT

@@ -11,6 +11,7 @@ static const struct option_spec option_table[OPTION_COUNT] = {
 };
 
 #define COUNTED (BIT(RATE) | BIT(LIMIT))
+#define INLINE  (BIT(PRECISION) | BIT(ALGORITHM) | BIT(BURST))
 #define WRITTEN (BIT(ISS) | BIT(ACK))
 #define CLAIMS \
     (BIT(JTI) | BIT(ISS) | BIT(SUB) | BIT(IAT) | BIT(EXP) | BIT(SID) | BIT(KID) | BIT(CLIENT))
@@ -21,14 +22,14 @@ static const struct command_spec command_table[] = {
       "them\n"
       "each argument names its limit. Several: all are charged or none (--mode atomic).\n"
       "Exit code 0: allowed. 1: denied. 3: nobody could tell.",
-      COUNTED | BIT(COST) | BIT(PEEK) | BIT(MODE) | BIT(PRECISION), 0, 1, ARGUMENTS_MAX },
+      COUNTED | BIT(COST) | BIT(PEEK) | BIT(MODE) | INLINE, 0, 1, ARGUMENTS_MAX },
     { COMMAND_PEEK, "peek", "KEY... | LIMIT=KEY...", "the same without charging", "",
-      COUNTED | BIT(COST) | BIT(MODE) | BIT(PRECISION), 0, 1, ARGUMENTS_MAX },
+      COUNTED | BIT(COST) | BIT(MODE) | INLINE, 0, 1, ARGUMENTS_MAX },
     { COMMAND_REFUND, "refund", "KEY | LIMIT=KEY", "take a charge back",
       "Without --charge the oldest entry is lowered. Exit code 1: nothing was left to give back.",
-      COUNTED | BIT(COST) | BIT(CHARGE), 0, 1, 1 },
-    { COMMAND_RESET, "reset", "KEY... | LIMIT=KEY...", "forget what keys have used", "", COUNTED, 0,
-      1, ARGUMENTS_MAX },
+      COUNTED | INLINE | BIT(COST) | BIT(CHARGE), 0, 1, 1 },
+    { COMMAND_RESET, "reset", "KEY... | LIMIT=KEY...", "forget what keys have used", "",
+      COUNTED | INLINE, 0, 1, ARGUMENTS_MAX },
     { COMMAND_LIMITS, "limits", "[NAME]", "the limits of the daemon's configuration", "", 0, 0, 0,
       1 },
     { COMMAND_REVOKE, "revoke", "WHAT", "refuse tokens from now on",
@@ -71,6 +72,33 @@ static const struct command_spec command_table[] = {
       "Every token issued up to the moment of the thaw is refused from then on.",
       BIT(LOST_SINCE) | BIT(ACTOR), BIT(LOST_SINCE), 0, 0 },
     { COMMAND_PING, "ping", "", "does somebody answer?", "", 0, 0, 0, 0 },
+    { COMMAND_RESERVE, "reserve", "KEY... | LIMIT=KEY...",
+      "take between --min and --max now, say later how much it was",
+      "What is not used goes back with commit, all of it with cancel; without either it stays\n"
+      "charged. Exit code 0: granted. 1: less than --min is left. 3: nobody could tell.",
+      COUNTED | INLINE | BIT(MIN) | BIT(MAX) | BIT(LEASE), 0, 1, ARGUMENTS_MAX },
+    { COMMAND_COMMIT, "commit", "LEASE", "so much of a reservation was used",
+      "LEASE as reserve printed it. Exit code 1: it is over, used or unknown; its charge stays.",
+      BIT(USED), BIT(USED), 1, 1 },
+    { COMMAND_CANCEL, "cancel", "LEASE", "nothing of a reservation was used",
+      "Exit code 1: it is over, used or unknown; its charge stays.", 0, 0, 1, 1 },
+    { COMMAND_TOP, "top", "", "what each limit does, who is denied most, what was revoked",
+      "Again and again on a terminal, once elsewhere; --count says how often. Keys are masked.",
+      BIT(INTERVAL) | BIT(COUNT), 0, 0, 0 },
+    { COMMAND_WATCH, "watch", "", "print revocations as they happen",
+      "A line each, with --json an object each. Without --since or --snapshot: from now on.",
+      BIT(SINCE) | BIT(SNAPSHOT) | BIT(COUNT), 0, 0, 0 },
+    { COMMAND_EXPORT, "export", "", "write all revocations held, as lines of JSON",
+      "To standard output or a new file; canceled ones are left out. import reads it back.",
+      BIT(OUT) | BIT(PROGRESS), 0, 0, 0 },
+    { COMMAND_IMPORT, "import", "[FILE]", "revoke what the lines of a file say",
+      "Lines of JSON as export writes them: scope and value (or sha256), and where known\n"
+      "namespace, issuer, exp, before_ms, reason, actor. Doing it twice does no harm. Exit code "
+      "1:\n"
+      "some lines were refused. 3: it stopped before the end.",
+      BIT(ACK) | BIT(PROGRESS), 0, 0, 1 },
+    { COMMAND_COMPLETION, "completion", "SHELL", "a completion script for bash, zsh or fish", "", 0,
+      0, 1, 1 },
     { COMMAND_BENCH, "bench", "", "put load on a running daemon and measure",
       "Exit code 0: every request was answered, whatever the verdicts.",
       COUNTED | BIT(KEYS) | BIT(REQUESTS) | BIT(SECONDS) | BIT(CONNECTIONS) | BIT(IN_FLIGHT), 0, 0,

@@ -97,7 +97,7 @@ static ProtobufCBinaryData propose(struct slot *slot, struct pawl_str given)
 /* ---- limits ------------------------------------------------------------------------------ */
 
 int pawl_cold_pack_rates(struct pawl_client *client, const char *text,
-                         const struct pawl_rate_spec *list, size_t count,
+                         const struct pawl_rate_spec *list, size_t count, struct rates_kind kind,
                          struct packed_rates *packed)
 {
     struct pawl_wire_rate rates[PAWL_RATES_MAX];
@@ -109,8 +109,9 @@ int pawl_cold_pack_rates(struct pawl_client *client, const char *text,
         pawl__v1__rate__init(&packed->rates[i]);
         packed->rates[i].count = rates[i].count;
         packed->rates[i].window_ms = rates[i].window_ms;
-        packed->rates[i].algorithm = (Pawl__V1__Algorithm)rates[i].algorithm;
-        packed->rates[i].burst = rates[i].burst;
+        packed->rates[i].algorithm =
+            (Pawl__V1__Algorithm)(text != NULL ? kind.algorithm : rates[i].algorithm);
+        packed->rates[i].burst = text != NULL ? kind.burst : rates[i].burst;
         packed->pointers[i] = &packed->rates[i];
     }
     return PAWL_RC_OK;
@@ -205,8 +206,8 @@ int pawl_client_encode_reset(struct pawl_client *client, struct slot *slot, cons
     int rc = pawl_cold_pack_key(client, reset->key, reset->key_count, key);
 
     if (rc == PAWL_RC_OK) {
-        rc =
-            pawl_cold_pack_rates(client, reset->rates, reset->rate_list, reset->rate_count, &rates);
+        rc = pawl_cold_pack_rates(client, reset->rates, reset->rate_list, reset->rate_count,
+                                  (struct rates_kind){ reset->algorithm, reset->burst }, &rates);
     }
     if (rc != PAWL_RC_OK) {
         return rc;
@@ -245,7 +246,12 @@ int pawl_client_encode_revoke(struct pawl_client *client, struct slot *slot, con
     pawl__v1__revoke__init(&body);
     body.scope = raw ? PAWL__V1__SCOPE__SCOPE_TOKEN : (Pawl__V1__Scope)revoke->scope;
     body.issuer = pawl_cold_binary_of(revoke->issuer);
-    if (hashed) { /* never raw (P9) */
+    if (hashed && (revoke->flags & PAWL_REVOKE_HASHED) != 0) {
+        if (revoke->value.size != PAWL_SHA256_BYTES) {
+            return pawl_cold_refuse(client, "a SHA-256 has 32 bytes");
+        }
+        body.value = pawl_cold_binary_of(revoke->value);
+    } else if (hashed) { /* never raw (P9) */
         pawl_sha256(digest, revoke->value.data, revoke->value.size);
         body.value = pawl_cold_binary(digest, sizeof(digest));
     } else if (raw) {

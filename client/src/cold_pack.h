@@ -28,9 +28,16 @@ void pawl_cold_begin(struct pawl_client *client, const struct slot *slot, const 
 int pawl_cold_finish(struct pawl_client *client, struct slot *slot,
                      const Pawl__V1__Request *request);
 
-/** Rates from text or list; a key's parts (room for PAWL_KEY_PARTS_MAX). PAWL_RC_OK or INVALID. */
+/** What a text of rates leaves open. */
+struct rates_kind {
+    uint32_t algorithm;
+    uint64_t burst;
+};
+
+/** Rates from text (of @kind) or list; a key's parts (room for PAWL_KEY_PARTS_MAX). PAWL_RC_OK or
+ * INVALID. */
 int pawl_cold_pack_rates(struct pawl_client *client, const char *text,
-                         const struct pawl_rate_spec *list, size_t count,
+                         const struct pawl_rate_spec *list, size_t count, struct rates_kind kind,
                          struct packed_rates *packed);
 int pawl_cold_pack_key(struct pawl_client *client, const struct pawl_str *key, size_t count,
                        ProtobufCBinaryData *packed);

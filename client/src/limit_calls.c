@@ -16,6 +16,7 @@ static int pack_item(struct pawl_client *client, const struct pawl_check_item *g
 
     if (rc == PAWL_RC_OK) {
         rc = pawl_cold_pack_rates(client, given->rates, given->rate_list, given->rate_count,
+                                  (struct rates_kind){ given->algorithm, given->burst },
                                   &packed->rates);
     }
     if (rc != PAWL_RC_OK) {
@@ -23,10 +24,6 @@ static int pack_item(struct pawl_client *client, const struct pawl_check_item *g
     }
     if (given->limit.size == 0 && packed->rates.count == 0) {
         return pawl_cold_refuse(client, "name a limit or give rates");
-    }
-    for (uint32_t i = 0; given->rates != NULL && i < packed->rates.count; i++) {
-        packed->rates.rates[i].algorithm = (Pawl__V1__Algorithm)given->algorithm;
-        packed->rates.rates[i].burst = given->burst;
     }
     pawl__v1__check_item__init(&packed->item);
     packed->item.limit = pawl_cold_binary_of(given->limit);

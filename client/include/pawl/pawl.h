@@ -521,7 +521,9 @@ struct pawl_refund_item {
     uint64_t cost;           /* 0 means 1 */
     const uint64_t *charges; /* NULL or 0: the oldest entry */
     size_t charge_count;
-    uint64_t reserved[2];
+    uint64_t burst;     /* of @rates, as in the check */
+    uint32_t algorithm; /* of @rates, as in the check */
+    uint32_t reserved;  /* 0 */
 };
 
 struct pawl_refund_call {
@@ -634,6 +636,9 @@ struct pawl_reset_call {
     uint32_t deadline_ms;
     uint64_t now_ms;
     struct pawl_str ns;
+    uint64_t burst;     /* of @rates, as in the check */
+    uint32_t algorithm; /* of @rates, as in the check */
+    uint32_t reserved;  /* 0 */
 };
 
 struct pawl_reset_result {
@@ -644,6 +649,10 @@ struct pawl_reset_result {
 
 PAWL_API int pawl_client_reset(struct pawl_client *client, const struct pawl_reset_call *reset,
                                struct pawl_reset_result *result);
+
+#define PAWL_REVOKE_HASHED                                                 \
+    1u /* flags: value is the SHA-256 of the opaque or signed text already \
+        */
 
 struct pawl_revoke_call {
     size_t struct_size;
@@ -658,6 +667,8 @@ struct pawl_revoke_call {
     uint32_t deadline_ms;
     uint64_t now_ms;
     struct pawl_str ns;
+    uint32_t flags; /* PAWL_REVOKE_HASHED */
+    uint32_t reserved;
 };
 
 struct pawl_revoke_result {
