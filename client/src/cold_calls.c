@@ -146,6 +146,7 @@ static int pack_refund(struct pawl_client *client, const struct pawl_refund_item
 
     if (rc == PAWL_RC_OK) {
         rc = pawl_cold_pack_rates(client, given->rates, given->rate_list, given->rate_count,
+                                  (struct rates_kind){ given->algorithm, given->burst },
                                   &packed->rates);
     }
     if (rc != PAWL_RC_OK) {
