@@ -34,20 +34,22 @@ static const struct option long_options[] = {
     { NULL, 0, NULL, 0 },
 };
 
-static const char usage_line[] = "usage: pawld [--config FILE] [--listen URI]... [--http HOST:PORT]"
-                                 " [--data-dir DIR]\n"
-                                 "             [--set NAME=VALUE]... [--check-config | "
-                                 "--print-config[=reference]]\n"
-                                 "             [--frozen] [--test-clock] [--version] [--help]\n";
+static const char usage_line[] =
+    "usage: pawld [--config FILE] [--listen URI]... [--http HOST:PORT|off]"
+    " [--data-dir DIR]\n"
+    "             [--set NAME=VALUE]... [--check-config | "
+    "--print-config[=reference]]\n"
+    "             [--frozen] [--test-clock] [--version] [--help]\n";
 
 static const char help_text[] =
     "\n"
     "Counts calls against limits and knows which tokens are revoked.\n"
     "\n"
     "  --config FILE            read settings from FILE (YAML); none is needed\n"
-    "  --listen URI             unix:/path, unix:@name or tcp:address:port; may be given again;\n"
-    "                           replaces the addresses of the file and the defaults\n"
-    "  --http HOST:PORT         HTTP endpoints (not in this version)\n"
+    "  --listen URI             unix:/path, unix:@name, tcp:address:port or tls:address:port;\n"
+    "                           may be given again; replaces the addresses of the file and the\n"
+    "                           defaults, and turns HTTP off unless the file or --http asks\n"
+    "  --http HOST:PORT|off     where metrics, health, gateways and console are answered\n"
     "  --data-dir DIR           where facts, families, counters and the secret are kept\n"
     "  --set NAME=VALUE         one setting, the value as in the file; may be given again\n"
     "  --check-config           say all that is wrong with the settings, and leave\n"

@@ -10,7 +10,7 @@
 
 #include "core/status.h"
 
-#define PAWL_CONFIG_BYTES_MAX 1048576 /* of one file */
+#define PAWL_CONFIG_BYTES_MAX 8388608 /* of one file: 65536 overrides have room */
 #define PAWL_CONFIG_DEPTH_MAX 16      /* of nested collections */
 #define PAWL_CONFIG_NODES_MAX 131072  /* of one file */
 

@@ -27,7 +27,14 @@ static const char good_file[] =
     "  login: {rate: 5/minute, on_error: closed}\n"
     "  api: {rate: [60/minute, 1000/day], precision: 8}\n"
     "tokens: {max_lifetime: 30d}\n"
-    "rotation: {leeway: 10s, mode: idempotent}\n";
+    "  quota: {rate: 9/month, algorithm: calendar, zone: Europe/Berlin,\n"
+    "          overrides: {k: 99/month}, bypass: [a, b*]}\n"
+    "rotation: {leeway: 10s, mode: idempotent}\n"
+    "http: \"127.0.0.1:7402\"\n"
+    "http_hosts: [a, b]\n"
+    "jwt: {issuers: [{issuer: i, audience: [a], keys: [{kid: k, alg: RS256, file: f}]}]}\n"
+    "tls: {certificate: c, key: k, ca: a, clients: [{san: \"dns:x\", role: [read]}]}\n"
+    "credentials: [{id: a, secret_file: s, role: check, namespaces: [n]}]\n";
 
 static const char bad_file[] = "listen: 7\n"
                                "limits:\n"

@@ -653,13 +653,19 @@ static void the_reference_lists_every_setting(void **state)
 
 static void the_sample_config_is_good(void **state)
 {
+    static const char *const sections[] = { "\nlisten:",      "\nhttp:",  "\nlimits:", "\ntokens:",
+                                            "\nrotation:",    "\njwt:",   "\ntls:",    "\nserver:",
+                                            "\ncredentials:", "\nstore:", "\nlog:",    "\naudit:" };
     char *text = read_project_file("deploy/pawld.yaml");
     struct loaded *loaded = load(text);
 
     (void)state;
     assert_good(loaded);
     assert_int_equal(loaded->problems.count, 0);
-    assert_int_equal(loaded->settings->limit_count, 4);
+    assert_int_equal(loaded->settings->limit_count, 8);
+    for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {
+        assert_non_null(strstr(text, sections[i]));
+    }
     free(text);
     done(loaded);
 }

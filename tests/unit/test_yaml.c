@@ -257,7 +257,7 @@ static void nodes_and_bytes_are_capped(void **state)
     read_bytes(&reading, text, PAWL_CONFIG_BYTES_MAX - 1, UINT32_MAX);
     assert_non_null(strstr(reading.text, "more than 131072 values"));
     done(&reading);
-    assert_refused(text, "is larger than 1048576 bytes");
+    assert_refused(text, "is larger than 8388608 bytes");
     free(text);
 }
 
@@ -289,11 +289,11 @@ static void a_file_is_read_and_a_missing_one_told(void **state)
     assert_true(fd >= 0);
     assert_int_equal(write(fd, "a: 1\n", 5), 5);
     (void)close(fd);
-    reading.pool = pawl_pool_create(UINT64_C(16) << 20);
+    reading.pool = pawl_pool_create(UINT64_C(64) << 20);
     assert_int_equal(parser.parse_file(NULL, path, &memory, &sink, &reading.root), PAWL_OK);
     assert_string_equal(reading.root->first->text, "1");
     done(&reading);
-    reading.pool = pawl_pool_create(UINT64_C(16) << 20);
+    reading.pool = pawl_pool_create(UINT64_C(64) << 20);
     fd = open(path, O_WRONLY | O_TRUNC);
     for (unsigned i = 0; i < PAWL_CONFIG_BYTES_MAX / 16; i++) { /* a file of the largest size */
         assert_int_equal(write(fd, i == 0 ? "a: 2\n###########" : "\n##############\n", 16), 16);
@@ -302,7 +302,7 @@ static void a_file_is_read_and_a_missing_one_told(void **state)
     assert_string_equal(reading.root->first->text, "2");
     assert_int_equal(write(fd, "\n", 1), 1);
     assert_int_equal(parser.parse_file(NULL, path, &memory, &sink, &reading.root), PAWL_EINVAL);
-    assert_non_null(strstr(reading.text, "is larger than 1048576 bytes"));
+    assert_non_null(strstr(reading.text, "is larger than 8388608 bytes"));
     (void)close(fd);
     (void)unlink(path);
     assert_int_equal(parser.parse_file(NULL, path, &memory, &sink, &reading.root), PAWL_ENOENT);
@@ -321,7 +321,7 @@ static void places_of_an_option_carry_no_line(void **state)
     struct pawl_config_sink sink = { on_problem, &reading };
 
     (void)state;
-    reading.pool = pawl_pool_create(UINT64_C(16) << 20);
+    reading.pool = pawl_pool_create(UINT64_C(64) << 20);
     assert_int_equal(parser.parse_text(NULL, "--set", pawl_bytes_of("{a: 1, a: 2}", 12), false,
                                        &memory, &sink, &reading.root),
                      PAWL_EINVAL);
