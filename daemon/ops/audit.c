@@ -103,7 +103,7 @@ static void put_peer(const struct pawl_audit *audit, struct pawl_json *json,
     if (peer->uid >= 0) {
         put_field(audit, json, &PAWL_F_I64("uid", peer->uid));
     }
-    put_field(audit, json, &PAWL_F_TEXT("client", peer->client));
+    put_field(audit, json, &PAWL_F_TEXT("peer_name", peer->client));
 }
 
 /* @line has PAWL_AUDIT_LINE_BYTES. Returns its size, end of line included. */
@@ -531,7 +531,8 @@ bool pawl_audit_may_deny(struct pawl_audit *audit, struct pawl_instant now)
 
 void pawl_audit_tick(struct pawl_audit *audit)
 {
-    uint64_t more = atomic_exchange_explicit(&audit->denied_more, 0, memory_order_relaxed);
+    uint64_t more =
+        audit != NULL ? atomic_exchange_explicit(&audit->denied_more, 0, memory_order_relaxed) : 0;
 
     if (more > 0) {
         (void)atomic_fetch_add_explicit(&audit->not_written, more, memory_order_relaxed);

@@ -68,7 +68,7 @@ enum pawl_audit_event {
 /** Who asked. */
 struct pawl_audit_peer {
     char address[PAWL_AUDIT_ADDRESS_MAX]; /* "unix", "tcp:10.0.0.7:51234"; "" = not known */
-    char client[PAWL_AUDIT_CLIENT_MAX];   /* its credential or certificate; "" = none */
+    char client[PAWL_AUDIT_CLIENT_MAX];   /* of its credential or certificate; "" = none */
     int64_t uid;                          /* of a Unix peer; -1 = not known */
 };
 
@@ -129,7 +129,7 @@ size_t pawl_audit_mask_key(const struct pawl_audit *audit, const struct pawl_byt
  */
 bool pawl_audit_may_deny(struct pawl_audit *audit, struct pawl_instant now);
 
-/** Once a second: says how many denials were not written. Any thread. */
+/** Once a second: says how many denials were not written. Any thread. NULL is allowed. */
 void pawl_audit_tick(struct pawl_audit *audit);
 
 /** audit_lines, audit_dropped, audit_denied_not_written, audit_write_errors, audit_waiting_bytes.

@@ -154,7 +154,7 @@ static void a_line_says_what_happened_who_asked_and_masks_who_it_was_about(void 
 
     const char expected[] = "{\"time\":\"2025-12-31T23:59:59.123Z\",\"level\":\"audit\","
                             "\"event\":\"revoked\",\"peer\":\"unix\",\"uid\":1000,"
-                            "\"client\":\"billing\",\"ns\":\"default\","
+                            "\"peer_name\":\"billing\",\"ns\":\"default\","
                             "\"scope\":\"subject\",\"value\":\"al***";
 
     assert_memory_equal(text, expected, sizeof(expected) - 1);
