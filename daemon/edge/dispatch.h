@@ -83,8 +83,9 @@ struct pawl_dispatch {
     struct pawl_limiter_slot slots[PAWL_BATCH_SLOTS + PAWL_LIMITER_SLOTS_MAX];
     struct pawl_limit inline_limits[PAWL_BATCH_SLOTS + PAWL_ITEMS_MAX];
     const struct pawl_limit *last_inline; /* the last one made in this batch, or NULL */
-    void *verifier;     /* of app->jwt, this worker's own; NULL: tokens are not verified here */
-    size_t claims_used; /* by checks that are put off */
+    void *verifier; /* of app->jwt, this worker's own; NULL: tokens are not verified here */
+    struct pawl_jwt_claims raw_claims; /* of the token verified last */
+    size_t claims_used;                /* by checks that are put off */
     uint8_t claims[PAWL_CLAIMS_BYTES];
     struct pawl_cold_arena arena;
     uint8_t arena_memory[PAWL_ARENA_BYTES];
@@ -154,6 +155,13 @@ enum pawl_jwt_reason pawl_dispatch_verify(struct pawl_dispatch *dispatch,
                                           const struct pawl_jwt_request *request,
                                           struct pawl_jwt_claims *out);
 
+/**
+ * Whether a token that a write is about could be read (OK, KEY_REVOKED); else answers @id with the
+ * reason: without keys as not supported, with none of ours as not valid.
+ */
+bool pawl_dispatch_raw_is_read(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                               uint64_t id, enum pawl_jwt_reason reason);
+
 /** What the core judges of a verified token; lends from @from. */
 struct pawl_token_claims pawl_dispatch_claims(const struct pawl_dispatch *dispatch,
                                               const struct pawl_jwt_claims *from);
@@ -213,7 +221,12 @@ void pawl_dispatch_cold(struct pawl_dispatch *dispatch, struct pawl_session *ses
 void pawl_hello_fill(struct pawl_dispatch *dispatch, struct pawl_session *session,
                      Pawl__V1__HelloReply *reply, Pawl__V1__Role *roles);
 
-/** Answer a hello: fills @packed (@capacity bytes) with a HelloReply; 0 bytes when refused. */
+#define PAWL_HELLO_DENIED SIZE_MAX /* its credential is wrong */
+
+/**
+ * Answer a hello: fills @packed (@capacity bytes) with a HelloReply; 0 bytes when refused, or
+ * PAWL_HELLO_DENIED; dispatch->error says why.
+ */
 size_t pawl_dispatch_hello(struct pawl_dispatch *dispatch, struct pawl_session *session,
                            struct pawl_bytes hello, uint8_t *packed, size_t capacity);
 

@@ -71,7 +71,7 @@ static enum pawl_status family_fill(struct pawl_dispatch *dispatch, struct pawl_
                                      pawl_revocations_newborn_ms(&app->revocations->view), entropy);
     struct pawl_family_open fill = {
         .ns = dispatch->ns,
-        .issuer = pawl_wire_bytes(open->issuer),
+        .issuer = pawl_dispatch_issuer(dispatch, pawl_wire_bytes(open->issuer)),
         .sid = pawl_bytes_of(sid.text, PAWL_SID_TEXT),
         .subject = pawl_wire_bytes(open->subject),
         .client = pawl_wire_bytes(open->client),
@@ -151,6 +151,7 @@ void pawl_durable_family_end(struct pawl_dispatch *dispatch, struct pawl_session
                              uint64_t id, const Pawl__V1__FamilyEnd *end, unsigned body)
 {
     struct pawl_error error = { PAWL_OK, 0, "" };
+    struct pawl_bytes issuer = pawl_dispatch_issuer(dispatch, pawl_wire_bytes(end->issuer));
     struct pawl_pending *pending = pawl_durable_take(dispatch, session, id);
 
     if (pending == NULL) {
@@ -161,7 +162,7 @@ void pawl_durable_family_end(struct pawl_dispatch *dispatch, struct pawl_session
         .scope = PAWL_SCOPE_FAMILY,
         .reason = pawl_durable_reason(end->reason, PAWL_REASON_LOGOUT),
         .ns = pawl_pending_copy(pending, dispatch->ns),
-        .issuer = pawl_pending_copy(pending, pawl_wire_bytes(end->issuer)),
+        .issuer = pawl_pending_copy(pending, issuer),
         .value = pawl_pending_copy(pending, pawl_wire_bytes(end->sid)),
         .actor = pawl_pending_copy(pending, pawl_wire_bytes(end->actor)),
         .at_ms = dispatch->now.stamp.us / 1000,
@@ -182,8 +183,8 @@ void pawl_durable_family_end(struct pawl_dispatch *dispatch, struct pawl_session
         pawl_durable_invalid(dispatch, session, id, error.text);
         return;
     }
-    pending->job.family = pawl_family_key(&dispatch->app->keys->facts, dispatch->ns,
-                                          pawl_wire_bytes(end->issuer), pawl_wire_bytes(end->sid));
+    pending->job.family = pawl_family_key(&dispatch->app->keys->facts, dispatch->ns, issuer,
+                                          pawl_wire_bytes(end->sid));
     if (pawl_durable_act(dispatch, session, pending)) {
         (void)pawl_pending_submit(pending, session);
     }

@@ -9,12 +9,76 @@
 
 /* ---- revoke -------------------------------------------------------------------------------- */
 
+/* What is revoked: as the request says it, or as the token in it does. */
+struct target {
+    enum pawl_scope scope;
+    struct pawl_bytes issuer;
+    struct pawl_bytes value;
+    int64_t exp_s; /* 0: not known */
+};
+
+/*
+ * A whole token: its signature has to be right, or anybody could have foreign ids revoked; whether
+ * it has expired, whom it is for and of which type it is plays no part (RFC 7009 section 2.1: what
+ * no longer works needs no error). The token alone is revoked, by jti, or by the hash of what was
+ * signed where it has none; its family only where the request's scope says so.
+ */
+static bool target_of_raw(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                          const Pawl__V1__Request *request, struct target *target)
+{
+    const Pawl__V1__Revoke *revoke = request->revoke;
+    struct pawl_jwt_request ask = {
+        .raw = pawl_wire_bytes(revoke->raw),
+        .issuer = pawl_wire_bytes(revoke->issuer),
+        .signature_only = true,
+    };
+    struct pawl_jwt_claims *claims = &dispatch->raw_claims;
+    enum pawl_jwt_reason reason = pawl_dispatch_verify(dispatch, &ask, claims);
+
+    if (!pawl_dispatch_raw_is_read(dispatch, session, request->id, reason)) {
+        return false;
+    }
+    *target = (struct target){ PAWL_SCOPE_TOKEN, claims->issuer, claims->jti, claims->exp_s };
+    if (revoke->scope == PAWL__V1__SCOPE__SCOPE_FAMILY) {
+        target->scope = PAWL_SCOPE_FAMILY;
+        target->value = claims->sid;
+    } else if (claims->jti.size == 0) {
+        target->scope = PAWL_SCOPE_SIGNED;
+        target->value = pawl_bytes_of(claims->signed_sha256, sizeof(claims->signed_sha256));
+    }
+    return true;
+}
+
+static bool target_fill(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                        const Pawl__V1__Request *request, struct target *target)
+{
+    const Pawl__V1__Revoke *revoke = request->revoke;
+
+    if (revoke->raw.len == 0) {
+        *target = (struct target){
+            (enum pawl_scope)revoke->scope,
+            pawl_dispatch_issuer(dispatch, pawl_wire_bytes(revoke->issuer)),
+            pawl_wire_bytes(revoke->value),
+            (int64_t)revoke->exp,
+        };
+        return true;
+    }
+    if (revoke->scope != PAWL__V1__SCOPE__SCOPE_NONE &&
+        revoke->scope != PAWL__V1__SCOPE__SCOPE_TOKEN &&
+        revoke->scope != PAWL__V1__SCOPE__SCOPE_FAMILY) {
+        pawl_durable_invalid(dispatch, session, request->id,
+                             "a whole token revokes itself (scope token) or its family");
+        return false;
+    }
+    return target_of_raw(dispatch, session, request, target);
+}
+
 /* The fact that a revocation of one token, a subject, a client, a key or a namespace writes. */
 static void fact_fill(struct pawl_dispatch *dispatch, struct pawl_pending *pending,
-                      const Pawl__V1__Revoke *revoke)
+                      const Pawl__V1__Revoke *revoke, const struct target *target)
 {
     struct pawl_fact *fact = &pending->job.fact;
-    enum pawl_scope scope = (enum pawl_scope)revoke->scope;
+    enum pawl_scope scope = target->scope;
     const struct pawl_now *now = &dispatch->now;
 
     *fact = (struct pawl_fact){
@@ -24,11 +88,11 @@ static void fact_fill(struct pawl_dispatch *dispatch, struct pawl_pending *pendi
                                                           ? PAWL_REASON_LOGOUT
                                                           : PAWL_REASON_LOGOUT_ALL),
         .ns = pawl_pending_copy(pending, dispatch->ns),
-        .issuer = pawl_pending_copy(pending, pawl_wire_bytes(revoke->issuer)),
-        .value = pawl_pending_copy(pending, pawl_wire_bytes(revoke->value)),
+        .issuer = pawl_pending_copy(pending, target->issuer),
+        .value = pawl_pending_copy(pending, target->value),
         .actor = pawl_pending_copy(pending, pawl_wire_bytes(revoke->actor)),
         .at_ms = now->stamp.us / 1000,
-        .until_s = pawl_fact_until(scope, (int64_t)revoke->exp, pawl_durable_now_s(now),
+        .until_s = pawl_fact_until(scope, target->exp_s, pawl_durable_now_s(now),
                                    dispatch->rules->tokens.max_lifetime_s),
     };
     /*
@@ -49,17 +113,16 @@ void pawl_dispatch_revoke(struct pawl_dispatch *dispatch, struct pawl_session *s
 {
     const Pawl__V1__Revoke *revoke = request->revoke;
     struct pawl_error error = { PAWL_OK, 0, "" };
+    struct target target;
 
-    if (revoke->raw.len > 0) {
-        pawl_reply_error(session, request->id, PAWL__V1__STATUS__STATUS_UNSUPPORTED,
-                         "this pawld has no keys to read tokens; revoke by jti");
+    if (!target_fill(dispatch, session, request, &target)) {
         return;
     }
-    if (revoke->scope == PAWL__V1__SCOPE__SCOPE_FAMILY) {
+    if (target.scope == PAWL_SCOPE_FAMILY) {
         Pawl__V1__FamilyEnd end = PAWL__V1__FAMILY_END__INIT;
 
-        end.issuer = revoke->issuer;
-        end.sid = revoke->value;
+        end.issuer = pawl_wire_data(target.issuer);
+        end.sid = pawl_wire_data(target.value);
         end.reason = revoke->reason;
         end.actor = revoke->actor;
         end.ack = revoke->ack;
@@ -71,7 +134,7 @@ void pawl_dispatch_revoke(struct pawl_dispatch *dispatch, struct pawl_session *s
     if (pending == NULL) {
         return;
     }
-    fact_fill(dispatch, pending, revoke);
+    fact_fill(dispatch, pending, revoke, &target);
     pending->body = PAWL__V1__REPLY__BODY_REVOKE;
     pending->job.kind = PAWL_JOB_APPEND;
     pending->job.ack = pawl_durable_ack(revoke->ack);

@@ -22,6 +22,77 @@ static struct pawl_token_ref ref_of(ProtobufCBinaryData jti, ProtobufCBinaryData
     return ref;
 }
 
+/* A presented token that does not get as far as the table; row and result as there. */
+static void refuse_presented(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                             uint64_t id, enum pawl_jwt_reason reason)
+{
+    Pawl__V1__RotateReply body = PAWL__V1__ROTATE_REPLY__INIT;
+    Pawl__V1__Reply reply = PAWL__V1__REPLY__INIT;
+    const char *text = pawl_jwt_reason_text(reason);
+
+    body.result = PAWL__V1__ROTATE_RESULT__ROTATE_INVALID;
+    body.row = 2;
+    if (reason == PAWL_JWT_KEY_REVOKED) {
+        body.result = PAWL__V1__ROTATE_RESULT__ROTATE_REVOKED;
+        body.reason = PAWL__V1__REASON__REASON_KEY_COMPROMISED;
+        body.row = 7;
+    } else if (reason == PAWL_JWT_NOT_BEFORE) {
+        body.result = PAWL__V1__ROTATE_RESULT__ROTATE_NOT_YET_VALID;
+        body.row = 4;
+    } else if (reason == PAWL_JWT_INTERNAL) {
+        body.result = PAWL__V1__ROTATE_RESULT__ROTATE_UNAVAILABLE;
+        body.row = 1;
+    }
+    pawl_count(&dispatch->metrics->rotate_rows[body.row]);
+    reply.id = id;
+    reply.status = PAWL__V1__STATUS__STATUS_OK;
+    reply.body_case = PAWL__V1__REPLY__BODY_ROTATE;
+    reply.rotate = &body;
+    reply.error = pawl_wire_data(pawl_bytes_of(text, strlen(text)));
+    pawl_reply_cold(dispatch, session, &reply);
+}
+
+/*
+ * A whole presented token: verified here, and then its own claims count and nothing that the caller
+ * says beside it. False: it has been answered.
+ */
+static bool read_presented(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                           uint64_t id, Pawl__V1__Rotate *rotate, Pawl__V1__Token *token)
+{
+    const struct pawl_jwt_claims *claims = &dispatch->raw_claims;
+    struct pawl_jwt_request ask = {
+        .raw = pawl_wire_bytes(token->raw),
+        .issuer = pawl_wire_bytes(token->issuer),
+        .audience = pawl_wire_bytes(token->audience),
+        .type = pawl_wire_bytes(token->type),
+    };
+    enum pawl_jwt_reason reason = pawl_dispatch_verify(dispatch, &ask, &dispatch->raw_claims);
+
+    if (reason == PAWL_JWT_NO_KEYS) {
+        return pawl_dispatch_raw_is_read(dispatch, session, id, reason);
+    }
+    if (reason != PAWL_JWT_OK) {
+        refuse_presented(dispatch, session, id, reason);
+        return false;
+    }
+    pawl__v1__token__init(token);
+    token->issuer = pawl_wire_data(claims->issuer);
+    token->jti = pawl_wire_data(claims->jti);
+    token->subject = pawl_wire_data(claims->subject);
+    token->client = pawl_wire_data(claims->client);
+    token->key = pawl_wire_data(claims->kid);
+    token->sid = pawl_wire_data(claims->sid);
+    token->iat = claims->has_iat ? (uint64_t)claims->iat_s : 0;
+    token->exp = (uint64_t)claims->exp_s;
+    token->signed_sha256 =
+        pawl_wire_data(pawl_bytes_of(claims->signed_sha256, sizeof(claims->signed_sha256)));
+    rotate->presented = token;
+    rotate->verified = true;
+    rotate->has_generation = claims->has_generation;
+    rotate->generation = claims->generation;
+    return true;
+}
+
 static void rotate_fill(struct pawl_dispatch *dispatch, struct pawl_pending *pending,
                         const Pawl__V1__Rotate *rotate, bool may_rotate)
 {
@@ -31,7 +102,8 @@ static void rotate_fill(struct pawl_dispatch *dispatch, struct pawl_pending *pen
 
     *request = (struct pawl_rotation_request){
         .ns = pawl_pending_copy(pending, dispatch->ns),
-        .issuer = pawl_pending_copy(pending, pawl_wire_bytes(token->issuer)),
+        .issuer = pawl_pending_copy(pending,
+                                    pawl_dispatch_issuer(dispatch, pawl_wire_bytes(token->issuer))),
         .subject = pawl_pending_copy(pending, pawl_wire_bytes(token->subject)),
         .client = pawl_pending_copy(pending, pawl_wire_bytes(token->client)),
         .kid = pawl_pending_copy(pending, pawl_wire_bytes(token->key)),
@@ -221,11 +293,16 @@ static void reply_rotate(struct pawl_pending *pending, struct pawl_session *sess
 void pawl_dispatch_rotate(struct pawl_dispatch *dispatch, struct pawl_session *session,
                           const Pawl__V1__Request *request)
 {
-    const Pawl__V1__Rotate *rotate = request->rotate;
+    Pawl__V1__Rotate rotate = *request->rotate;
     struct pawl_app *app = dispatch->app;
+    Pawl__V1__Token token;
 
-    if (rotate->presented == NULL) {
+    if (rotate.presented == NULL) {
         pawl_durable_invalid(dispatch, session, request->id, "rotate needs the presented token");
+        return;
+    }
+    token = *rotate.presented;
+    if (token.raw.len > 0 && !read_presented(dispatch, session, request->id, &rotate, &token)) {
         return;
     }
     struct pawl_pending *pending = pawl_durable_take(dispatch, session, request->id);
@@ -233,11 +310,11 @@ void pawl_dispatch_rotate(struct pawl_dispatch *dispatch, struct pawl_session *s
     if (pending == NULL) {
         return;
     }
-    rotate_fill(dispatch, pending, rotate, true);
+    rotate_fill(dispatch, pending, &rotate, true);
     pending->as.rotate.policy = dispatch->rules->rotation;
     memset(&pending->as.rotate.outcome, 0, sizeof(pending->as.rotate.outcome));
     pending->job.kind = PAWL_JOB_FAMILY;
-    pending->job.ack = pawl_durable_ack(rotate->ack);
+    pending->job.ack = pawl_durable_ack(rotate.ack);
     pending->job.decide = decide_rotate;
     pending->reply = reply_rotate;
     pending->as.rotate.missed = false;

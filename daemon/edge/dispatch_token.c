@@ -3,6 +3,7 @@
  * then one judgement for both (core/verdict.h). Of a raw token nothing the caller says counts but
  * what it wants of it: issuer, audience, type.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "edge/dispatch.h"
@@ -11,7 +12,6 @@
 struct read_token {
     enum pawl_jwt_reason reason;
     struct pawl_token_claims claims; /* with OK and KEY_REVOKED */
-    struct pawl_jwt_claims from_raw; /* the same; lives until the verifier's next token */
 };
 
 static struct pawl_token_claims claims_of_request(const struct pawl_dispatch *dispatch)
@@ -50,6 +50,31 @@ enum pawl_jwt_reason pawl_dispatch_verify(struct pawl_dispatch *dispatch,
     return jwt->ops->verify(dispatch->verifier, &ask, out);
 }
 
+bool pawl_dispatch_raw_is_read(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                               uint64_t id, enum pawl_jwt_reason reason)
+{
+    switch (reason) {
+    case PAWL_JWT_OK:
+    case PAWL_JWT_KEY_REVOKED:
+        return true;
+    case PAWL_JWT_NO_KEYS:
+        pawl_reply_error(session, id, PAWL__V1__STATUS__STATUS_UNSUPPORTED,
+                         "this pawld has no keys to read tokens (jwt.issuers); use the claims");
+        return false;
+    case PAWL_JWT_INTERNAL:
+        pawl_count(&dispatch->metrics->unavailable);
+        pawl_reply_error(session, id, PAWL__V1__STATUS__STATUS_UNAVAILABLE,
+                         "the token could not be looked at; try again");
+        return false;
+    default:
+        (void)snprintf(dispatch->error, sizeof(dispatch->error),
+                       "this is no token of a configured issuer: %s", pawl_jwt_reason_text(reason));
+        pawl_count(&dispatch->metrics->invalid);
+        pawl_reply_error(session, id, PAWL__V1__STATUS__STATUS_INVALID, dispatch->error);
+        return false;
+    }
+}
+
 struct pawl_token_claims pawl_dispatch_claims(const struct pawl_dispatch *dispatch,
                                               const struct pawl_jwt_claims *from)
 {
@@ -82,9 +107,9 @@ static void read_raw(struct pawl_dispatch *dispatch, struct read_token *out)
     };
 
     memset(&out->claims, 0, sizeof(out->claims));
-    out->reason = pawl_dispatch_verify(dispatch, &ask, &out->from_raw);
+    out->reason = pawl_dispatch_verify(dispatch, &ask, &dispatch->raw_claims);
     if (out->reason == PAWL_JWT_OK || out->reason == PAWL_JWT_KEY_REVOKED) {
-        out->claims = pawl_dispatch_claims(dispatch, &out->from_raw);
+        out->claims = pawl_dispatch_claims(dispatch, &dispatch->raw_claims);
     }
 }
 
@@ -206,7 +231,7 @@ static void judge_raw(struct pawl_dispatch *dispatch, struct read_token *token,
         judge_refused(dispatch, token->reason, out);
     }
     if (token->reason == PAWL_JWT_OK || token->reason == PAWL_JWT_KEY_REVOKED) {
-        out->claims = pack_claims(dispatch, &token->from_raw);
+        out->claims = pack_claims(dispatch, &dispatch->raw_claims);
     }
 }
 
