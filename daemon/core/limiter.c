@@ -1,4 +1,4 @@
-#include "core/limiter_table.h"
+#include "core/limiter_slots.h"
 
 #include <string.h>
 
@@ -12,8 +12,6 @@
  * cells opened in the reserve, and eat it up.
  */
 #define CELL_BYTES (PAWL_WINDOW_BYTES_MIN + 8)
-
-#define EVENT_BITS 48 /* of a charge handle: the event's time; above it the life's mark */
 
 /* ---- life ---- */
 
@@ -82,6 +80,7 @@ enum pawl_status pawl_limiter_init(struct pawl_limiter *limiter,
     limiter->persist = config->persist;
     limiter->subkey = config->subkey;
     limiter->memory_max = config->memory_max;
+    limiter->wall_s = INT64_MIN;
     status = pawl_arena_init(&limiter->arena, config->region, config->memory_max, config->release);
     if (status != PAWL_OK) {
         return pawl_error_set(error, status, 0, "the region has to be aligned to 4 KiB");
@@ -114,6 +113,8 @@ enum pawl_status pawl_limiter_prepare(const struct pawl_limiter *limiter,
     plan->mode = request->mode;
     plan->op = request->op;
     plan->now = request->now;
+    plan->wall = request->wall;
+    plan->others = 0;
     if (request->items_count == 0) {
         return PAWL_EINVAL;
     }
@@ -131,14 +132,8 @@ enum pawl_status pawl_limiter_prepare(const struct pawl_limiter *limiter,
     return PAWL_OK;
 }
 
-/* The shards of a plan, each once, ascending: the order in which all threads lock. */
-struct locks {
-    size_t count;
-    uint16_t shards[PAWL_LIMITER_SLOTS_MAX];
-};
-
-static void locks_take(struct pawl_limiter *limiter, const struct pawl_limiter_plan *plan,
-                       struct locks *locks)
+void pawl_locks_take(struct pawl_limiter *limiter, const struct pawl_limiter_plan *plan,
+                     struct pawl_locks *locks)
 {
     locks->count = 0;
     for (size_t i = 0; i < plan->slots_count; i++) {
@@ -161,7 +156,7 @@ static void locks_take(struct pawl_limiter *limiter, const struct pawl_limiter_p
     }
 }
 
-static void locks_give(struct pawl_limiter *limiter, const struct locks *locks)
+void pawl_locks_give(struct pawl_limiter *limiter, const struct pawl_locks *locks)
 {
     for (size_t i = locks->count; i > 0; i--) {
         (void)pthread_mutex_unlock(&limiter->shards[locks->shards[i - 1]].lock);
@@ -185,9 +180,19 @@ static void slot_find(struct pawl_limiter *limiter, struct pawl_limiter_slot *sl
     }
 }
 
+void pawl_slot_find(struct pawl_limiter *limiter, struct pawl_limiter_slot *slot,
+                    struct pawl_instant now, struct pawl_wall wall)
+{
+    if (PAWL_LIKELY(slot->algorithm == PAWL_ALGORITHM_SLIDING)) {
+        slot_find(limiter, slot, now);
+    } else {
+        pawl_slot_find_other(limiter, slot, now, wall);
+    }
+}
+
 /* Make the slot's cell its place to count; it may exist and hold nothing of this rate. */
 static void slot_enter_cell(struct pawl_limiter *limiter, struct pawl_limiter_slot *slot,
-                            struct pawl_instant now)
+                            struct pawl_instant now, struct pawl_wall wall)
 {
     struct pawl_limiter_shard *shard = pawl_slot_shard(limiter, slot);
     struct pawl_id id = pawl_table_cell_id(slot->limit, slot->rate_index, slot->id);
@@ -205,14 +210,17 @@ static void slot_enter_cell(struct pawl_limiter *limiter, struct pawl_limiter_sl
         shard->metrics.cells++;
         slot->fresh = true;
     } else {
-        (void)pawl_table_find_cell(limiter, shard, slot, now); /* lets time pass on it */
+        (void)pawl_slot_find_cell(limiter, slot, now, wall); /* lets time pass on it */
     }
     slot->in_cell = true;
+    if (slot->fresh && slot->algorithm != PAWL_ALGORITHM_SLIDING) {
+        pawl_slot_touch_other(limiter, slot, now, wall);
+    }
 }
 
 /* Give a slot that has no record a place to count. */
 static void slot_create(struct pawl_limiter *limiter, struct pawl_limiter_slot *slot,
-                        struct pawl_instant now)
+                        struct pawl_instant now, struct pawl_wall wall)
 {
     struct pawl_limiter_shard *shard = pawl_slot_shard(limiter, slot);
 
@@ -220,10 +228,13 @@ static void slot_create(struct pawl_limiter *limiter, struct pawl_limiter_slot *
                                      PAWL_TABLE_KEY, pawl_slot_rate(slot)->window_ms, now);
     if (PAWL_LIKELY(slot->record != NULL)) {
         slot->fresh = true;
+        if (PAWL_UNLIKELY(slot->algorithm != PAWL_ALGORITHM_SLIDING)) {
+            pawl_slot_touch_other(limiter, slot, now, wall);
+        }
         return;
     }
     if (slot->limit->when_full == PAWL_WHEN_FULL_OVERFLOW) {
-        slot_enter_cell(limiter, slot, now);
+        slot_enter_cell(limiter, slot, now, wall);
     }
     if (slot->record == NULL) {
         slot->full = true;
@@ -246,7 +257,7 @@ static uint64_t slot_charge(struct pawl_limiter *limiter, struct pawl_limiter_sl
     }
     slot->record = pawl_table_charge(limiter, shard, slot->record, slot->limit->precision,
                                      slot->cost, now, &event_ms);
-    return (uint64_t)limiter->life << EVENT_BITS | event_ms;
+    return (uint64_t)limiter->life << PAWL_EVENT_BITS | event_ms;
 }
 
 /* ---- results ---- */
@@ -315,18 +326,6 @@ static void slot_decide(struct pawl_limiter_slot *slot, uint64_t pending)
     }
 }
 
-static void count_request(struct pawl_limiter_shard *shard, enum pawl_limiter_op op,
-                          enum pawl_verdict verdict)
-{
-    if (op == PAWL_OP_PEEK) {
-        shard->metrics.peeks++;
-    } else if (verdict == PAWL_ALLOW) {
-        shard->metrics.allowed++;
-    } else {
-        shard->metrics.denied++;
-    }
-}
-
 static void decide_one(struct pawl_limiter *limiter, struct pawl_limiter_plan *plan,
                        struct pawl_limit_result *result, struct pawl_limit_outcome *outcome)
 {
@@ -342,7 +341,7 @@ static void decide_one(struct pawl_limiter *limiter, struct pawl_limiter_plan *p
     bool record = check && (slot->allowed || slot->limit->count_denied);
 
     if (record && slot->record == NULL) {
-        slot_create(limiter, slot, now);
+        slot_create(limiter, slot, now, plan->wall);
         slot_decide(slot, 0);
         record = slot->record != NULL && (slot->allowed || slot->limit->count_denied);
     }
@@ -353,12 +352,31 @@ static void decide_one(struct pawl_limiter *limiter, struct pawl_limiter_plan *p
 
     outcome->verdict = refused && !slot->limit->shadow ? PAWL_DENY : PAWL_ALLOW;
     shard->metrics.shadow_denied += refused && slot->limit->shadow && check ? 1 : 0;
-    count_request(shard, plan->op, outcome->verdict);
+    pawl_count_request(shard, plan->op, outcome->verdict);
     result_fill(slot, refused ? 0 : charge, result);
     (void)pthread_mutex_unlock(&shard->lock);
 }
 
 /* ---- deciding: several ---- */
+
+static void any_decide(struct pawl_limiter_slot *slot, uint64_t pending, struct pawl_wall wall)
+{
+    if (PAWL_LIKELY(slot->algorithm == PAWL_ALGORITHM_SLIDING)) {
+        slot_decide(slot, pending);
+    } else {
+        pawl_slot_decide_other(slot, pending, wall);
+    }
+}
+
+static void any_result(const struct pawl_limiter_slot *slot, uint64_t charge, struct pawl_wall wall,
+                       struct pawl_limit_result *result)
+{
+    if (PAWL_LIKELY(slot->algorithm == PAWL_ALGORITHM_SLIDING)) {
+        result_fill(slot, charge, result);
+        return;
+    }
+    pawl_slot_result_other(slot, charge, wall, result);
+}
 
 /* What earlier slots of the group would charge to the same cell. */
 static uint64_t pending_before(const struct pawl_limiter_slot *slots, size_t i)
@@ -385,12 +403,12 @@ static bool item_allows(const struct pawl_limiter_slot *slots, size_t count, siz
 }
 
 /* Decide all slots of a group; true if it is refused. */
-static bool group_decide(struct pawl_limiter_slot *slots, size_t count)
+static bool group_decide(struct pawl_limiter_slot *slots, size_t count, struct pawl_wall wall)
 {
     bool refused = false;
 
     for (size_t i = 0; i < count; i++) {
-        slot_decide(&slots[i], pending_before(slots, i));
+        any_decide(&slots[i], pending_before(slots, i), wall);
         refused = refused || (!slots[i].allowed && !slots[i].limit->shadow);
     }
     return refused;
@@ -403,7 +421,7 @@ static bool slot_records(const struct pawl_limiter_slot *slots, size_t count, si
     if (item_allows(slots, count, i)) {
         return !refused;
     }
-    return slots[i].limit->count_denied;
+    return slots[i].limit->count_denied && slots[i].algorithm == PAWL_ALGORITHM_SLIDING;
 }
 
 /* Pinned records are not swept away while others are made. */
@@ -419,10 +437,12 @@ static void group_pin(struct pawl_limiter_slot *slots, size_t count, bool pin)
 
 /* Two slots may come to the same cell: when one moves it, the others follow. */
 static uint64_t group_charge(struct pawl_limiter *limiter, struct pawl_limiter_slot *slots,
-                             size_t count, size_t i, struct pawl_instant now)
+                             size_t count, size_t i, const struct pawl_limiter_plan *plan)
 {
     const struct pawl_window *before = slots[i].record;
-    uint64_t charge = slot_charge(limiter, &slots[i], now);
+    uint64_t charge = slots[i].algorithm == PAWL_ALGORITHM_SLIDING
+                          ? slot_charge(limiter, &slots[i], plan->now)
+                          : pawl_slot_charge_other(limiter, &slots[i], plan->now);
 
     for (size_t j = 0; j < count; j++) {
         if (slots[j].record == before) {
@@ -434,18 +454,18 @@ static uint64_t group_charge(struct pawl_limiter *limiter, struct pawl_limiter_s
 
 /* Make places for all that will record; the decision may change when a slot lands in a cell. */
 static bool group_create(struct pawl_limiter *limiter, struct pawl_limiter_slot *slots,
-                         size_t count, bool refused, struct pawl_instant now)
+                         size_t count, bool refused, const struct pawl_limiter_plan *plan)
 {
     bool changed = false;
 
     for (size_t i = 0; i < count; i++) {
         if (slots[i].record == NULL && !slots[i].full && slot_records(slots, count, i, refused)) {
-            slot_create(limiter, &slots[i], now);
+            slot_create(limiter, &slots[i], plan->now, plan->wall);
             group_pin(&slots[i], 1, true);
             changed = changed || slots[i].in_cell || slots[i].full;
         }
     }
-    return changed ? group_decide(slots, count) : refused;
+    return changed ? group_decide(slots, count, plan->wall) : refused;
 }
 
 /* Free what was made and then not charged. */
@@ -468,29 +488,28 @@ static void group_tidy(struct pawl_limiter *limiter, struct pawl_limiter_slot *s
     }
 }
 
-/* Decide slots that stand or fall together; true if refused. Under all their locks. */
-static bool decide_group(struct pawl_limiter *limiter, struct pawl_limiter_slot *slots,
-                         size_t count, enum pawl_limiter_op op, struct pawl_instant now,
-                         struct pawl_limit_result *results)
+bool pawl_group_decide(struct pawl_limiter *limiter, const struct pawl_limiter_plan *plan,
+                       struct pawl_limiter_slot *slots, size_t count,
+                       struct pawl_limit_result *results)
 {
     uint64_t charges[PAWL_LIMITER_SLOTS_MAX] = { 0 };
 
     for (size_t i = 0; i < count; i++) {
-        slot_find(limiter, &slots[i], now);
+        pawl_slot_find(limiter, &slots[i], plan->now, plan->wall);
     }
     group_pin(slots, count, true);
-    bool refused = group_decide(slots, count);
+    bool refused = group_decide(slots, count, plan->wall);
 
-    if (op == PAWL_OP_CHECK) {
+    if (plan->op == PAWL_OP_CHECK) {
         bool records[PAWL_LIMITER_SLOTS_MAX];
 
-        refused = group_create(limiter, slots, count, refused, now);
+        refused = group_create(limiter, slots, count, refused, plan);
         for (size_t i = 0; i < count; i++) {
             records[i] = slots[i].record != NULL && slot_records(slots, count, i, refused);
         }
         for (size_t i = 0; i < count; i++) {
             if (records[i]) {
-                charges[i] = group_charge(limiter, slots, count, i, now);
+                charges[i] = group_charge(limiter, slots, count, i, plan);
             }
             if (!slots[i].allowed && slots[i].limit->shadow) {
                 pawl_slot_shard(limiter, &slots[i])->metrics.shadow_denied++;
@@ -498,7 +517,8 @@ static bool decide_group(struct pawl_limiter *limiter, struct pawl_limiter_slot 
         }
     }
     for (size_t i = 0; i < count; i++) {
-        result_fill(&slots[i], item_allows(slots, count, i) ? charges[i] : 0, &results[i]);
+        any_result(&slots[i], item_allows(slots, count, i) ? charges[i] : 0, plan->wall,
+                   &results[i]);
     }
     group_tidy(limiter, slots, count);
     return refused;
@@ -508,9 +528,9 @@ static void decide_many(struct pawl_limiter *limiter, struct pawl_limiter_plan *
                         struct pawl_limit_result *results, struct pawl_limit_outcome *outcome)
 {
     bool refused = false;
-    struct locks locks;
+    struct pawl_locks locks;
 
-    locks_take(limiter, plan, &locks);
+    pawl_locks_take(limiter, plan, &locks);
     for (size_t from = 0; from < plan->slots_count;) {
         size_t to = plan->slots_count;
 
@@ -520,13 +540,12 @@ static void decide_many(struct pawl_limiter *limiter, struct pawl_limiter_plan *
                 to++;
             }
         }
-        refused |= decide_group(limiter, &plan->slots[from], to - from, plan->op, plan->now,
-                                &results[from]);
+        refused |= pawl_group_decide(limiter, plan, &plan->slots[from], to - from, &results[from]);
         from = to;
     }
     outcome->verdict = refused ? PAWL_DENY : PAWL_ALLOW;
-    count_request(pawl_slot_shard(limiter, &plan->slots[0]), plan->op, outcome->verdict);
-    locks_give(limiter, &locks);
+    pawl_count_request(pawl_slot_shard(limiter, &plan->slots[0]), plan->op, outcome->verdict);
+    pawl_locks_give(limiter, &locks);
 }
 
 void pawl_limiter_warm(struct pawl_limiter *limiter, const struct pawl_limiter_plan *plan)
@@ -548,7 +567,10 @@ void pawl_limiter_decide(struct pawl_limiter *limiter, struct pawl_limiter_plan 
                          struct pawl_limit_result *results, struct pawl_limit_outcome *outcome)
 {
     outcome->results_count = plan->slots_count;
-    if (PAWL_LIKELY(plan->slots_count == 1)) {
+    if (PAWL_UNLIKELY(plan->others != 0)) {
+        pawl_limiter_set_wall(limiter, plan->wall);
+        decide_many(limiter, plan, results, outcome);
+    } else if (PAWL_LIKELY(plan->slots_count == 1)) {
         decide_one(limiter, plan, results, outcome);
     } else {
         decide_many(limiter, plan, results, outcome);
@@ -575,110 +597,12 @@ enum pawl_status pawl_limiter_check(struct pawl_limiter *limiter,
     return status;
 }
 
-/* ---- refund, reset ---- */
-
-static uint64_t slot_refund(struct pawl_limiter *limiter, struct pawl_limiter_slot *slot,
-                            const uint64_t *charge, struct pawl_instant now)
-{
-    const uint64_t event_mask = (UINT64_C(1) << EVENT_BITS) - 1;
-    uint64_t event_ms = charge != NULL ? *charge & event_mask : 0;
-    uint64_t taken = 0;
-
-    slot_find(limiter, slot, now);
-    if (slot->record == NULL) {
-        return 0;
-    }
-    if (charge != NULL && (event_ms == 0 || *charge >> EVENT_BITS != limiter->life)) {
-        return 0;
-    }
-    if (charge == NULL && slot->in_cell) {
-        return 0;
-    }
-    taken = pawl_window_refund(slot->record, pawl_slot_rate(slot)->window_ms, event_ms, slot->cost);
-    if (taken > 0) {
-        struct pawl_limiter_shard *shard = pawl_slot_shard(limiter, slot);
-
-        shard->metrics.refunded += taken;
-        pawl_table_dirty(limiter, shard, slot->record, now);
-    }
-    return taken;
-}
-
-enum pawl_status pawl_limiter_refund(struct pawl_limiter *limiter,
-                                     const struct pawl_limit_item *item, const uint64_t *charges,
-                                     struct pawl_instant now, uint64_t *refunded)
-{
-    struct pawl_limiter_slot slots[PAWL_RATES_MAX];
-    struct pawl_limiter_plan plan = { .slots = slots, .slots_max = PAWL_RATES_MAX };
-    enum pawl_status status = pawl_limiter_resolve(limiter, item, 0, &plan);
-    struct locks locks;
-
-    if (status != PAWL_OK) {
-        return status;
-    }
-    locks_take(limiter, &plan, &locks);
-    for (size_t i = 0; i < plan.slots_count; i++) {
-        uint64_t taken =
-            slot_refund(limiter, &plan.slots[i], charges != NULL ? &charges[i] : NULL, now);
-
-        if (refunded != NULL) {
-            refunded[i] = taken;
-        }
-    }
-    locks_give(limiter, &locks);
-    return PAWL_OK;
-}
-
-/* With a saver the empty record stays until it has been collected as a tombstone. */
-static void record_forget(struct pawl_limiter *limiter, struct pawl_limiter_shard *shard,
-                          struct pawl_window *record, struct pawl_instant now)
-{
-    if (!limiter->persist) {
-        pawl_table_remove(limiter, shard, record);
-        return;
-    }
-    pawl_window_clear(record);
-    record->kind = PAWL_RECORD_BYTE_SLIDING;
-    record->flags |= PAWL_RECORD_RESET;
-    pawl_table_dirty(limiter, shard, record, now);
-}
-
-enum pawl_status pawl_limiter_reset(struct pawl_limiter *limiter,
-                                    const struct pawl_limit_item *item, struct pawl_instant now,
-                                    size_t *forgotten)
-{
-    struct pawl_limiter_slot slots[PAWL_RATES_MAX];
-    struct pawl_limiter_plan plan = { .slots = slots, .slots_max = PAWL_RATES_MAX };
-    struct pawl_limit_item any_cost = *item;
-    struct locks locks;
-    size_t count = 0;
-
-    any_cost.cost = 1;
-    enum pawl_status status = pawl_limiter_resolve(limiter, &any_cost, 0, &plan);
-
-    if (status != PAWL_OK) {
-        return status;
-    }
-    locks_take(limiter, &plan, &locks);
-    for (size_t i = 0; i < plan.slots_count; i++) {
-        struct pawl_limiter_slot *slot = &plan.slots[i];
-        struct pawl_limiter_shard *shard = pawl_slot_shard(limiter, slot);
-        struct pawl_window *record = pawl_table_find(limiter, shard, slot->id, slot->tag);
-
-        if (record != NULL && record->length > 0) {
-            record_forget(limiter, shard, record, now);
-            shard->metrics.resets++;
-            count++;
-        }
-    }
-    locks_give(limiter, &locks);
-    if (forgotten != NULL) {
-        *forgotten = count;
-    }
-    return PAWL_OK;
-}
-
 /* ---- sweeping, metrics ---- */
+
+void pawl_limiter_set_wall(struct pawl_limiter *limiter, struct pawl_wall wall)
+{
+    __atomic_store_n(&limiter->wall_s, wall.unix_s, __ATOMIC_RELAXED);
+}
 
 size_t pawl_limiter_sweep(struct pawl_limiter *limiter, unsigned shard_index, size_t budget,
                           struct pawl_instant now)

@@ -11,7 +11,8 @@
  *
  *   1 byte  domain: 1 rate of a named limit, 2 inline rate, 3 base of overflow cells
  *   1 byte  number of key parts
- *   2 bytes zero
+ *   1 byte  algorithm of an inline rate, else zero
+ *   1 byte  zero
  *   4 bytes rate index (domain 1 and 3) or window_ms (domain 2), little endian
  *   then pawl_pack: namespace, name of the limit ("" if inline), each key part
  *
@@ -220,6 +221,7 @@ struct pawl_limiter {
     struct pawl_subkey subkey;
     struct pawl_id inline_cells;
     uint64_t memory_max;
+    int64_t wall_s; /* read and set atomically */
 };
 
 /**
@@ -311,11 +313,13 @@ struct pawl_limiter_slot {
     struct pawl_id id;
     uint64_t cost;
     const struct pawl_limit *limit;
-    struct pawl_window *record; /* under the lock: where it counts, or NULL */
+    const struct pawl_rate *rate; /* the limit's, or an override */
+    struct pawl_window *record;   /* under the lock: where it counts, or NULL */
     uint32_t tag;
     uint16_t shard;
     uint16_t item;
     uint8_t rate_index;
+    uint8_t algorithm; /* enum pawl_algorithm */
     bool allowed;
     bool fresh;
     bool in_cell;
@@ -331,6 +335,7 @@ struct pawl_limiter_plan {
     enum pawl_limiter_op op;
     struct pawl_instant now;
     struct pawl_wall wall;
+    unsigned others; /* not 0: some slot is not a sliding window */
 };
 
 /**

@@ -1,4 +1,5 @@
 /* Limits, named and inline: what is valid, and the ids that can be known before any request. */
+#include "core/calendar.h"
 #include "core/limiter_table.h"
 #include "core/siphash.h"
 
@@ -14,6 +15,12 @@ static uint64_t head_of(unsigned domain, size_t parts, uint32_t slot)
     return (uint64_t)domain | (uint64_t)parts << 8 | (uint64_t)slot << 32;
 }
 
+/* An inline rate has the algorithm in its head: two that differ there count apart. */
+static uint64_t inline_head_of(const struct pawl_limit *limit, size_t parts, uint32_t window_ms)
+{
+    return head_of(DOMAIN_INLINE, parts, window_ms) | (uint64_t)limit->algorithm << 16;
+}
+
 static struct pawl_siphash hash_begin(const struct pawl_limiter *limiter, uint64_t head)
 {
     struct pawl_siphash state = pawl_siphash_init(&limiter->subkey);
@@ -23,28 +30,87 @@ static struct pawl_siphash hash_begin(const struct pawl_limiter *limiter, uint64
     return state;
 }
 
+static enum pawl_status window_check(const struct pawl_limit *limit, size_t i,
+                                     struct pawl_error *error)
+{
+    const struct pawl_rate *rate = &limit->rates[i];
+
+    if (rate->window_ms == 0 || rate->window_ms > PAWL_WINDOW_MS_MAX) {
+        return pawl_error_set(error, PAWL_EINVAL, 0,
+                              "rate %zu: the window has to be 1 ms to 45 days", i + 1);
+    }
+    for (size_t j = 0; j < i; j++) {
+        if (limit->rates[j].window_ms == rate->window_ms) {
+            return pawl_error_set(error, PAWL_EINVAL, 0, "rates %zu and %zu have the same window",
+                                  j + 1, i + 1);
+        }
+    }
+    return PAWL_OK;
+}
+
+static enum pawl_status period_check(const struct pawl_limit *limit, size_t i,
+                                     struct pawl_error *error)
+{
+    const struct pawl_rate *rate = &limit->rates[i];
+
+    if (rate->period == PAWL_PERIOD_NONE || rate->period > PAWL_PERIOD_YEAR ||
+        rate->window_ms != 0) {
+        return pawl_error_set(error, PAWL_EINVAL, 0,
+                              "rate %zu: a calendar quota is for one hour, day, week, month or "
+                              "year: 1000/month",
+                              i + 1);
+    }
+    if (limit->anchor_day > PAWL_ANCHOR_DAY_MAX ||
+        (rate->period == PAWL_PERIOD_WEEK && limit->anchor_day > PAWL_ANCHOR_DAY_WEEK_MAX)) {
+        return pawl_error_set(error, PAWL_EINVAL, 0,
+                              "anchor_day has to be 1 to %d (of a week: 1, Monday, to %d), not %u",
+                              PAWL_ANCHOR_DAY_MAX, PAWL_ANCHOR_DAY_WEEK_MAX, limit->anchor_day);
+    }
+    for (size_t j = 0; j < i; j++) {
+        if (limit->rates[j].period == rate->period) {
+            return pawl_error_set(error, PAWL_EINVAL, 0, "rates %zu and %zu have the same period",
+                                  j + 1, i + 1);
+        }
+    }
+    return PAWL_OK;
+}
+
 static enum pawl_status rates_check(const struct pawl_limit *limit, struct pawl_error *error)
 {
+    enum pawl_status status = PAWL_OK;
+
     if (limit->rates_count == 0 || limit->rates_count > PAWL_RATES_MAX) {
         return pawl_error_set(error, PAWL_EINVAL, 0, "a limit has 1 to %d rates, not %zu",
                               PAWL_RATES_MAX, limit->rates_count);
     }
-    for (size_t i = 0; i < limit->rates_count; i++) {
-        const struct pawl_rate *rate = &limit->rates[i];
-
-        if (rate->count > PAWL_COUNT_MAX) {
+    for (size_t i = 0; status == PAWL_OK && i < limit->rates_count; i++) {
+        if (limit->rates[i].count > PAWL_COUNT_MAX) {
             return pawl_error_set(error, PAWL_EINVAL, 0, "rate %zu: the count is above 2^40 - 1",
                                   i + 1);
         }
-        if (rate->window_ms == 0 || rate->window_ms > PAWL_WINDOW_MS_MAX) {
-            return pawl_error_set(error, PAWL_EINVAL, 0,
-                                  "rate %zu: the window has to be 1 ms to 45 days", i + 1);
+        status = limit->algorithm == PAWL_ALGORITHM_CALENDAR ? period_check(limit, i, error)
+                                                             : window_check(limit, i, error);
+    }
+    return status;
+}
+
+static enum pawl_status algorithm_check(const struct pawl_limit *limit, struct pawl_error *error)
+{
+    if (limit->algorithm != PAWL_ALGORITHM_SLIDING && limit->count_denied) {
+        return pawl_error_set(error, PAWL_EINVAL, 0,
+                              "count_denied is for sliding windows alone: leave it out, or take "
+                              "algorithm: sliding");
+    }
+    for (size_t i = 0; i < limit->rates_count; i++) {
+        if (limit->algorithm == PAWL_ALGORITHM_GCRA && limit->bursts[i] > PAWL_COUNT_MAX) {
+            return pawl_error_set(error, PAWL_EINVAL, 0, "rate %zu: the burst is above 2^40 - 1",
+                                  i + 1);
         }
-        for (size_t j = 0; j < i; j++) {
-            if (limit->rates[j].window_ms == rate->window_ms) {
-                return pawl_error_set(error, PAWL_EINVAL, 0,
-                                      "rates %zu and %zu have the same window", j + 1, i + 1);
-            }
+        if (limit->algorithm == PAWL_ALGORITHM_CONCURRENCY &&
+            limit->rates[i].count > PAWL_SLOTS_MAX) {
+            return pawl_error_set(error, PAWL_EINVAL, 0,
+                                  "rate %zu: a concurrency limit has at most %d slots", i + 1,
+                                  PAWL_SLOTS_MAX);
         }
     }
     return PAWL_OK;
@@ -59,11 +125,16 @@ static enum pawl_status limit_check(struct pawl_limit *limit, struct pawl_error 
         return pawl_error_set(error, PAWL_EINVAL, 0, "precision has to be %d to %d, not %u",
                               PAWL_PRECISION_MIN, PAWL_PRECISION_MAX, limit->precision);
     }
-    if (limit->algorithm != PAWL_ALGORITHM_SLIDING) {
+    if ((unsigned)limit->algorithm > PAWL_ALGORITHM_CONCURRENCY) {
         return pawl_error_set(error, PAWL_EINVAL, 0, "algorithm %d is not known here",
                               (int)limit->algorithm);
     }
-    return rates_check(limit, error);
+    enum pawl_status status = rates_check(limit, error);
+
+    if (PAWL_LIKELY(status != PAWL_OK || limit->algorithm == PAWL_ALGORITHM_SLIDING)) {
+        return status;
+    }
+    return algorithm_check(limit, error);
 }
 
 static struct pawl_id cells_base(const struct pawl_limiter *limiter, const struct pawl_limit *limit,
@@ -104,6 +175,22 @@ enum pawl_status pawl_limit_init_inline(struct pawl_limit *limit,
                                         const struct pawl_rate *rates, size_t count,
                                         unsigned precision, struct pawl_error *error)
 {
+    return pawl_limit_init_inline_as(limit, limiter, PAWL_ALGORITHM_SLIDING, rates, NULL, count,
+                                     precision, error);
+}
+
+enum pawl_status pawl_limit_init_inline_as(struct pawl_limit *limit,
+                                           const struct pawl_limiter *limiter,
+                                           enum pawl_algorithm algorithm,
+                                           const struct pawl_rate *rates, const uint64_t *bursts,
+                                           size_t count, unsigned precision,
+                                           struct pawl_error *error)
+{
+    if (algorithm == PAWL_ALGORITHM_CALENDAR) {
+        return pawl_error_set(error, PAWL_EINVAL, 0,
+                              "calendar quotas are for limits in the settings: their zone and "
+                              "anchor day come from there");
+    }
     limit->name[0] = '\0';
     limit->ns[0] = '\0';
     limit->rates_count = count;
@@ -112,11 +199,13 @@ enum pawl_status pawl_limit_init_inline(struct pawl_limit *limit,
     limit->shadow = false;
     limit->on_error = PAWL_ON_ERROR_NONE;
     limit->when_full = PAWL_WHEN_FULL_OVERFLOW;
-    limit->algorithm = PAWL_ALGORITHM_SLIDING;
+    limit->algorithm = algorithm;
     limit->inline_rates = true;
     limit->name_size = 0;
     for (size_t i = 0; i < count && i < PAWL_RATES_MAX; i++) {
         limit->rates[i] = rates[i];
+        limit->rates[i].period = PAWL_PERIOD_NONE;
+        limit->bursts[i] = bursts != NULL ? bursts[i] : 0;
         limit->cells[i] = limiter->inline_cells;
     }
     return limit_check(limit, error);
@@ -159,7 +248,7 @@ static struct pawl_id item_id(const struct pawl_limiter *limiter,
 {
     const struct pawl_limit *limit = item->limit;
     uint64_t head = limit->inline_rates
-                        ? head_of(DOMAIN_INLINE, item->parts_count, limit->rates[i].window_ms)
+                        ? inline_head_of(limit, item->parts_count, limit->rates[i].window_ms)
                         : head_of(DOMAIN_NAMED, item->parts_count, (uint32_t)i);
     struct pawl_siphash state = hash_begin(limiter, head);
 
@@ -205,11 +294,13 @@ enum pawl_status pawl_limiter_resolve(const struct pawl_limiter *limiter,
         slot->id = id;
         slot->cost = item->cost;
         slot->limit = limit;
+        slot->rate = item->rates != NULL ? &item->rates[i] : &limit->rates[i];
         slot->record = NULL;
         slot->tag = pawl_table_tag(limiter, id);
         slot->shard = pawl_table_shard(limiter, id);
         slot->item = item_index;
         slot->rate_index = (uint8_t)i;
+        slot->algorithm = (uint8_t)limit->algorithm;
         slot->allowed = false;
         slot->fresh = false;
         slot->in_cell = false;
@@ -217,5 +308,6 @@ enum pawl_status pawl_limiter_resolve(const struct pawl_limiter *limiter,
         pawl_table_prefetch(&limiter->shards[slot->shard], slot->tag);
         plan->slots_count++;
     }
+    plan->others |= (unsigned)limit->algorithm;
     return PAWL_OK;
 }

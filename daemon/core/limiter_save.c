@@ -1,5 +1,5 @@
 /* What leaves for the saver and comes back from it. */
-#include "core/limiter_table.h"
+#include "core/limiter_slots.h"
 
 #include <string.h>
 
@@ -20,7 +20,7 @@ static bool hand_over(struct outlet *outlet, struct pawl_limiter_shard *shard,
     if (outlet->budget == 0) {
         return false;
     }
-    size_t size = pawl_window_save(record, outlet->now, outlet->scratch);
+    size_t size = pawl_record_save(record, outlet->now, outlet->scratch);
 
     if (!outlet->sink(outlet->data, outlet->scratch, size)) {
         return false;
@@ -94,7 +94,8 @@ enum pawl_status pawl_limiter_collect_dirty(struct pawl_limiter *limiter, unsign
 }
 
 /* Pages are handed over whole: a page that was begun is finished, a little above the budget. */
-static enum pawl_status collect_all_locked(struct pawl_limiter_shard *shard, struct outlet *outlet)
+static enum pawl_status collect_all_locked(const struct pawl_limiter *limiter,
+                                           struct pawl_limiter_shard *shard, struct outlet *outlet)
 {
     while (shard->slab.walk != PAWL_ARENA_NONE) {
         struct pawl_slab_page *page = pawl_slab_page_at(&shard->slab, shard->slab.walk);
@@ -105,7 +106,8 @@ static enum pawl_status collect_all_locked(struct pawl_limiter_shard *shard, str
         for (unsigned place = 0; place < pawl_slab_places(page); place++) {
             const struct pawl_window *record = pawl_slab_record(page, place);
 
-            if (record == NULL || pawl_window_is_spent(record, outlet->now)) {
+            if (record == NULL ||
+                pawl_record_is_spent(record, outlet->now, pawl_table_wall(limiter))) {
                 continue;
             }
             outlet->budget = outlet->budget > 0 ? outlet->budget : 1;
@@ -131,7 +133,7 @@ enum pawl_status pawl_limiter_collect_all(struct pawl_limiter *limiter, unsigned
     if (restart) {
         shard->slab.walk = shard->slab.all;
     }
-    enum pawl_status status = collect_all_locked(shard, &outlet);
+    enum pawl_status status = collect_all_locked(limiter, shard, &outlet);
 
     (void)pthread_mutex_unlock(&shard->lock);
     if (handed != NULL) {
@@ -150,7 +152,7 @@ static bool collect_slot(struct pawl_limiter *limiter, const struct pawl_limiter
     const struct pawl_window *record = pawl_table_find(limiter, shard, slot->id, slot->tag);
 
     if (record == NULL) {
-        record = pawl_table_find_cell(limiter, shard, slot, outlet->now);
+        record = pawl_slot_find_cell(limiter, slot, outlet->now, pawl_table_wall(limiter));
     }
     if (record != NULL) {
         taken = hand_over(outlet, shard, record);
@@ -210,8 +212,8 @@ static enum pawl_status load_locked(struct pawl_limiter *limiter, struct pawl_li
 {
     uint32_t tag = pawl_table_tag(limiter, head->id);
     struct pawl_window *before = pawl_table_find(limiter, shard, head->id, tag);
-    bool gone =
-        elapsed_ms >= head->window_ms || (head->kind == PAWL_RECORD_SLIDING && head->entries == 0);
+    bool windowed = head->kind != PAWL_RECORD_GCRA && head->kind != PAWL_RECORD_CALENDAR;
+    bool gone = (windowed && elapsed_ms >= head->window_ms) || (head->known && head->entries == 0);
 
     if (gone) {
         if (before != NULL) {
@@ -219,9 +221,7 @@ static enum pawl_status load_locked(struct pawl_limiter *limiter, struct pawl_li
         }
         return PAWL_OK;
     }
-    unsigned entries = head->kind == PAWL_RECORD_SLIDING ? head->entries : 1;
-    bool wide = head->wide || head->kind != PAWL_RECORD_SLIDING;
-    size_t size = pawl_window_size(entries, wide);
+    size_t size = pawl_record_size(head);
 
     if (before != NULL && (size_t)before->units * 8 < size) {
         before = pawl_table_grow(limiter, shard, before, size, false);
@@ -242,7 +242,7 @@ static enum pawl_status load_locked(struct pawl_limiter *limiter, struct pawl_li
     }
     uint8_t keep = before->flags & (PAWL_RECORD_CELL | PAWL_RECORD_DIRTY);
 
-    pawl_window_load(before, (size_t)before->units * 8, bytes, head, elapsed_ms, now);
+    pawl_record_load(before, (size_t)before->units * 8, bytes, head, elapsed_ms, now);
     before->flags = (uint8_t)((before->flags & ~PAWL_RECORD_CELL) | keep);
     shard->metrics.loaded++;
     if (before->length == 0) {

@@ -46,6 +46,7 @@ enum pawl_status pawl_shard_init(struct pawl_limiter *limiter, struct pawl_limit
     memset(pawl_arena_at(&limiter->arena, page), 0, PAWL_ARENA_PAGE << INDEX_ORDER_FIRST);
     set_index(shard, pawl_arena_at(&limiter->arena, page), PAWL_TABLE_SHIFT_FIRST);
     pawl_slab_init(&shard->slab, &limiter->arena);
+    shard->tickets = limiter->salt[0]; /* handles of another life are not to come again */
     return pthread_mutex_init(&shard->lock, NULL) == 0 ? PAWL_OK : PAWL_ENOMEM;
 }
 
@@ -234,7 +235,7 @@ struct pawl_window *pawl_table_grow(struct pawl_limiter *limiter, struct pawl_li
     uint32_t tag = pawl_table_tag(limiter, record->id);
     uint32_t place = find_place(limiter, shard, record->id, tag);
 
-    pawl_window_move(to, size, record, wide);
+    pawl_record_move(to, size, record, wide);
     shard->index[place] = entry_of(limiter, to, tag);
     if ((to->flags & PAWL_RECORD_DIRTY) != 0) {
         pawl_slab_mark(&shard->slab, to);
@@ -282,7 +283,7 @@ static bool may_free(const struct pawl_limiter *limiter, const struct pawl_windo
         (limiter->persist && (record->flags & held) == held)) {
         return false;
     }
-    return pawl_window_is_spent(record, now);
+    return pawl_record_is_spent(record, now, pawl_table_wall(limiter));
 }
 
 size_t pawl_table_sweep(struct pawl_limiter *limiter, struct pawl_limiter_shard *shard,
@@ -345,12 +346,9 @@ void pawl_table_touch(struct pawl_limiter *limiter, struct pawl_limiter_shard *s
                       struct pawl_instant now)
 {
     if (PAWL_UNLIKELY(record->kind != PAWL_RECORD_BYTE_SLIDING)) {
-        if (!pawl_window_is_spent(record, now)) {
-            pawl_window_fill(record, rate, now);
-        } else {
-            pawl_window_clear(record);
-            record->kind = PAWL_RECORD_BYTE_SLIDING;
-        }
+        struct pawl_terms terms = { .kind = PAWL_RECORD_SLIDING, .rate = *rate };
+
+        (void)pawl_record_touch(record, &terms, now, pawl_table_wall(limiter));
         pawl_table_dirty(limiter, shard, record, now);
     }
     if (PAWL_UNLIKELY(record->window_ms != rate->window_ms && record->length > 0)) {

@@ -13,6 +13,7 @@
 
 #include "core/limiter.h"
 #include "core/limiter_slab.h"
+#include "core/record.h"
 
 #define PAWL_TABLE_NONE        UINT32_MAX
 #define PAWL_TABLE_SHIFT_FIRST (32 - 9) /* an index begins with 512 places: one page */
@@ -31,6 +32,7 @@ struct pawl_limiter_shard {
     uint32_t index_used;
     uint32_t hand;       /* the next place to sweep */
     uint64_t unsaved_ns; /* "now" of the oldest change not yet collected; 0: none */
+    uint64_t tickets;    /* the last handle given to a charge of slots */
     struct pawl_slab slab;
     struct pawl_shard_metrics metrics;
 } __attribute__((aligned(64)));
@@ -139,13 +141,21 @@ struct pawl_window *pawl_table_find_cell(struct pawl_limiter *limiter,
 
 static inline const struct pawl_rate *pawl_slot_rate(const struct pawl_limiter_slot *slot)
 {
-    return &slot->limit->rates[slot->rate_index];
+    return slot->rate;
 }
 
 static inline struct pawl_limiter_shard *pawl_slot_shard(const struct pawl_limiter *limiter,
                                                          const struct pawl_limiter_slot *slot)
 {
     return &limiter->shards[slot->shard];
+}
+
+/** What the wall clock read when somebody last said so; INT64_MIN: nobody has. No lock. */
+static inline struct pawl_wall pawl_table_wall(const struct pawl_limiter *limiter)
+{
+    struct pawl_wall wall = { __atomic_load_n(&limiter->wall_s, __ATOMIC_RELAXED) };
+
+    return wall;
 }
 
 /** The base id of the pool of cells that inline rates share. */

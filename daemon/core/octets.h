@@ -11,6 +11,24 @@
 
 #include <string.h>
 
+/** The low @bytes bytes of @value to @out, and back: for forms of a fixed size. */
+static inline void pawl_put_le(uint8_t *out, uint64_t value, unsigned bytes)
+{
+    for (unsigned i = 0; i < bytes; i++) {
+        out[i] = (uint8_t)(value >> (8 * i));
+    }
+}
+
+static inline uint64_t pawl_get_le(const uint8_t *in, unsigned bytes)
+{
+    uint64_t value = 0;
+
+    for (unsigned i = 0; i < bytes; i++) {
+        value |= (uint64_t)in[i] << (8 * i);
+    }
+    return value;
+}
+
 struct pawl_octet_writer {
     uint8_t *data;
     size_t size;

@@ -1,5 +1,7 @@
 #include "core/window.h"
 
+#include "core/octets.h"
+
 #include <string.h>
 
 #define NS_PER_MS    UINT64_C(1000000)
@@ -617,41 +619,10 @@ uint64_t pawl_window_refund(struct pawl_window *window, uint32_t window_ms, uint
     return 0;
 }
 
-void pawl_window_fill(struct pawl_window *window, const struct pawl_rate *rate,
-                      struct pawl_instant now)
-{
-    pawl_window_clear(window);
-    window->kind = PAWL_RECORD_BYTE_SLIDING;
-    window->window_ms = rate->window_ms;
-    if (now.ns > window->seen_ns) {
-        window->seen_ns = now.ns;
-    }
-    if (rate->count > 0) {
-        (void)pawl_window_charge(window, PAWL_PRECISION_MIN, rate->count);
-    }
-}
-
 /* ---- serialized ---- */
 
 #define SAVED_WIDE 1
 #define SAVED_CELL 2
-
-static void put_le(uint8_t *out, uint64_t value, unsigned bytes)
-{
-    for (unsigned i = 0; i < bytes; i++) {
-        out[i] = (uint8_t)(value >> (8 * i));
-    }
-}
-
-static uint64_t get_le(const uint8_t *in, unsigned bytes)
-{
-    uint64_t value = 0;
-
-    for (unsigned i = 0; i < bytes; i++) {
-        value |= (uint64_t)in[i] << (8 * i);
-    }
-    return value;
-}
 
 size_t pawl_window_save(const struct pawl_window *window, struct pawl_instant now, uint8_t *out)
 {
@@ -666,8 +637,8 @@ size_t pawl_window_save(const struct pawl_window *window, struct pawl_instant no
         uint64_t time_ms = entry_time(entry, horizon);
 
         if (time_ms + window->window_ms > now_ms) {
-            put_le(end, time_ms < now_ms ? now_ms - time_ms : 0, 4);
-            put_le(end + 4, entry_count(entry, wide), entry_bytes(wide) - 4);
+            pawl_put_le(end, time_ms < now_ms ? now_ms - time_ms : 0, 4);
+            pawl_put_le(end + 4, entry_count(entry, wide), entry_bytes(wide) - 4);
             end += entry_bytes(wide);
             entries++;
         }
@@ -675,10 +646,10 @@ size_t pawl_window_save(const struct pawl_window *window, struct pawl_instant no
     out[0] = window->kind;
     out[1] = (uint8_t)((wide ? SAVED_WIDE : 0) |
                        ((window->flags & PAWL_RECORD_CELL) != 0 ? SAVED_CELL : 0));
-    put_le(out + 2, entries, 2);
-    put_le(out + 4, window->window_ms, 4);
-    put_le(out + 8, window->id.lo, 8);
-    put_le(out + 16, window->id.hi, 8);
+    pawl_put_le(out + 2, entries, 2);
+    pawl_put_le(out + 4, window->window_ms, 4);
+    pawl_put_le(out + 8, window->id.lo, 8);
+    pawl_put_le(out + 16, window->id.hi, 8);
     return (size_t)(end - out);
 }
 
@@ -688,8 +659,8 @@ static bool entries_are_sound(const uint8_t *entry, const struct pawl_record_hea
     uint64_t age_before = head->window_ms - 1;
 
     for (unsigned i = 0; i < head->entries; i++, entry += bytes) {
-        uint64_t age_ms = get_le(entry, 4);
-        uint64_t count = get_le(entry + 4, bytes - 4);
+        uint64_t age_ms = pawl_get_le(entry, 4);
+        uint64_t count = pawl_get_le(entry + 4, bytes - 4);
 
         if (age_ms > age_before || count == 0 || (!head->wide && count > NARROW_MAX)) {
             return false;
@@ -699,36 +670,10 @@ static bool entries_are_sound(const uint8_t *entry, const struct pawl_record_hea
     return true;
 }
 
-enum pawl_status pawl_record_check(struct pawl_bytes bytes, struct pawl_record_head *head)
+bool pawl_window_check(const uint8_t *entries, size_t size, const struct pawl_record_head *head)
 {
-    const uint8_t *in = bytes.data;
-
-    if (bytes.size < PAWL_RECORD_HEAD_BYTES || bytes.size > PAWL_RECORD_BYTES_MAX) {
-        return PAWL_ECORRUPT;
-    }
-    head->kind = in[0] >> 4;
-    head->wide = (in[1] & SAVED_WIDE) != 0;
-    head->cell = (in[1] & SAVED_CELL) != 0;
-    head->entries = (uint16_t)get_le(in + 2, 2);
-    head->window_ms = (uint32_t)get_le(in + 4, 4);
-    head->id.lo = get_le(in + 8, 8);
-    head->id.hi = get_le(in + 16, 8);
-    if (head->kind == PAWL_RECORD_NONE || head->window_ms == 0 ||
-        head->window_ms > PAWL_WINDOW_MS_MAX || head->entries > PAWL_PRECISION_MAX) {
-        return PAWL_ECORRUPT;
-    }
-    if (head->kind != PAWL_RECORD_SLIDING) {
-        return PAWL_OK;
-    }
-    if (in[0] != PAWL_RECORD_BYTE_SLIDING) {
-        return PAWL_EVERSION;
-    }
-    size_t size = PAWL_RECORD_HEAD_BYTES + (size_t)head->entries * entry_bytes(head->wide);
-
-    if ((in[1] & ~(SAVED_WIDE | SAVED_CELL)) != 0 || size != bytes.size) {
-        return PAWL_ECORRUPT;
-    }
-    return entries_are_sound(in + PAWL_RECORD_HEAD_BYTES, head) ? PAWL_OK : PAWL_ECORRUPT;
+    return size == (size_t)head->entries * entry_bytes(head->wide) &&
+           entries_are_sound(entries, head);
 }
 
 void pawl_window_load(struct pawl_window *window, size_t bytes, struct pawl_bytes record,
@@ -742,7 +687,7 @@ void pawl_window_load(struct pawl_window *window, size_t bytes, struct pawl_byte
     if (elapsed_ms >= head->window_ms) {
         return;
     }
-    bool known = head->kind == PAWL_RECORD_SLIDING;
+    bool known = head->known;
     bool wide = head->wide || !known;
     uint64_t now_ms = floor_ms(now.ns);
     uint64_t saved_ms = ceil_ms(now.ns) - elapsed_ms;
@@ -757,10 +702,10 @@ void pawl_window_load(struct pawl_window *window, size_t bytes, struct pawl_byte
         return;
     }
     for (unsigned i = 0; i < head->entries; i++, entry += entry_bytes(wide)) {
-        uint64_t time_ms = saved_ms - get_le(entry, 4);
+        uint64_t time_ms = saved_ms - pawl_get_le(entry, 4);
 
         if (time_ms + head->window_ms > now_ms) {
-            append(window, time_ms, get_le(entry + 4, entry_bytes(wide) - 4));
+            append(window, time_ms, pawl_get_le(entry + 4, entry_bytes(wide) - 4));
         }
     }
 }

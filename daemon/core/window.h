@@ -39,10 +39,10 @@
 enum pawl_record_kind {
     PAWL_RECORD_NONE = 0,
     PAWL_RECORD_SLIDING = 1,
-    PAWL_RECORD_GCRA = 2, /* these are kept free for later */
-    PAWL_RECORD_CALENDAR = 3,
-    PAWL_RECORD_CONCURRENCY = 4,
-    PAWL_RECORD_RESERVE = 5,
+    PAWL_RECORD_GCRA = 2,        /* gcra.h */
+    PAWL_RECORD_CALENDAR = 3,    /* quota.h */
+    PAWL_RECORD_CONCURRENCY = 4, /* slots.h */
+    PAWL_RECORD_RESERVE = 5,     /* kept free */
 };
 
 #define PAWL_RECORD_VERSION      1
@@ -84,7 +84,7 @@ struct pawl_window {
     uint64_t seen_ns;  /* the latest "now" seen */
     uint64_t total;    /* sum of the counts of all entries */
     uint32_t window_ms;
-    uint32_t spare;
+    uint32_t spare;    /* of kinds other than sliding */
     uint8_t entries[]; /* the ring */
 };
 
@@ -174,10 +174,6 @@ uint64_t pawl_window_refund(struct pawl_window *window, uint32_t window_ms, uint
 /** Forget all entries; the record itself stays. */
 void pawl_window_clear(struct pawl_window *window);
 
-/** Make the record (of any kind) a sliding one whose @rate is used up from now on. */
-void pawl_window_fill(struct pawl_window *window, const struct pawl_rate *rate,
-                      struct pawl_instant now);
-
 /**
  * Copy @from into the @bytes bytes at @to, which do not overlap and have room for all its
  * entries; to wide form when @wide.
@@ -195,14 +191,15 @@ void pawl_window_move(struct pawl_window *to, size_t bytes, const struct pawl_wi
  *   4   4  window_ms, 1 to PAWL_WINDOW_MS_MAX
  *   8   16 id (lo, hi)
  *   24  .. entries, oldest first: age in ms (4; never growing from one to the next), count (1 or
- *          5; >= 1)
+ *          5; >= 1); other kinds have their own form here: gcra.h, quota.h, slots.h
  */
 #define PAWL_RECORD_HEAD_BYTES 24
-#define PAWL_RECORD_BYTES_MAX  (PAWL_RECORD_HEAD_BYTES + PAWL_PRECISION_MAX * 9)
+#define PAWL_RECORD_BYTES_MAX  (PAWL_RECORD_HEAD_BYTES + PAWL_PRECISION_MAX * 14)
 
 /** The head of a serialized record, checked. */
 struct pawl_record_head {
     uint8_t kind; /* enum pawl_record_kind */
+    bool known;   /* else only the head is */
     bool wide;
     bool cell;
     uint16_t entries;
@@ -217,10 +214,13 @@ struct pawl_record_head {
  */
 size_t pawl_window_save(const struct pawl_window *window, struct pawl_instant now, uint8_t *out);
 
+/** Are the @size bytes behind the head the entries of a sliding record with @head? */
+bool pawl_window_check(const uint8_t *entries, size_t size, const struct pawl_record_head *head);
+
 /**
- * Check every byte of the serialized record. Returns PAWL_OK; PAWL_ECORRUPT if it is malformed;
- * PAWL_EVERSION if it is of a later version of a kind. Only the head of a kind other than sliding
- * is known.
+ * Check every byte of the serialized record, of whatever kind. Returns PAWL_OK; PAWL_ECORRUPT if it
+ * is malformed; PAWL_EVERSION if it is of a later version of a kind. Only the head of a kind of the
+ * future is looked at.
  */
 PAWL_MUST_USE enum pawl_status pawl_record_check(struct pawl_bytes bytes,
                                                  struct pawl_record_head *head);
@@ -228,8 +228,8 @@ PAWL_MUST_USE enum pawl_status pawl_record_check(struct pawl_bytes bytes,
 /**
  * Begin a record in @bytes bytes (room for all its entries) from what pawl_record_check()
  * accepted. Ages grow by @elapsed_ms; what has left its window then is dropped, and nothing gets
- * older than it was. A kind other than sliding becomes a record that the first rate that meets
- * it finds used up (pawl_window_fill).
+ * older than it was. A kind of the future becomes a record that the first rate that meets it finds
+ * used up. Not for the kinds of gcra.h, quota.h and slots.h: pawl_record_load() is for all.
  */
 void pawl_window_load(struct pawl_window *window, size_t bytes, struct pawl_bytes record,
                       const struct pawl_record_head *head, uint64_t elapsed_ms,

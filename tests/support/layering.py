@@ -46,11 +46,12 @@ THIRD_PARTY = {
 }
 
 # What the core may ask of the outside: copying, comparing, formatting error texts, its own locks,
-# and the keyed hashes. Nothing that reads a clock, a file, a socket, randomness or the heap.
+# 128-bit division, and the keyed hashes. Nothing that reads a clock, a file, a socket, randomness or the heap.
 ALLOWED = re.compile(
     r"^(mem(cpy|move|set|cmp|chr)|strlen|strnlen|strcmp|strncmp|strchr|"
     r"__(mem(cpy|move|set)|v?snprintf)_chk|v?snprintf|__stack_chk_fail|abort|"
     r"pthread_mutex_(init|lock|trylock|unlock|destroy)|"
+    r"__u(div|mod)ti3|"  # 128-bit division
     r"crypto_(shorthash_siphashx?24|generichash|hash_sha256)|sodium_(memcmp|memzero)|"
     r"_GLOBAL_OFFSET_TABLE_)$")
 

@@ -967,7 +967,7 @@ static void damaged_records_change_nothing_and_another_kind_starts_used_up(void 
         assert_int_equal(pawl_limiter_load(&after.limiter, pawl_bytes_of(record, cut), 0, at(0)),
                          PAWL_ECORRUPT);
     }
-    record[0] = PAWL_RECORD_GCRA << 4 | 1;
+    record[0] = PAWL_RECORD_RESERVE << 4 | 1; /* of the future */
     assert_int_equal(pawl_limiter_load(&after.limiter, pawl_bytes_of(record, size), 0, at(0)),
                      PAWL_OK);
     assert_false(take(&after, &limit, "ann", 0));
