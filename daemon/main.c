@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "adapter/sqlite/store.h"
@@ -21,6 +22,7 @@
 #include "ops/options.h"
 #include "ops/reload.h"
 #include "ops/settings.h"
+#include "service.h"
 
 enum exit_code {
     EXIT_RUN = 1,   /* could not start, or ended badly */
@@ -59,6 +61,7 @@ struct daemon {
     struct pawl_server *server;
     uint64_t birth_ms;
 
+    struct pawl_service service;
     struct pawl_reload reload;
     struct pawl_rules *next_rules; /* prepared; between prepare and commit alone */
     unsigned next_log_level;
@@ -85,6 +88,7 @@ static int settings_actions(struct daemon *daemon)
         pawl_settings_print_reference(stdout);
         return 0;
     }
+    pawl_service_know(&daemon->service, daemon->env.cwd, daemon->options.config_file);
     enum pawl_status status = load_settings(daemon, &daemon->settings);
 
     pawl_problems_print(&daemon->problems, stderr);
@@ -303,6 +307,18 @@ static enum pawl_status build_app(struct daemon *daemon, struct pawl_error *erro
 
 /* ---- running ------------------------------------------------------------------------------- */
 
+/* Folders that are made and files that are read at start are behind us, threads before us. */
+static enum pawl_status confine(struct daemon *daemon, struct pawl_error *error)
+{
+    enum pawl_status status = PAWL_OK;
+
+    if (daemon->settings->runtime_dir != NULL) {
+        status = pawl_dir_make(daemon->settings->runtime_dir, 0755, error);
+    }
+    pawl_service_confine_files(&daemon->service, daemon->settings);
+    return status;
+}
+
 /* Held back from before the settings are read until the loop listens to it: a reload that is asked
  * for while the store loads comes after the start, in place of ending the process. */
 static void hold_reload(bool hold)
@@ -314,6 +330,30 @@ static void hold_reload(bool hold)
     (void)pthread_sigmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
 }
 
+static uint64_t now_ms(const struct daemon *daemon)
+{
+    return pawl_clock_read(&daemon->machine_clock).instant.ns / 1000000;
+}
+
+static uint64_t oldest_heartbeat_ms(const struct daemon *daemon)
+{
+    uint64_t oldest_ms = UINT64_MAX;
+
+    for (unsigned i = 0; i < pawl_server_workers(daemon->server); i++) {
+        uint64_t at_ms = pawl_server_heartbeat_ms(daemon->server, i);
+
+        oldest_ms = at_ms < oldest_ms ? at_ms : oldest_ms;
+    }
+    return oldest_ms;
+}
+
+static void run_reload(struct daemon *daemon, const char *by)
+{
+    pawl_service_reload_begin(&daemon->service);
+    (void)pawl_reload_run(&daemon->reload, by);
+    pawl_service_reload_end(&daemon->service);
+}
+
 static void on_pulse(void *data)
 {
     struct daemon *daemon = data;
@@ -323,6 +363,9 @@ static void on_pulse(void *data)
         hold_reload(false);
     }
     pawl_app_tick(&daemon->app);
+    if (pawl_service_pulse(&daemon->service, now_ms(daemon), oldest_heartbeat_ms(daemon))) {
+        run_reload(daemon, "watch");
+    }
 }
 
 static void on_second(void *data)
@@ -336,6 +379,7 @@ static void on_drain_start(void *data)
 {
     struct daemon *daemon = data;
 
+    pawl_service_stopping(&daemon->service);
     pawl_log_event(&daemon->log, PAWL_LOG_INFO, "draining",
                    PAWL_F_U64("timeout_ms", daemon->settings->server.drain_timeout_ms));
     pawl_watch_drain(&daemon->app);
@@ -424,7 +468,10 @@ static void build_reload(struct daemon *daemon)
     const struct pawl_reload_part log_level = { "log", prepare_log_level, commit_log_level,
                                                 abort_log_level, daemon };
 
+    const struct pawl_reload_part files = pawl_service_reload_part(&daemon->service);
+
     pawl_reload_init(&daemon->reload, &options);
+    pawl_reload_add(&daemon->reload, &files);
     pawl_reload_add(&daemon->reload, &rules);
     pawl_reload_add(&daemon->reload, &log_level);
 }
@@ -433,7 +480,7 @@ static void on_reload(void *data)
 {
     struct daemon *daemon = data;
 
-    (void)pawl_reload_run(&daemon->reload, "signal");
+    run_reload(daemon, "signal");
 }
 
 static void more_stats(void *ctx, const struct pawl_stats_sink *sink)
@@ -443,9 +490,10 @@ static void more_stats(void *ctx, const struct pawl_stats_sink *sink)
     pawl_server_stats(daemon->server, sink);
     pawl_log_writer_stats(&daemon->log_writer, sink);
     pawl_reload_stats(&daemon->reload, sink);
+    pawl_service_stats(&daemon->service, sink);
 }
 
-static void server_options(const struct daemon *daemon, struct pawl_server_options *options,
+static void server_options(struct daemon *daemon, struct pawl_server_options *options,
                            struct pawl_listen_options *listen)
 {
     const struct pawl_settings *settings = daemon->settings;
@@ -458,7 +506,7 @@ static void server_options(const struct daemon *daemon, struct pawl_server_optio
             .roles = settings->listen[i].role,
             .insecure = settings->listen[i].insecure,
             .mode = settings->listen[i].mode,
-            .fd = -1,
+            .fd = pawl_service_socket(&daemon->service, &settings->listen[i].address),
         };
     }
     options->listen = listen;
@@ -477,8 +525,9 @@ static void server_options(const struct daemon *daemon, struct pawl_server_optio
     options->buffers_max_bytes = from->buffers_max_bytes;
 }
 
-static void say_ready(const struct daemon *daemon)
+static void say_ready(struct daemon *daemon)
 {
+    pawl_service_ready(&daemon->service, pawl_server_workers(daemon->server));
     pawl_log_event(&daemon->log, PAWL_LOG_INFO, "ready", PAWL_F_TEXT("version", PAWL_VERSION),
                    PAWL_F_U64("workers", pawl_server_workers(daemon->server)),
                    PAWL_F_TEXT("data_dir", daemon->data_dir.path),
@@ -500,11 +549,8 @@ static enum pawl_status serve(struct daemon *daemon, struct pawl_error *error)
     };
 
     server_options(daemon, &options, listen);
-    enum pawl_status status = PAWL_OK;
+    enum pawl_status status = pawl_service_sockets_end(&daemon->service, error);
 
-    if (daemon->settings->runtime_dir != NULL) {
-        status = pawl_dir_make(daemon->settings->runtime_dir, 0755, error);
-    }
     if (status == PAWL_OK) {
         status =
             pawl_server_create(&options, &handler, &hooks, &daemon->log, &daemon->server, error);
@@ -514,6 +560,7 @@ static enum pawl_status serve(struct daemon *daemon, struct pawl_error *error)
     }
     daemon->app.more_stats = more_stats;
     daemon->app.more_stats_ctx = daemon;
+    pawl_service_confine_calls(&daemon->service, daemon->settings);
     say_ready(daemon);
     status = pawl_server_run(daemon->server, error);
     if (status == PAWL_ETIMEDOUT) {
@@ -556,7 +603,11 @@ static int run(struct daemon *daemon)
     struct pawl_error error = { PAWL_OK, 0, "" };
     enum pawl_status status = open_world(daemon, &error);
 
+    status = status != PAWL_OK
+                 ? status
+                 : pawl_service_open(&daemon->service, daemon->settings, &daemon->log, &error);
     status = status != PAWL_OK ? status : take_secrets(daemon, &error);
+    status = status != PAWL_OK ? status : confine(daemon, &error);
     status = status != PAWL_OK ? status : build_limiter(daemon, &error);
     status = status != PAWL_OK ? status : build_revocations(daemon, &error);
     status = status != PAWL_OK ? status : build_app(daemon, &error);
@@ -587,6 +638,7 @@ int main(int argc, char **argv)
     daemon->facts_region.fd = -1;
     daemon->parser = pawl_yaml_parser();
     daemon->reload_held = true;
+    (void)umask(0027); /* files without a mode of their own: nothing for others */
     hold_reload(true);
     pawl_settings_env_read(&daemon->env);
     pawl_options_parse(argc, argv, stdout, stderr, &daemon->options);
@@ -594,6 +646,7 @@ int main(int argc, char **argv)
     if (code < 0) {
         code = run(daemon);
     }
+    pawl_service_close(&daemon->service);
     pawl_settings_destroy(daemon->settings);
     free(daemon);
     return code;

@@ -137,7 +137,7 @@ static enum pawl_status take_one(struct pawl_activation_socket *entry, int fd,
     return PAWL_OK;
 }
 
-static void close_left(struct pawl_activation *activation)
+void pawl_activation_close(struct pawl_activation *activation)
 {
     for (unsigned i = 0; i < activation->count; i++) {
         if (activation->sockets[i].fd >= 0) {
@@ -182,7 +182,7 @@ enum pawl_status pawl_activation_take(struct pawl_activation *activation, struct
         status = take_one(entry, FIRST_FD + (int)i, error);
     }
     if (status != PAWL_OK) {
-        close_left(activation);
+        pawl_activation_close(activation);
     }
     forget_environment();
     return status;
@@ -257,6 +257,6 @@ enum pawl_status pawl_activation_end(struct pawl_activation *activation, struct 
                                     text, entry->name);
         }
     }
-    close_left(activation);
+    pawl_activation_close(activation);
     return status;
 }

@@ -48,4 +48,7 @@ int pawl_activation_match(struct pawl_activation *activation, const struct pawl_
 PAWL_MUST_USE enum pawl_status pawl_activation_end(struct pawl_activation *activation,
                                                    struct pawl_error *error);
 
+/** Close what was not matched, as after an error elsewhere. Twice is nothing. */
+void pawl_activation_close(struct pawl_activation *activation);
+
 #endif
