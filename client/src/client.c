@@ -1,6 +1,8 @@
 #include "default_addresses.h"
 #include "private.h"
 
+#include "adapter/tls/tls.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -49,7 +51,8 @@ static int read_options(struct pawl_client *client, const struct pawl_client_opt
 {
     const char *ns = options->ns != NULL ? options->ns : "";
     const char *name = options->name != NULL ? options->name : "libpawl " PAWL_VERSION;
-    const unsigned known = PAWL_CLIENT_LOCKED | PAWL_CLIENT_NO_FALLBACK | PAWL_CLIENT_NO_BREAKER;
+    const unsigned known = PAWL_CLIENT_LOCKED | PAWL_CLIENT_NO_FALLBACK | PAWL_CLIENT_NO_BREAKER |
+                           PAWL_CLIENT_INSECURE;
 
     if (strlen(ns) > PAWL_NAMESPACE_MAX) {
         return refuse(error, error_size, "ns: a namespace has at most 64 bytes");
@@ -126,6 +129,7 @@ static void release(struct pawl_client *client)
     free(client->slots);
     free(client->local.slots);
     free(client->arena_memory);
+    pawl_client_secure_close(client);
     free(client);
 }
 
@@ -159,7 +163,11 @@ int pawl_client_create(const struct pawl_client_options *options, struct pawl_cl
         }
         rc = pawl_client_parse_addresses(made, addresses, error, error_size);
     }
+    if (rc == PAWL_RC_OK) {
+        rc = pawl_client_secure_open(made, &given, error, error_size);
+    }
     if (rc != PAWL_RC_OK) {
+        pawl_client_secure_close(made);
         free(made);
         return rc;
     }
@@ -188,6 +196,9 @@ bool pawl_client_fork_check(struct pawl_client *client)
     for (unsigned i = 0; i < 2; i++) {
         if (client->conns[i].fd >= 0) {
             (void)close(client->conns[i].fd);
+        }
+        if (client->conns[i].tls != NULL) { /* this copy of it: nothing is sent */
+            pawl_tls_ops.close(client->conns[i].tls);
         }
     }
     if (client->epoll_fd >= 0) {

@@ -231,7 +231,8 @@ int pawl_client_encode_revoke(struct pawl_client *client, struct slot *slot, con
     const struct pawl_revoke_call *revoke = call;
     uint8_t digest[PAWL_SHA256_BYTES];
     bool hashed = revoke->scope == PAWL_REVOKE_OPAQUE || revoke->scope == PAWL_REVOKE_SIGNED;
-    bool raw = revoke->scope == PAWL_REVOKE_JWT;
+    bool family = revoke->scope == PAWL_REVOKE_JWT_FAMILY;
+    bool raw = family || revoke->scope == PAWL_REVOKE_JWT;
     Pawl__V1__Request request;
     Pawl__V1__Revoke body;
 
@@ -245,7 +246,9 @@ int pawl_client_encode_revoke(struct pawl_client *client, struct slot *slot, con
     }
     pawl_cold_begin(client, slot, call, &request);
     pawl__v1__revoke__init(&body);
-    body.scope = raw ? PAWL__V1__SCOPE__SCOPE_TOKEN : (Pawl__V1__Scope)revoke->scope;
+    body.scope = family ? PAWL__V1__SCOPE__SCOPE_FAMILY
+                 : raw  ? PAWL__V1__SCOPE__SCOPE_TOKEN
+                        : (Pawl__V1__Scope)revoke->scope;
     body.issuer = pawl_cold_binary_of(revoke->issuer);
     if (hashed && (revoke->flags & PAWL_REVOKE_HASHED) != 0) {
         if (revoke->value.size != PAWL_SHA256_BYTES) {
@@ -477,7 +480,7 @@ int pawl_client_encode_ping(struct pawl_client *client, struct slot *slot, const
     return pawl_cold_finish(client, slot, &request);
 }
 
-size_t pawl_client_write_hello(struct pawl_client *client, uint64_t id, uint8_t *out,
+size_t pawl_client_write_hello(struct pawl_client *client, uint64_t id, bool tell, uint8_t *out,
                                size_t capacity)
 {
     Pawl__V1__Request request;
@@ -491,6 +494,11 @@ size_t pawl_client_write_hello(struct pawl_client *client, uint64_t id, uint8_t 
     hello.version_max = 1;
     hello.namespace_ = pawl_cold_binary(client->ns, strlen(client->ns));
     hello.client = pawl_cold_binary(client->name, strlen(client->name));
+    if (tell && client->credential_size > 0) {
+        hello.credential_id =
+            pawl_cold_binary(client->credential_id, strlen(client->credential_id));
+        hello.credential = pawl_cold_binary(client->credential, client->credential_size);
+    }
     request.id = id;
     request.hello = &hello;
     request.body_case = PAWL__V1__REQUEST__BODY_PING;

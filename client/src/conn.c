@@ -1,5 +1,7 @@
 #include "private.h"
 
+#include "adapter/tls/tls.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -10,6 +12,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#define HELLO_BYTES     2048
 #define BUSY_RETRY_NS   NS_PER_MS
 #define AVOID_NS        (1000 * NS_PER_MS)
 #define FIRST_IN_BYTES  16384
@@ -24,6 +27,7 @@ void pawl_client_conn_reset(struct conn *conn)
     conn->in_flight_max = UINT32_MAX;
     conn->heard = false;
     conn->blocked = false;
+    conn->tls = NULL;
     conn->epoll_events = 0;
     conn->in_size = 0;
     conn->tail_size = 0;
@@ -31,7 +35,7 @@ void pawl_client_conn_reset(struct conn *conn)
     memset(&conn->sent, 0, sizeof(conn->sent));
 }
 
-static void set_error(struct pawl_client *client, unsigned endpoint, const char *text)
+void pawl_client_conn_error(struct pawl_client *client, unsigned endpoint, const char *text)
 {
     char address[PAWL_ADDRESS_TEXT_MAX] = "?";
 
@@ -48,7 +52,7 @@ static void set_errno(struct pawl_client *client, unsigned endpoint, int code)
 {
     char text[64];
 
-    set_error(client, endpoint, strerror_r(code, text, sizeof(text)));
+    pawl_client_conn_error(client, endpoint, strerror_r(code, text, sizeof(text)));
 }
 
 void pawl_client_conn_close(struct pawl_client *client, struct conn *conn)
@@ -58,6 +62,12 @@ void pawl_client_conn_close(struct pawl_client *client, struct conn *conn)
             (void)epoll_ctl(client->epoll_fd, EPOLL_CTL_DEL, conn->fd, NULL);
         }
         (void)close(conn->fd);
+    }
+    if (conn->tls != NULL) {
+        pawl_tls_ops.close(conn->tls);
+    }
+    if (conn->tail_size > conn->tail_sent) { /* it may be a credential */
+        explicit_bzero(conn->tail + conn->tail_sent, conn->tail_size - conn->tail_sent);
     }
     if (conn->in_capacity > CLIENT_IN_KEEP) {
         free(conn->in);
@@ -72,7 +82,8 @@ void pawl_client_conn_fail(struct pawl_client *client, struct conn *conn, enum p
     bool had_sent = conn->sent.first != NULL;
     uint64_t now_ns = client->clock_ns();
 
-    if (conn->state == CONN_CONNECTING || !conn->heard || cause == PAWL_RC_PROTOCOL) {
+    if (conn->state == CONN_CONNECTING || conn->state == CONN_SECURING || !conn->heard ||
+        cause == PAWL_RC_PROTOCOL) {
         pawl_client_endpoint_failed(client, conn->endpoint, now_ns);
     }
     if (cause == PAWL_RC_PROTOCOL) {
@@ -108,21 +119,36 @@ static bool tail_put(struct conn *conn, const uint8_t *data, size_t size)
     return true;
 }
 
-static void conn_up(struct pawl_client *client, struct conn *conn)
+void pawl_client_conn_ready(struct pawl_client *client, struct conn *conn)
 {
-    uint8_t hello[1024];
+    uint8_t hello[HELLO_BYTES];
     size_t size;
-    int one = 1;
 
     conn->state = CONN_UP;
     client->figures.connects++;
-    (void)setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* no-op on unix */
     conn->hello_id = ++client->counter << CLIENT_SLOT_BITS;
-    size = pawl_client_write_hello(client, conn->hello_id, hello, sizeof(hello));
+    size =
+        pawl_client_write_hello(client, conn->hello_id,
+                                pawl_client_may_tell(client, conn->endpoint), hello, sizeof(hello));
     if (size == 0 || !tail_put(conn, hello, size)) {
         set_errno(client, conn->endpoint, ENOMEM);
         pawl_client_conn_fail(client, conn, PAWL_RC_CONNECT);
     }
+    explicit_bzero(hello, sizeof(hello));
+}
+
+/* A socket that is connected. */
+static void conn_up(struct pawl_client *client, struct conn *conn)
+{
+    int one = 1;
+
+    (void)setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* no-op on unix */
+    if (client->connect == NULL && conn->endpoint < client->endpoint_count &&
+        client->texts[client->endpoints[conn->endpoint].text].kind == PAWL_ADDRESS_TLS) {
+        (void)pawl_client_secure_begin(client, conn);
+        return;
+    }
+    pawl_client_conn_ready(client, conn);
 }
 
 static uint64_t give_up_ns(struct pawl_client *client, uint64_t now_ns)
@@ -174,13 +200,13 @@ bool pawl_client_conn_open(struct pawl_client *client, unsigned endpoint, uint64
         return false;
     }
     conn->state = CONN_CONNECTING;
+    conn->give_up_ns = give_up_ns(client, now_ns);
     failed = connect(conn->fd, (const struct sockaddr *)&to->address, to->size);
     if (failed == 0) {
         conn_up(client, conn);
-        return conn->state == CONN_UP;
+        return conn->state != CONN_NONE;
     }
     if (errno == EINPROGRESS || errno == EINTR) {
-        conn->give_up_ns = give_up_ns(client, now_ns);
         return true;
     }
     set_errno(client, endpoint, errno);
@@ -200,6 +226,10 @@ void pawl_client_conn_check(struct pawl_client *client, struct conn *conn)
     socklen_t size = sizeof(peer);
     int code = 0;
 
+    if (conn->state == CONN_SECURING) {
+        pawl_client_secure_step(client, conn);
+        return;
+    }
     if (getpeername(conn->fd, (struct sockaddr *)&peer, &size) == 0) {
         conn_up(client, conn);
         return;
@@ -237,6 +267,9 @@ static bool consume(struct pawl_client *client, struct conn *conn, size_t size)
     size_t of_tail = conn->tail_size - conn->tail_sent;
 
     of_tail = of_tail < size ? of_tail : size;
+    if (of_tail > 0) { /* it may be a credential, or half of a raw token */
+        explicit_bzero(conn->tail + conn->tail_sent, of_tail);
+    }
     conn->tail_sent += of_tail;
     size -= of_tail;
     while (size > 0) {
@@ -265,6 +298,10 @@ void pawl_client_conn_send(struct pawl_client *client, struct conn *conn)
         unsigned count = gather(client, conn, iov);
 
         if (count == 0) {
+            if (conn->tls != NULL && pawl_client_secure_flush(conn) < 0) {
+                set_errno(client, conn->endpoint, errno);
+                pawl_client_conn_fail(client, conn, PAWL_RC_LOST);
+            }
             return;
         }
         for (unsigned i = 0; i < count; i++) {
@@ -273,7 +310,8 @@ void pawl_client_conn_send(struct pawl_client *client, struct conn *conn)
         memset(&message, 0, sizeof(message));
         message.msg_iov = iov;
         message.msg_iovlen = count;
-        ssize_t sent = sendmsg(conn->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t sent = conn->tls != NULL ? pawl_client_secure_send(conn, iov, count)
+                                         : sendmsg(conn->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 
         if (sent < 0 && errno == EINTR) {
             continue;
@@ -287,7 +325,7 @@ void pawl_client_conn_send(struct pawl_client *client, struct conn *conn)
             pawl_client_conn_fail(client, conn, PAWL_RC_LOST);
             return;
         }
-        if ((size_t)sent < want) {
+        if (conn->tls == NULL ? (size_t)sent < want : conn->blocked) {
             conn->blocked = true;
             return;
         }
@@ -372,6 +410,11 @@ static bool on_hello(struct pawl_client *client, struct conn *conn, struct pawl_
         reply->status == PAWL__V1__STATUS__STATUS_UNSUPPORTED) {
         return false;
     }
+    if (reply->status == PAWL__V1__STATUS__STATUS_DENIED && client->credential_size > 0) {
+        pawl_client_conn_error(client, conn->endpoint, "the daemon refused the credential");
+        pawl_client_conn_fail(client, conn, PAWL_RC_NOT_PERMITTED);
+        return true;
+    }
     heard(client, conn);
     if (reply->hello != NULL && reply->hello->in_flight_max > 0) {
         conn->in_flight_max = reply->hello->in_flight_max;
@@ -429,7 +472,8 @@ static int handle_frames(struct pawl_client *client, struct conn *conn)
             break;
         }
         if (found != PAWL_OK || !on_message(client, conn, message, &called)) {
-            set_error(client, conn->endpoint, "what came is not pawl's protocol of version 1");
+            pawl_client_conn_error(client, conn->endpoint,
+                                   "what came is not pawl's protocol of version 1");
             pawl_client_conn_fail(client, conn, PAWL_RC_PROTOCOL);
             return count;
         }
@@ -477,12 +521,17 @@ int pawl_client_conn_receive(struct pawl_client *client, struct conn *conn)
             return count;
         }
         room = conn->in_capacity - conn->in_size;
-        got = recv(conn->fd, conn->in + conn->in_size, room, MSG_DONTWAIT);
+        got = conn->tls != NULL ? pawl_client_secure_receive(conn, conn->in + conn->in_size, room)
+                                : recv(conn->fd, conn->in + conn->in_size, room, MSG_DONTWAIT);
         if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
             return count;
         }
         if (got <= 0) {
-            set_error(client, conn->endpoint, "the daemon closed the connection");
+            bool broken = conn->tls != NULL && pawl_tls_ops.state(conn->tls) == PAWL_TLS_FAILED;
+
+            pawl_client_conn_error(client, conn->endpoint,
+                                   broken ? pawl_tls_ops.failure(conn->tls)
+                                          : "the daemon closed the connection");
             pawl_client_conn_fail(client, conn, PAWL_RC_LOST);
             return count;
         }
@@ -495,7 +544,7 @@ int pawl_client_conn_receive(struct pawl_client *client, struct conn *conn)
             pawl_client_conn_close(client, conn);
             return count;
         }
-        if ((size_t)got < room) {
+        if (conn->tls == NULL && (size_t)got < room) {
             return count;
         }
     }
@@ -510,7 +559,7 @@ void pawl_client_conn_watch(struct pawl_client *client, struct conn *conn)
     if (client->epoll_fd < 0 || conn->fd < 0) {
         return;
     }
-    if (conn->state == CONN_CONNECTING || (conn->state == CONN_UP && conn->blocked)) {
+    if (conn->state == CONN_CONNECTING || conn->blocked) {
         events |= EPOLLOUT;
     }
     if (events == conn->epoll_events) {

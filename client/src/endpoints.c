@@ -43,13 +43,7 @@ int pawl_client_parse_addresses(struct pawl_client *client, const char *list, ch
                            client->text_count + 1, why.text);
             return PAWL_RC_INVALID;
         }
-        if (address->kind == PAWL_ADDRESS_TLS) {
-            (void)snprintf(error, error != NULL ? error_size : 0,
-                           "address %u: this libpawl does not speak TLS; use unix: or tcp:",
-                           client->text_count + 1);
-            return PAWL_RC_INVALID;
-        }
-        if (address->kind == PAWL_ADDRESS_TCP && address->port == 0) {
+        if (address->kind != PAWL_ADDRESS_UNIX && address->port == 0) {
             (void)snprintf(error, error != NULL ? error_size : 0,
                            "address %u: a client needs a port from 1 to 65535",
                            client->text_count + 1);

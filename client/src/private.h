@@ -30,10 +30,12 @@
 #include "pawl/v1/cold.h"
 #include "pawl/v1/frame.h"
 #include "pawl/v1/hot.h"
+#include "port/tls.h"
 
 #include <pthread.h>
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #define CLIENT_ADDRESSES_MAX   8
 #define CLIENT_ENDPOINTS_MAX   16
@@ -91,9 +93,12 @@ struct slot {
     bool admitted; /* the breaker has let it pass */
 };
 
+#define CLIENT_CREDENTIAL_MAX 512 /* as any field of the wire without a cap of its own */
+
 enum conn_state {
     CONN_NONE = 0,
     CONN_CONNECTING,
+    CONN_SECURING, /* the TLS handshake */
     CONN_UP,
     CONN_DRAINING,
 };
@@ -103,10 +108,11 @@ struct conn {
     int fd;
     unsigned endpoint;
     unsigned in_flight;
-    unsigned in_flight_max; /* as the daemon said */
-    bool heard;             /* the daemon has answered the hello */
-    bool blocked;           /* the last send did not take all */
-    uint32_t epoll_events;  /* as registered; 0: not */
+    unsigned in_flight_max;          /* as the daemon said */
+    bool heard;                      /* the daemon has answered the hello */
+    bool blocked;                    /* the last send did not take all */
+    struct pawl_tls_connection *tls; /* NULL: plain */
+    uint32_t epoll_events;           /* as registered; 0: not */
     uint64_t hello_id;
     uint64_t give_up_ns; /* of CONNECTING */
     struct slot_list sent;
@@ -201,6 +207,11 @@ struct pawl_client {
     unsigned endpoint_count;
     int (*connect)(void *ctx); /* NULL: the endpoints' addresses; else one endpoint without one */
     void *connect_ctx;
+    struct pawl_tls_context *tls_context;     /* NULL: no address wants TLS */
+    char tls_name[PAWL_ADDRESS_HOST_MAX + 1]; /* "": the address's host */
+    char credential_id[PAWL_ACTOR_MAX + 1];
+    uint8_t credential[CLIENT_CREDENTIAL_MAX];
+    size_t credential_size; /* 0: none */
     /* ---- state ---- */
     pthread_mutex_t mutex; /* with PAWL_CLIENT_LOCKED */
     pid_t pid;
@@ -302,6 +313,10 @@ void pawl_client_conn_close(struct pawl_client *client, struct conn *conn);
 void pawl_client_conn_send(struct pawl_client *client, struct conn *conn);
 /** Read and handle what has come. Returns how many callbacks were called. */
 int pawl_client_conn_receive(struct pawl_client *client, struct conn *conn);
+/** The connection stands, and is secured where it has to be: say hello. */
+void pawl_client_conn_ready(struct pawl_client *client, struct conn *conn);
+/** Remember @text as what went wrong with @endpoint. */
+void pawl_client_conn_error(struct pawl_client *client, unsigned endpoint, const char *text);
 /** Make the epoll registration fit. */
 void pawl_client_conn_watch(struct pawl_client *client, struct conn *conn);
 
@@ -309,6 +324,24 @@ static inline struct conn *client_active(struct pawl_client *client)
 {
     return &client->conns[client->active];
 }
+
+/* ---- secure.c ---- */
+/** Read certificates and credentials. PAWL_RC_OK, PAWL_RC_INVALID with @error, PAWL_RC_NOMEM. */
+int pawl_client_secure_open(struct pawl_client *client, const struct pawl_client_options *options,
+                            char *error, size_t error_size);
+void pawl_client_secure_close(struct pawl_client *client);
+/** Begin the handshake on a connected socket. False: it could not, the connection has failed. */
+bool pawl_client_secure_begin(struct pawl_client *client, struct conn *conn);
+/** Go on with it: what has come, what is to be sent. */
+void pawl_client_secure_step(struct pawl_client *client, struct conn *conn);
+/** As sendmsg(2) on a plain socket, of @size bytes in all: bytes taken, or -1 with errno. */
+ssize_t pawl_client_secure_send(struct conn *conn, const struct iovec *iov, unsigned count);
+/** Send what is encrypted. 1: all; 0: the socket is full; -1 with errno: it is broken. */
+int pawl_client_secure_flush(struct conn *conn);
+/** As recv(2). */
+ssize_t pawl_client_secure_receive(struct conn *conn, uint8_t *out, size_t room);
+/** Whether a credential may go to @endpoint: not in clear to another machine. */
+bool pawl_client_may_tell(const struct pawl_client *client, unsigned endpoint);
 
 /* ---- breaker.c ---- */
 bool pawl_client_breaker_admit(struct pawl_client *client, struct slot *slot, uint64_t now_ns);
@@ -376,8 +409,11 @@ void pawl_client_decode_watch(struct pawl_client *client, const struct slot *slo
                               const Pawl__V1__Reply *reply);
 
 /* ---- cold_calls.c, cold_answers.c ---- */
-/** The hello that begins a connection, framed, at @out. Returns its size, 0: no room. */
-size_t pawl_client_write_hello(struct pawl_client *client, uint64_t id, uint8_t *out,
+/**
+ * The hello that begins a connection, framed, at @out; with the credential where @tell. Returns its
+ * size, 0: no room.
+ */
+size_t pawl_client_write_hello(struct pawl_client *client, uint64_t id, bool tell, uint8_t *out,
                                size_t capacity);
 /** The arena for cold replies, empty; NULL without memory. */
 struct pawl_cold_arena *pawl_client_arena(struct pawl_client *client);

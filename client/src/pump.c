@@ -112,13 +112,18 @@ static void connect_next(struct pawl_client *client, uint64_t now_ns)
     }
 }
 
+static bool is_opening(const struct conn *conn)
+{
+    return conn->state == CONN_CONNECTING || conn->state == CONN_SECURING;
+}
+
 static void pump_active(struct pawl_client *client, uint64_t now_ns)
 {
     struct conn *conn = client_active(client);
 
-    if (conn->state == CONN_CONNECTING) {
+    if (is_opening(conn)) {
         pawl_client_conn_check(client, conn);
-        if (conn->state == CONN_CONNECTING && now_ns >= conn->give_up_ns) {
+        if (is_opening(conn) && now_ns >= conn->give_up_ns) {
             pawl_client_conn_fail(client, conn, PAWL_RC_CONNECT);
         }
     }
@@ -162,7 +167,7 @@ uint64_t pawl_client_next_ns(struct pawl_client *client)
     if (client->ready.first != NULL) {
         return 0;
     }
-    if (conn->state == CONN_CONNECTING && conn->give_up_ns < next_ns) {
+    if (is_opening(conn) && conn->give_up_ns < next_ns) {
         next_ns = conn->give_up_ns;
     }
     if (client->queue.first != NULL) {

@@ -94,7 +94,9 @@ const char *pawl_token_state_text(enum pawl_token_state state)
 
 const char *pawl_revoke_scope_text(enum pawl_revoke_scope scope)
 {
-    return scope == PAWL_REVOKE_JWT ? "jwt" : WORD(scopes, scope);
+    return scope == PAWL_REVOKE_JWT          ? "jwt"
+           : scope == PAWL_REVOKE_JWT_FAMILY ? "jwt_family"
+                                             : WORD(scopes, scope);
 }
 
 const char *pawl_why_text(enum pawl_why why)
@@ -139,6 +141,9 @@ enum pawl_revoke_scope pawl_revoke_scope_from_text(const char *text)
 {
     if (text != NULL && strcmp(text, "jwt") == 0) {
         return PAWL_REVOKE_JWT;
+    }
+    if (text != NULL && strcmp(text, "jwt_family") == 0) {
+        return PAWL_REVOKE_JWT_FAMILY;
     }
     return (enum pawl_revoke_scope)find_word(scopes, sizeof(scopes) / sizeof(scopes[0]), text);
 }

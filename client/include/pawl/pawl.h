@@ -155,6 +155,7 @@ enum pawl_revoke_scope {
     PAWL_REVOKE_KEY = 7,       /* all signed by a key (kid) */
     PAWL_REVOKE_NAMESPACE = 8, /* all of the namespace */
     PAWL_REVOKE_JWT = 100,     /* a whole JWT that pawld reads and verifies */
+    PAWL_REVOKE_JWT_FAMILY = 101, /* the family of such a JWT, by its sid claim */
 };
 
 /** Why something was revoked. A reason that a later daemon knows reads PAWL_WHY_NONE or OTHER. */
@@ -268,6 +269,7 @@ struct pawl_info {
 #define PAWL_CLIENT_LOCKED      1u /* a mutex around each call: may be shared by threads */
 #define PAWL_CLIENT_NO_FALLBACK 2u /* on_error is not needed or used: no answer is UNDECIDED */
 #define PAWL_CLIENT_NO_BREAKER  4u /* always try */
+#define PAWL_CLIENT_INSECURE    8u /* send the credential in clear to another machine, too */
 
 /** How a handle is made. Everything 0 or NULL is the default in brackets. */
 struct pawl_client_options {
@@ -299,6 +301,22 @@ struct pawl_client_options {
      */
     int (*connect)(void *connect_ctx);
     void *connect_ctx;
+    /*
+     * TLS 1.3, for addresses of the form tls:host:port. The daemon's certificate has to be signed
+     * by tls_ca and made out for the host of the address. Files are PEM, read once, here.
+     */
+    const char *tls_ca;          /* who signs the daemon's certificate [PAWL_TLS_CA, else what the
+                                    system trusts] */
+    const char *tls_certificate; /* shown to the daemon, chain included [PAWL_TLS_CERTIFICATE] */
+    const char *tls_key;         /* of it, not encrypted [PAWL_TLS_KEY] */
+    const char *tls_name;        /* expected in place of the address's host */
+    /*
+     * A shared secret: who asks, where there is no certificate. Kept until pawl_client_destroy(),
+     * wiped then. Not sent over tcp: to another machine, unless PAWL_CLIENT_INSECURE.
+     */
+    const char *credential_id;   /* [PAWL_CREDENTIAL_ID] */
+    struct pawl_str credential;  /* the secret [the first line of the file ...] */
+    const char *credential_file; /* [... of this name; PAWL_CREDENTIAL_FILE] */
 };
 
 /**
