@@ -56,6 +56,18 @@ PAWL_MUST_USE enum pawl_status pawl_jwt_replace(struct pawl_jwt_keyring *keyring
                                                 struct pawl_error *error);
 
 /**
+ * The same in two steps, for a reload of several parts: load and check beside what is in use, then
+ * put it in its place, which cannot fail, or drop it. One thread at a time for the three. A
+ * prepare drops what an earlier one left.
+ */
+PAWL_MUST_USE enum pawl_status pawl_jwt_prepare(struct pawl_jwt_keyring *keyring,
+                                                const struct pawl_jwt_settings *settings,
+                                                struct pawl_jwt_report *report,
+                                                struct pawl_error *error);
+void pawl_jwt_commit(struct pawl_jwt_keyring *keyring);
+void pawl_jwt_abort(struct pawl_jwt_keyring *keyring);
+
+/**
  * Look at the files of the settings in use, and load them again if one of them changed: its time,
  * size or inode, or which *.json files a directory holds. Cheap when nothing did (one stat for each
  * file). For a timer, and for a watch. On failure the old keys stay, and the next call tries again.
