@@ -22,6 +22,7 @@
 #include "ops/options.h"
 #include "ops/reload.h"
 #include "ops/settings.h"
+#include "security.h"
 #include "service.h"
 
 enum exit_code {
@@ -59,6 +60,7 @@ struct daemon {
     bool reload_held; /* SIGHUP waits for the loop */
     struct pawl_app app;
     struct pawl_server *server;
+    struct pawl_security security; /* who may connect */
     uint64_t birth_ms;
 
     struct pawl_service service;
@@ -472,7 +474,10 @@ static void build_reload(struct daemon *daemon)
 
     pawl_reload_init(&daemon->reload, &options);
     pawl_reload_add(&daemon->reload, &files);
+    const struct pawl_reload_part security = pawl_security_part(&daemon->security);
+
     pawl_reload_add(&daemon->reload, &rules);
+    pawl_reload_add(&daemon->reload, &security);
     pawl_reload_add(&daemon->reload, &log_level);
 }
 
@@ -488,6 +493,7 @@ static void more_stats(void *ctx, const struct pawl_stats_sink *sink)
     struct daemon *daemon = ctx;
 
     pawl_server_stats(daemon->server, sink);
+    pawl_security_stats(&daemon->security, sink);
     pawl_log_writer_stats(&daemon->log_writer, sink);
     pawl_reload_stats(&daemon->reload, sink);
     pawl_service_stats(&daemon->service, sink);
@@ -504,6 +510,7 @@ static void server_options(struct daemon *daemon, struct pawl_server_options *op
         listen[i] = (struct pawl_listen_options){
             .uri = settings->listen[i].uri,
             .roles = settings->listen[i].role,
+            .anonymous = settings->listen[i].anonymous,
             .insecure = settings->listen[i].insecure,
             .mode = settings->listen[i].mode,
             .fd = pawl_service_socket(&daemon->service, &settings->listen[i].address),
@@ -523,6 +530,7 @@ static void server_options(struct daemon *daemon, struct pawl_server_options *op
     options->tcp_user_timeout_ms = (unsigned)from->tcp_user_timeout_ms;
     options->session_output_max_bytes = from->output_max_bytes;
     options->buffers_max_bytes = from->buffers_max_bytes;
+    options->audit = daemon->app.audit;
 }
 
 static void say_ready(struct daemon *daemon)
@@ -558,6 +566,7 @@ static enum pawl_status serve(struct daemon *daemon, struct pawl_error *error)
     if (status != PAWL_OK) {
         return status;
     }
+    pawl_security_start(&daemon->security, daemon->server);
     daemon->app.more_stats = more_stats;
     daemon->app.more_stats_ctx = daemon;
     pawl_service_confine_calls(&daemon->service, daemon->settings);
@@ -577,6 +586,7 @@ static void tear_down(struct daemon *daemon)
         daemon->app.store.ops->close(daemon->app.store.self);
     }
     pawl_server_destroy(daemon->server);
+    pawl_security_deinit(&daemon->security);
     if (daemon->rules_open) {
         pawl_rules_slot_deinit(&daemon->app.rules);
     }
@@ -598,6 +608,16 @@ static void tear_down(struct daemon *daemon)
     }
 }
 
+/* Who may connect, from the start on and at each reload. */
+static enum pawl_status build_security(struct daemon *daemon, struct pawl_error *error)
+{
+    if (pawl_security_init(&daemon->security, &daemon->entropy, &daemon->machine_clock,
+                           &daemon->log) != PAWL_OK) {
+        return pawl_error_set(error, PAWL_EIO, 0, "the system gave no randomness");
+    }
+    return pawl_security_build(&daemon->security, daemon->settings, error);
+}
+
 static int run(struct daemon *daemon)
 {
     struct pawl_error error = { PAWL_OK, 0, "" };
@@ -614,6 +634,7 @@ static int run(struct daemon *daemon)
     if (status == PAWL_OK) {
         build_reload(daemon);
     }
+    status = status != PAWL_OK ? status : build_security(daemon, &error);
     status = status != PAWL_OK ? status : serve(daemon, &error);
     if (status != PAWL_OK && daemon->log_open) {
         pawl_log_event(&daemon->log, PAWL_LOG_ERROR, "stopped", PAWL_F_TEXT("why", error.text),

@@ -15,9 +15,7 @@
 /** A connection on its way to another worker. */
 struct handover {
     struct pawl_post post; /* first */
-    int fd;
-    bool is_tcp;
-    unsigned roles;
+    struct pawl_arrival arrival;
 };
 
 /* ---- who the peer is ---- */
@@ -39,36 +37,50 @@ static bool is_in_groups(int fd, gid_t gid)
 }
 
 /** DESIGN 12: on a Unix socket root, our own user and the socket's group may do everything. */
-static unsigned roles_of(const struct pawl_listener *listener, int fd)
+static void ask_kernel(const struct pawl_listener *listener, struct pawl_arrival *arrival)
 {
     struct ucred peer = { 0, 0, 0 };
     socklen_t size = sizeof(peer);
 
-    if (listener->is_tcp) {
-        return listener->roles;
+    arrival->by_uid = true;
+    if (getsockopt(arrival->fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
+        return;
     }
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
-        return 0;
+    arrival->uid = (int64_t)peer.uid;
+    if (peer.uid == 0 || peer.uid == geteuid() ||
+        (listener->has_group &&
+         (peer.gid == listener->gid || is_in_groups(arrival->fd, listener->gid)))) {
+        arrival->base = listener->roles;
     }
-    if (peer.uid == 0 || peer.uid == geteuid()) {
-        return listener->roles;
+}
+
+static struct pawl_arrival arrival_of(const struct pawl_listener *listener, int fd)
+{
+    struct pawl_arrival arrival = { .fd = fd,
+                                    .is_tcp = listener->is_tcp,
+                                    .is_tls = listener->is_tls,
+                                    .cap = listener->roles,
+                                    .base = listener->anonymous,
+                                    .uid = -1 };
+
+    if (!listener->is_tcp) {
+        ask_kernel(listener, &arrival);
     }
-    if (listener->has_group && (peer.gid == listener->gid || is_in_groups(fd, listener->gid))) {
-        return listener->roles;
-    }
-    return 0;
+    return arrival;
 }
 
 /* ---- taking and refusing ---- */
 
-/** Tell the peer why and close. */
-static void refuse(int fd, const char *reason)
+/** Tell the peer why and close; one that speaks TLS would not understand. */
+static void refuse(const struct pawl_listener *listener, int fd, const char *reason)
 {
     uint8_t frame[PAWL_GOAWAY_BYTES_MAX];
     uint8_t away[4096];
     size_t size = pawl_goaway_write(frame, true, 0, reason, 0);
 
-    (void)send(fd, frame, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (!listener->is_tls) {
+        (void)send(fd, frame, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
     (void)shutdown(fd, SHUT_WR);
     /* Unread bytes would turn the close into a reset, which may overtake the frame. */
     (void)recv(fd, away, sizeof(away), MSG_DONTWAIT);
@@ -96,11 +108,11 @@ static void run_handover(struct pawl_post *post, struct pawl_worker *worker)
 {
     struct handover *handover = (struct handover *)(void *)post;
 
-    pawl_session_open(worker, handover->fd, handover->is_tcp, handover->roles);
+    pawl_session_open(worker, &handover->arrival);
     pawl_edge_free(handover);
 }
 
-static void hand_over(struct pawl_worker *self, int fd, bool is_tcp, unsigned roles)
+static void hand_over(struct pawl_worker *self, const struct pawl_arrival *arrival)
 {
     struct pawl_worker *target = least_loaded(self);
     struct handover *handover = NULL;
@@ -110,13 +122,11 @@ static void hand_over(struct pawl_worker *self, int fd, bool is_tcp, unsigned ro
     }
     if (handover == NULL) {
         (void)atomic_fetch_add(&self->assigned, 1);
-        pawl_session_open(self, fd, is_tcp, roles);
+        pawl_session_open(self, arrival);
         return;
     }
     handover->post.run = run_handover;
-    handover->fd = fd;
-    handover->is_tcp = is_tcp;
-    handover->roles = roles;
+    handover->arrival = *arrival;
     pawl_edge_stat_add(&self->stats.handed_over, 1);
     /* Counted before it is posted: the target does not leave while one is on its way. */
     (void)atomic_fetch_add(&target->assigned, 1);
@@ -132,8 +142,9 @@ enum pawl_status pawl_acceptor_adopt(struct pawl_edge *edge, int fd, unsigned ro
         return PAWL_ENOMEM;
     }
     handover->post.run = run_handover;
-    handover->fd = fd;
-    handover->roles = roles;
+    handover->arrival = (struct pawl_arrival){
+        .fd = fd, .cap = roles, .base = roles, .by_uid = true, .uid = (int64_t)geteuid()
+    };
     (void)atomic_fetch_add(&edge->connections, 1); /* the session's end takes it back */
     (void)atomic_fetch_add(&target->assigned, 1);
     pawl_worker_post(target, &handover->post);
@@ -145,12 +156,13 @@ static void admit(struct pawl_acceptor *acceptor, int fd)
     struct pawl_worker *worker = acceptor->worker;
     struct pawl_edge *edge = worker->edge;
     unsigned max = edge->options.connections_max;
+    struct pawl_arrival arrival;
     uint64_t held = 0;
 
     if (atomic_fetch_add(&edge->connections, 1) >= max) {
         (void)atomic_fetch_sub(&edge->connections, 1);
         pawl_edge_stat_add(&worker->stats.refused_cap, 1);
-        refuse(fd, "connections_max reached");
+        refuse(acceptor->listener, fd, "connections_max reached");
         if (pawl_log_gate_open(&worker->gate_cap, uv_now(&worker->loop), &held)) {
             pawl_log_event(edge->log, PAWL_LOG_WARN, "edge_connections_max",
                            PAWL_F_U64("connections_max", max), PAWL_F_U64("held", held));
@@ -158,7 +170,8 @@ static void admit(struct pawl_acceptor *acceptor, int fd)
         return;
     }
     pawl_edge_stat_add(&worker->stats.accepted, 1);
-    hand_over(worker, fd, acceptor->listener->is_tcp, roles_of(acceptor->listener, fd));
+    arrival = arrival_of(acceptor->listener, fd);
+    hand_over(worker, &arrival);
 }
 
 /* ---- out of descriptors ---- */
@@ -217,7 +230,7 @@ static bool refuse_one(struct pawl_acceptor *acceptor)
     fd = accept4(acceptor->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
         pawl_edge_stat_add(&worker->stats.refused_fds, 1);
-        refuse(fd, "out of file descriptors");
+        refuse(acceptor->listener, fd, "out of file descriptors");
     }
     take_reserve(worker);
     if (worker->reserve_fd < 0 || fd < 0) {

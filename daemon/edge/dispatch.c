@@ -1,5 +1,6 @@
 #include "edge/dispatch.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -217,6 +218,16 @@ static void refuse_hello(struct pawl_dispatch *dispatch, struct pawl_session *se
     }
 }
 
+static void refuse_namespace(struct pawl_dispatch *dispatch, struct pawl_session *session)
+{
+    pawl_count(&dispatch->metrics->forbidden);
+    (void)snprintf(dispatch->error, sizeof(dispatch->error),
+                   "what this connection has proved gives it nothing in namespace \"%.*s\"",
+                   (int)dispatch->ns.size, (const char *)dispatch->ns.data);
+    pawl_reply_error(session, dispatch->request.id, PAWL__V1__STATUS__STATUS_DENIED,
+                     dispatch->error);
+}
+
 static void by_body(struct pawl_dispatch *dispatch, struct pawl_session *session,
                     struct pawl_bytes message, struct pawl_bytes hello_reply)
 {
@@ -260,6 +271,12 @@ static enum pawl_status on_frame(void *ctx, struct pawl_session *session, struct
     if (PAWL_UNLIKELY(request->has_hello)) {
         hello_reply = pawl_bytes_of(packed, pawl_dispatch_hello(dispatch, session, request->hello,
                                                                 packed, sizeof(packed)));
+        if (hello_reply.size == PAWL_HELLO_DENIED) {
+            pawl_count(&dispatch->metrics->forbidden);
+            pawl_reply_error(session, request->id, PAWL__V1__STATUS__STATUS_DENIED,
+                             dispatch->error);
+            return PAWL_OK;
+        }
         if (hello_reply.size == 0) {
             refuse_hello(dispatch, session);
             return PAWL_EINVAL;
@@ -272,6 +289,10 @@ static enum pawl_status on_frame(void *ctx, struct pawl_session *session, struct
         return PAWL_OK;
     }
     take_namespace(dispatch, session);
+    if (PAWL_UNLIKELY(!pawl_session_enter(session, dispatch->ns))) {
+        refuse_namespace(dispatch, session);
+        return PAWL_OK;
+    }
     by_body(dispatch, session, message, hello_reply);
     return PAWL_OK;
 }

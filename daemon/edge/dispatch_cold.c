@@ -63,10 +63,30 @@ static const char *hello_fault(const Pawl__V1__Hello *hello)
     if (hello->namespace_.len > PAWL_NAMESPACE_MAX) {
         return "the namespace in hello is longer than 64 bytes";
     }
-    if (hello->credential.len > 0) {
-        return "this pawld has no credentials configured; leave credential out";
-    }
     return NULL;
+}
+
+/* A credential in hello counts from this request on. What it was is wiped wherever it lay. */
+static bool hello_proves(struct pawl_session *session, const Pawl__V1__Hello *hello,
+                         struct pawl_bytes raw)
+{
+    const ProtobufCBinaryData secret = hello->credential;
+    bool good;
+
+    if (secret.len == 0 && hello->credential_id.len == 0) {
+        return true;
+    }
+    good = pawl_session_authenticate(session, pawl_wire_bytes(hello->credential_id),
+                                     pawl_wire_bytes(secret)) == PAWL_OK;
+    uint8_t *there = secret.len > 0 ? memmem(raw.data, raw.size, secret.data, secret.len) : NULL;
+
+    if (there != NULL) {
+        pawl_wipe(there, secret.len); /* still well-formed: the cold reader comes by once more */
+    }
+    if (secret.len > 0) {
+        pawl_wipe(secret.data, secret.len);
+    }
+    return good;
 }
 
 size_t pawl_dispatch_hello(struct pawl_dispatch *dispatch, struct pawl_session *session,
@@ -81,12 +101,22 @@ size_t pawl_dispatch_hello(struct pawl_dispatch *dispatch, struct pawl_session *
         (void)snprintf(dispatch->error, sizeof(dispatch->error), "%s", fault);
         return 0;
     }
+    if (!hello_proves(session, read, hello)) {
+        (void)snprintf(dispatch->error, sizeof(dispatch->error),
+                       "the credential is unknown or its secret is wrong");
+        return PAWL_HELLO_DENIED;
+    }
     struct pawl_session_state *state = pawl_session_user(session);
 
     state->ns_size = (uint8_t)read->namespace_.len;
     if (read->namespace_.len > 0) {
         memcpy(state->ns, read->namespace_.data, read->namespace_.len);
     }
+    /* The roles in the answer are those in this namespace; it need not be one for any request. */
+    (void)pawl_session_enter(session, state->ns_size > 0
+                                          ? pawl_bytes_of(state->ns, state->ns_size)
+                                          : pawl_bytes_of((const uint8_t *)PAWL_NS_DEFAULT,
+                                                          sizeof(PAWL_NS_DEFAULT) - 1));
     Pawl__V1__HelloReply reply;
     Pawl__V1__Role roles[PAWL_ROLES_MAX];
 

@@ -92,8 +92,25 @@ uint8_t *pawl_session_reserve(struct pawl_session *session, size_t size);
  */
 void pawl_session_commit(struct pawl_session *session, size_t size);
 
-/** Roles of the peer: by uid on Unix sockets, by listener elsewhere; bits of pawl_role. */
+/**
+ * Roles of the peer, bits of pawl_role, in the namespace entered last: by uid on Unix sockets, by
+ * what it has proved elsewhere (identity.h).
+ */
 unsigned pawl_session_roles(const struct pawl_session *session);
+
+/**
+ * The request at hand is in @ns. False: this peer may do nothing in it, and the request is to be
+ * refused. Cheap for the namespace that was entered before, and for peers that may enter all.
+ */
+bool pawl_session_enter(struct pawl_session *session, struct pawl_bytes ns);
+
+/**
+ * A credential came. PAWL_OK: it adds to the session's roles. PAWL_EPERM: it is wrong, which is in
+ * the log and the audit log; the third one closes the connection.
+ */
+PAWL_MUST_USE enum pawl_status pawl_session_authenticate(struct pawl_session *session,
+                                                         struct pawl_bytes id,
+                                                         struct pawl_bytes secret);
 
 /**
  * Ask for goaway and an orderly close once pending replies are out. Nothing more is read; frames

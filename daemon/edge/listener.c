@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #define ROLES_UNIX (PAWL_ROLE_CHECK | PAWL_ROLE_READ | PAWL_ROLE_REVOKE | PAWL_ROLE_ADMIN)
-#define ROLES_TCP  (PAWL_ROLE_CHECK | PAWL_ROLE_READ)
+#define ROLES_ALL  (ROLES_UNIX | PAWL_ROLE_PEER)
 
 #define KEEPALIVE_INTERVAL_S 10
 #define KEEPALIVE_PROBES     3
@@ -301,11 +301,11 @@ static enum pawl_status bind_tcp(struct pawl_listener *listener, const struct ad
                                  const struct pawl_server_options *options, bool insecure,
                                  struct pawl_error *error)
 {
-    if (!insecure && !is_loopback(info->ai_addr)) {
+    if (!insecure && !listener->is_tls && !is_loopback(info->ai_addr)) {
         return pawl_error_set(error, PAWL_EPERM, 0,
                               "listen tcp:%s:%u: beyond loopback anybody on the way could read "
                               "and change what is sent, and there is no TLS on it; listen on "
-                              "127.0.0.1, or write \"insecure: true\" beside the address",
+                              "tls: or 127.0.0.1, or write \"insecure: true\" beside the address",
                               listener->address.host, (unsigned)listener->address.port);
     }
     listener->fd = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -350,8 +350,9 @@ static enum pawl_status open_tcp(struct pawl_listener *listeners, unsigned capac
     (void)snprintf(port, sizeof(port), "%u", (unsigned)first.address.port);
     result = getaddrinfo(first.address.host, port, &hints, &found);
     if (result != 0) {
-        return pawl_error_set(error, PAWL_ENOENT, 0, "listen tcp:%s:%s: host: %s",
-                              first.address.host, port, gai_strerror(result));
+        return pawl_error_set(error, PAWL_ENOENT, 0, "listen %s: host %s, port %s: %s",
+                              first.is_tls ? "tls" : "tcp", first.address.host, port,
+                              gai_strerror(result));
     }
     for (struct addrinfo *info = found; info != NULL && *count < capacity; info = info->ai_next) {
         struct pawl_listener *listener = &listeners[*count];
@@ -424,15 +425,13 @@ enum pawl_status pawl_listener_open(struct pawl_listener *listeners, unsigned ca
     if (status != PAWL_OK) {
         return status;
     }
-    if (first->address.kind == PAWL_ADDRESS_TLS) {
-        return pawl_error_set(error, PAWL_EVERSION, 0, "listen %s: no TLS without a certificate",
-                              listen_options->uri);
-    }
-    first->is_tcp = first->address.kind == PAWL_ADDRESS_TCP;
-    first->roles = first->is_tcp ? ROLES_TCP : ROLES_UNIX;
+    first->is_tls = first->address.kind == PAWL_ADDRESS_TLS;
+    first->is_tcp = first->is_tls || first->address.kind == PAWL_ADDRESS_TCP;
+    first->roles = first->is_tcp ? ROLES_ALL : ROLES_UNIX;
     if (listen_options->roles != 0) {
         first->roles &= listen_options->roles;
     }
+    first->anonymous = first->is_tcp ? listen_options->anonymous & first->roles : 0;
     if (listen_options->fd < 0 && first->is_tcp) {
         return open_tcp(listeners, capacity, count, options, listen_options->insecure, error);
     }

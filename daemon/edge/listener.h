@@ -15,13 +15,15 @@
 struct pawl_listener {
     int fd;          /* -1 = closed */
     unsigned option; /* index in pawl_server_options.listen */
-    bool is_tcp;
+    bool is_tcp;     /* or TLS over it */
+    bool is_tls;
     bool owns_path; /* made the file, so removes it */
     bool has_group; /* @gid counts for roles: a socket file, not an abstract name */
     gid_t gid;      /* of the socket file */
     dev_t device;   /* with inode: is the file still the one we made? */
     ino_t inode;
-    unsigned roles; /* the most a peer gets here; bits of pawl_role */
+    unsigned roles;     /* the most a peer gets here; bits of pawl_role */
+    unsigned anonymous; /* of TCP and TLS: what a peer that proves nothing gets */
     unsigned port;
     struct pawl_address address;
 };

@@ -8,7 +8,8 @@
 
 #include "edge/session.h"
 
-static void name_inet(const struct sockaddr_storage *from, struct pawl_audit_peer *peer)
+static void name_inet(const struct sockaddr_storage *from, const char *kind,
+                      struct pawl_audit_peer *peer)
 {
     char host[INET6_ADDRSTRLEN] = "";
 
@@ -16,13 +17,13 @@ static void name_inet(const struct sockaddr_storage *from, struct pawl_audit_pee
         const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)from;
 
         (void)inet_ntop(AF_INET, &v4->sin_addr, host, sizeof(host));
-        (void)snprintf(peer->address, sizeof(peer->address), "tcp:%s:%u", host,
+        (void)snprintf(peer->address, sizeof(peer->address), "%s:%s:%u", kind, host,
                        (unsigned)ntohs(v4->sin_port));
     } else if (from->ss_family == AF_INET6) {
         const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)from;
 
         (void)inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof(host));
-        (void)snprintf(peer->address, sizeof(peer->address), "tcp:[%s]:%u", host,
+        (void)snprintf(peer->address, sizeof(peer->address), "%s:[%s]:%u", kind, host,
                        (unsigned)ntohs(v6->sin6_port));
     }
 }
@@ -38,10 +39,12 @@ void pawl_session_peer(struct pawl_session *session, struct pawl_audit_peer *pee
     if (session == NULL || uv_fileno(&session->transport.uv.handle, &fd) != 0) {
         return;
     }
+    (void)snprintf(peer->client, sizeof(peer->client), "%s",
+                   pawl_identity_name(&session->identity));
     memset(&from, 0, sizeof(from));
     if (session->is_tcp) {
         if (getpeername(fd, (struct sockaddr *)&from, &size) == 0) {
-            name_inet(&from, peer);
+            name_inet(&from, session->is_tls ? "tls" : "tcp", peer);
         }
         return;
     }

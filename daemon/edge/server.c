@@ -400,6 +400,17 @@ enum pawl_status pawl_server_run(struct pawl_server *server, struct pawl_error *
     return server->outcome;
 }
 
+void pawl_server_set_guard(struct pawl_server *server, struct pawl_guard *guard)
+{
+    for (unsigned i = 0; i < server->worker_count; i++) {
+        if (server->running) {
+            pawl_worker_order_guard(&server->edge.workers[i], guard);
+        } else {
+            pawl_worker_set_guard(&server->edge.workers[i], guard);
+        }
+    }
+}
+
 void pawl_server_stop(struct pawl_server *server)
 {
     (void)atomic_fetch_add(&server->stops, 1);

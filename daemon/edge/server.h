@@ -29,6 +29,8 @@
 #include "port/stats.h"
 #include "port/watch.h"
 
+struct pawl_audit; /* ops/audit.h */
+struct pawl_guard; /* edge/identity.h */
 struct pawl_server;
 
 #define PAWL_LISTENERS_MAX 16 /* addresses in the settings */
@@ -37,11 +39,12 @@ struct pawl_server;
 
 /** One address to listen on. */
 struct pawl_listen_options {
-    const char *uri; /* core/address.h; borrowed for pawl_server_create() */
-    unsigned roles;  /* narrows what the listener grants; 0 = not narrowed */
-    bool insecure;   /* permits plain TCP beyond loopback */
-    unsigned mode;   /* of this Unix socket's file, permission bits; 0 = socket_mode */
-    int fd;          /* already listening, from a service manager; taken over. -1 = bind @uri */
+    const char *uri;    /* core/address.h; borrowed for pawl_server_create() */
+    unsigned roles;     /* narrows what the listener grants; 0 = not narrowed */
+    unsigned anonymous; /* TCP, TLS: what a peer that proves nothing may do; 0 = nothing */
+    bool insecure;      /* permits plain TCP beyond loopback */
+    unsigned mode;      /* of this Unix socket's file, permission bits; 0 = socket_mode */
+    int fd;             /* already listening, from a service manager; taken over. -1 = bind @uri */
 };
 
 /** Limits of the network half; pawl_server_options_init() fills in the defaults. */
@@ -61,6 +64,7 @@ struct pawl_server_options {
     unsigned tcp_user_timeout_ms;    /* TCP: unacknowledged data; 0 = the system's own */
     size_t session_output_max_bytes; /* output waiting in one session */
     size_t buffers_max_bytes;        /* all buffers of all sessions */
+    struct pawl_audit *audit;        /* outlives the server; NULL = none */
 };
 
 /** What the rest of the daemon wants to hear; any may be NULL. All on the main loop's thread. */
@@ -107,6 +111,15 @@ PAWL_MUST_USE enum pawl_status pawl_server_create(const struct pawl_server_optio
 PAWL_MUST_USE enum pawl_status pawl_server_run(struct pawl_server *server,
                                                struct pawl_error *error);
 
+/**
+ * Who may do what from now on: @guard (identity.h) holds for new connections, and those that are
+ * there are judged by it anew. Who has lost what it had proved gets a goaway; a certificate of our
+ * own that changes closes nobody. TLS listeners refuse everybody until there is one.
+ *
+ * A reference to @guard is taken. Main loop's thread, or the creating one before run. Cannot fail.
+ */
+void pawl_server_set_guard(struct pawl_server *server, struct pawl_guard *guard);
+
 /** As a SIGTERM: drain, and at the second call exit at once. Any thread, also before run. */
 void pawl_server_stop(struct pawl_server *server);
 
@@ -121,8 +134,9 @@ PAWL_MUST_USE enum pawl_status pawl_server_watch(struct pawl_server *server,
 
 /**
  * Serve a connected Unix stream socket that nobody accepted, one end of a socketpair, as a session
- * with @roles (bits of pawl_role). For parts of the daemon that ask as clients do: counted among the
- * connections, but never refused for connections_max. Main loop's thread, while the server runs.
+ * with @roles (bits of pawl_role). For parts of the daemon that ask as clients do: counted among
+ * the connections, but never refused for connections_max. Main loop's thread, while the server
+ * runs.
  *
  * @fd  non-blocking; taken over with PAWL_OK alone.
  *

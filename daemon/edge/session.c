@@ -163,11 +163,13 @@ static bool output_wait(struct pawl_session *session)
     uv_buf_t pieces[WAIT_PIECES_MAX];
     size_t bytes = 0;
     unsigned count = output_gather(session, pieces, WAIT_PIECES_MAX, &bytes);
+    ptrdiff_t taken;
 
-    if (pawl_transport_write(&session->transport, pieces, count) != PAWL_OK) {
+    taken = pawl_transport_write(&session->transport, pieces, count);
+    if (taken < 0) {
         return false;
     }
-    session->writing_bytes = bytes;
+    session->writing_bytes = (size_t)taken;
     pawl_edge_stat_add(&worker->stats.writes_waited, 1);
     pawl_deadline_arm(&worker->write, &session->write, loop_ms(session));
     return true;
@@ -246,7 +248,7 @@ static void input_keep(struct pawl_session *session, const uint8_t *data, size_t
     }
 }
 
-static void refuse_peer(struct pawl_session *session, _Atomic uint64_t *stat, const char *why)
+void pawl_session_blame(struct pawl_session *session, _Atomic uint64_t *stat, const char *why)
 {
     struct pawl_worker *worker = session->worker;
     uint64_t held = 0;
@@ -254,15 +256,21 @@ static void refuse_peer(struct pawl_session *session, _Atomic uint64_t *stat, co
     pawl_edge_stat_add(stat, 1);
     if (pawl_log_gate_open(&worker->gate_peer, uv_now(&worker->loop), &held)) {
         pawl_log_event(worker->edge->log, PAWL_LOG_WARN, "edge_peer_closed",
-                       PAWL_F_TEXT("why", why), PAWL_F_TEXT("by", session->is_tcp ? "tcp" : "unix"),
+                       PAWL_F_TEXT("why", why),
+                       PAWL_F_TEXT("by", session->is_tls   ? "tls"
+                                         : session->is_tcp ? "tcp"
+                                                           : "unix"),
                        PAWL_F_U64("held", held));
     }
 }
 
-/** From OPEN to FINISHING; @why is a literal. */
-static void finish(struct pawl_session *session, const char *why)
+void pawl_session_part(struct pawl_session *session, const char *why)
 {
     if (session->state != PAWL_SESSION_OPEN) {
+        return;
+    }
+    if (session->handshaking) {
+        pawl_session_close(session); /* there is nobody yet to say anything to */
         return;
     }
     session->state = PAWL_SESSION_FINISHING;
@@ -279,8 +287,8 @@ static void handle_frame(struct pawl_session *session, struct pawl_bytes message
     enum pawl_status status = worker->edge->handler.on_frame(worker->ctx, session, message);
 
     if (status != PAWL_OK) {
-        refuse_peer(session, &worker->stats.malformed, FAREWELL_MALFORMED);
-        finish(session, FAREWELL_MALFORMED);
+        pawl_session_blame(session, &worker->stats.malformed, FAREWELL_MALFORMED);
+        pawl_session_part(session, FAREWELL_MALFORMED);
         return;
     }
     if (PAWL_UNLIKELY(session->output_bytes >= FLUSH_MARK) && !session->doomed && !flush(session)) {
@@ -310,8 +318,9 @@ static size_t consume(struct pawl_session *session, const uint8_t *data, size_t 
             bool is_big = status == PAWL_ETOOBIG;
             const char *why = is_big ? FAREWELL_TOO_BIG : FAREWELL_MALFORMED;
 
-            refuse_peer(session, is_big ? &worker->stats.too_big : &worker->stats.malformed, why);
-            finish(session, why);
+            pawl_session_blame(session, is_big ? &worker->stats.too_big : &worker->stats.malformed,
+                               why);
+            pawl_session_part(session, why);
             break;
         }
         if (frames++ == 0) {
@@ -414,7 +423,8 @@ void pawl_session_step(struct pawl_session *session)
         return;
     }
     if (session->doomed) {
-        refuse_peer(session, &session->worker->stats.slow_closed, "does not read its replies");
+        pawl_session_blame(session, &session->worker->stats.slow_closed,
+                           "does not read its replies");
         pawl_session_close(session);
         return;
     }
@@ -529,12 +539,15 @@ static void on_ended(struct pawl_transport *transport, bool clean)
     if (session->state == PAWL_SESSION_CLOSED) {
         return;
     }
+    if (session->handshaking) {
+        pawl_session_failed(session);
+    }
     if (!clean || session->state == PAWL_SESSION_LINGERING) {
         pawl_session_close(session);
         return;
     }
     session->peer_end = true; /* it may still wait for what it asked */
-    finish(session, FAREWELL_CLOSING);
+    pawl_session_part(session, FAREWELL_CLOSING);
     pawl_session_step(session);
 }
 
@@ -566,43 +579,80 @@ static void on_closed(struct pawl_transport *transport)
     pawl_worker_bury(session->worker, session);
 }
 
+static void on_opened(struct pawl_transport *transport)
+{
+    struct pawl_session *session = of_transport(transport);
+
+    pawl_session_opened(session);
+    if (session->worker->phase == PAWL_WORKER_DRAINING) {
+        pawl_session_drain(session);
+    }
+    pawl_session_step(session);
+}
+
+/** Half a record holds memory as half a frame does, and gets no more time. */
+static void on_begun(struct pawl_transport *transport)
+{
+    struct pawl_session *session = of_transport(transport);
+
+    if (session->state == PAWL_SESSION_OPEN && !is_blocked(session) &&
+        !pawl_deadline_armed(&session->pace)) {
+        pawl_deadline_arm(&session->worker->frame, &session->pace, loop_ms(session));
+    }
+}
+
 static const struct pawl_transport_events events = {
     .room = on_room,
     .bytes = on_bytes,
     .ended = on_ended,
     .written = on_written,
     .closed = on_closed,
+    .opened = on_opened,
+    .begun = on_begun,
 };
 
 /* ---- life ---- */
 
-void pawl_session_open(struct pawl_worker *worker, int fd, bool is_tcp, unsigned roles)
+/** Fill in a zeroed @session; false: it cannot go on. */
+static bool begin(struct pawl_session *session, const struct pawl_arrival *arrival)
+{
+    struct pawl_worker *worker = session->worker;
+
+    session->state = PAWL_SESSION_OPEN;
+    session->is_tcp = arrival->is_tcp;
+    session->uid = arrival->uid;
+    session->guard_serial = worker->guard_serial;
+    session->farewell = FAREWELL_CLOSING;
+    session->read_ms = loop_ms(session);
+    session->arrival_ms = pawl_worker_clock_ms(worker);
+    pawl_identity_init(&session->identity, arrival->cap, arrival->base, arrival->by_uid);
+    if (pawl_transport_open(&session->transport, &worker->loop, arrival->fd, arrival->is_tcp,
+                            &events) != PAWL_OK) {
+        (void)close(arrival->fd);
+        return false;
+    }
+    if (options_of(session)->idle_timeout_ms > 0) {
+        pawl_deadline_arm(&worker->idle, &session->idle, session->read_ms);
+    }
+    if (worker->phase == PAWL_WORKER_HALTING) {
+        return false;
+    }
+    return !arrival->is_tls || pawl_session_secure(session);
+}
+
+void pawl_session_open(struct pawl_worker *worker, const struct pawl_arrival *arrival)
 {
     struct pawl_session *session = pawl_edge_alloc(1, sizeof(*session));
 
     if (session == NULL || pawl_worker_enter(worker, session) != PAWL_OK) {
         log_memory(worker);
         pawl_edge_free(session);
-        (void)close(fd);
+        (void)close(arrival->fd);
         pawl_worker_uncount(worker);
         return;
     }
     session->worker = worker;
-    session->state = PAWL_SESSION_OPEN;
-    session->is_tcp = is_tcp;
-    session->roles = roles;
-    session->farewell = FAREWELL_CLOSING;
-    session->read_ms = loop_ms(session);
-    session->arrival_ms = pawl_worker_clock_ms(worker);
-    if (pawl_transport_open(&session->transport, &worker->loop, fd, is_tcp, &events) != PAWL_OK) {
-        (void)close(fd);
-        pawl_session_close(session);
-        return;
-    }
-    if (options_of(session)->idle_timeout_ms > 0) {
-        pawl_deadline_arm(&worker->idle, &session->idle, session->read_ms);
-    }
-    if (worker->phase == PAWL_WORKER_HALTING) {
+    if (!begin(session, arrival)) {
         pawl_session_close(session);
         return;
     }
@@ -618,6 +668,12 @@ void pawl_session_close(struct pawl_session *session)
         return;
     }
     session->state = PAWL_SESSION_CLOSED;
+    if (session->handshaking) {
+        pawl_session_shaken(session);
+    } else if (session->is_tls) {
+        pawl_edge_stat_add(&session->worker->stats.tls_connections, UINT64_MAX);
+    }
+    pawl_identity_deinit(&session->identity);
     pawl_deadline_disarm(&session->pace);
     pawl_deadline_disarm(&session->write);
     pawl_deadline_disarm(&session->idle);
@@ -628,7 +684,7 @@ void pawl_session_close(struct pawl_session *session)
 
 void pawl_session_drain(struct pawl_session *session)
 {
-    if (session->state == PAWL_SESSION_OPEN) {
+    if (session->state == PAWL_SESSION_OPEN && !session->handshaking) {
         say_goaway(session, UINT64_MAX, FAREWELL_DRAIN, options_of(session)->drain_timeout_ms);
     }
 }
@@ -638,11 +694,12 @@ void pawl_session_drain_check(struct pawl_session *session, uint64_t quiet_ms)
     if (session->state != PAWL_SESSION_OPEN) {
         return;
     }
-    if (quiet_ms > 0 && (session->owed > 0 || session->output_bytes > 0 || session->input != NULL ||
-                         loop_ms(session) - session->read_ms < quiet_ms)) {
+    if (quiet_ms > 0 &&
+        (session->handshaking || session->owed > 0 || session->output_bytes > 0 ||
+         session->input != NULL || loop_ms(session) - session->read_ms < quiet_ms)) {
         return;
     }
-    finish(session, FAREWELL_DRAIN);
+    pawl_session_part(session, FAREWELL_DRAIN);
     input_drop(session);
     pawl_session_step(session);
 }
@@ -662,7 +719,7 @@ static void expire_list(struct pawl_worker *worker, struct pawl_deadlines *list,
         struct pawl_session *session = of_node(due, offset);
 
         if (stat != NULL) {
-            refuse_peer(session, stat, why);
+            pawl_session_blame(session, stat, why);
         }
         pawl_session_close(session);
     }
@@ -683,7 +740,7 @@ static void expire_idle(struct pawl_worker *worker)
             continue;
         }
         pawl_edge_stat_add(&worker->stats.idle_timeouts, 1);
-        finish(session, "idle");
+        pawl_session_part(session, "idle");
         pawl_session_step(session);
     }
 }
@@ -696,6 +753,11 @@ void pawl_session_expire(struct pawl_worker *worker)
     expire_list(worker, &worker->frame, options->frame_timeout_ms,
                 offsetof(struct pawl_session, pace), &stats->frame_timeouts,
                 "frame not whole in time");
+    if (worker->guard != NULL) {
+        expire_list(worker, &worker->handshake, worker->guard->handshake_timeout_ms,
+                    offsetof(struct pawl_session, pace), &stats->tls_handshake_timeouts,
+                    "TLS handshake not done in time");
+    }
     expire_list(worker, &worker->write, options->write_timeout_ms,
                 offsetof(struct pawl_session, write), &stats->slow_closed,
                 "does not read its replies");
@@ -713,12 +775,12 @@ void pawl_session_expire(struct pawl_worker *worker)
 
 unsigned pawl_session_roles(const struct pawl_session *session)
 {
-    return session->roles;
+    return session->identity.roles;
 }
 
 void pawl_session_finish(struct pawl_session *session)
 {
-    finish(session, FAREWELL_CLOSING);
+    pawl_session_part(session, FAREWELL_CLOSING);
     pawl_worker_mark(session->worker, session);
 }
 

@@ -21,9 +21,11 @@
 #include "edge/buffer.h"
 #include "edge/deadline.h"
 #include "edge/handler.h"
+#include "edge/identity.h"
 #include "edge/transport.h"
 
-#define PAWL_SESSION_USER_BYTES 80
+#define PAWL_SESSION_USER_BYTES  80
+#define PAWL_SESSION_GUESSES_MAX 3 /* wrong credentials before the connection is closed */
 
 enum pawl_session_state {
     PAWL_SESSION_OPEN = 1,
@@ -37,8 +39,13 @@ struct pawl_session {
     struct pawl_worker *worker;
     enum pawl_session_state state;
     struct pawl_ticket ticket;
-    unsigned roles;
-    bool is_tcp;
+    struct pawl_identity identity;
+    uint64_t guard_serial; /* of the worker's guard that @identity was judged by */
+    int64_t uid;           /* of a Unix peer; -1 = not known */
+    unsigned guesses;      /* wrong credentials so far */
+    bool is_tcp;           /* or TLS over it */
+    bool is_tls;
+    bool handshaking;     /* nothing may be written or read yet; @pace is the handshake's */
     bool dirty;           /* on the worker's list of sessions to step at the end of the turn */
     bool busy;            /* in consume: a step is due when it returns */
     bool paused;          /* OPEN but not read from */
@@ -71,11 +78,28 @@ struct pawl_session {
     _Alignas(16) uint8_t user[PAWL_SESSION_USER_BYTES];
 };
 
+/** A connection, and what is known of its peer before it has said anything. */
+struct pawl_arrival {
+    int fd;
+    bool is_tcp; /* or TLS over it */
+    bool is_tls;
+    bool by_uid;   /* @base is what its uid gives it */
+    unsigned cap;  /* the most it may ever do; bits of pawl_role */
+    unsigned base; /* what it may do without a proof */
+    int64_t uid;   /* -1 = not known */
+};
+
 /**
- * Begin a session on @fd, which is taken over in any case. The caller has counted it in
- * pawl_worker.assigned and pawl_edge.connections; it is uncounted here if it cannot be begun.
+ * Begin a session on @arrival's descriptor, which is taken over in any case. The caller has counted
+ * it in pawl_worker.assigned and pawl_edge.connections; it is uncounted here if it cannot be begun.
  */
-void pawl_session_open(struct pawl_worker *worker, int fd, bool is_tcp, unsigned roles);
+void pawl_session_open(struct pawl_worker *worker, const struct pawl_arrival *arrival);
+
+/** From OPEN to FINISHING: the final goaway says @why, a literal. Step it afterwards. */
+void pawl_session_part(struct pawl_session *session, const char *why);
+
+/** Say in the log, at most once a second, why a peer is closed, and count it in @stat. */
+void pawl_session_blame(struct pawl_session *session, _Atomic uint64_t *stat, const char *why);
 
 /** Do what is due: write, read on or pause, finish. Never from inside a handler's call. */
 void pawl_session_step(struct pawl_session *session);
@@ -88,6 +112,23 @@ void pawl_session_drain(struct pawl_session *session);
 
 /** Finish if it has been quiet for @quiet_ms, or at once where @quiet_ms is 0. */
 void pawl_session_drain_check(struct pawl_session *session, uint64_t quiet_ms);
+
+/* ---- session_guard.c: who the peer is ---- */
+
+/** Make room for one more handshake, and begin it. False: the session cannot go on. */
+PAWL_MUST_USE bool pawl_session_secure(struct pawl_session *session);
+
+/** The handshake is done: judge the certificate. */
+void pawl_session_opened(struct pawl_session *session);
+
+/** A handshake that was under way is not any more, whatever became of it. */
+void pawl_session_shaken(struct pawl_session *session);
+
+/** The connection of a handshake has failed: count it, and say why. */
+void pawl_session_failed(struct pawl_session *session);
+
+/** Judge @session by the worker's guard of now, where it was judged by another. */
+void pawl_session_review(struct pawl_session *session);
 
 /** Close those whose deadlines have passed; the worker's tick. */
 void pawl_session_expire(struct pawl_worker *worker);

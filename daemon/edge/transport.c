@@ -3,6 +3,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "edge/transport_tls.h"
+
 static struct pawl_transport *of_handle(uv_handle_t *handle)
 {
     return handle->data;
@@ -49,6 +51,7 @@ static void on_closed(uv_handle_t *handle)
 {
     struct pawl_transport *transport = of_handle(handle);
 
+    pawl_transport_tls_free(transport);
     transport->events->closed(transport);
 }
 
@@ -77,7 +80,9 @@ void pawl_transport_read(struct pawl_transport *transport, bool on)
         return;
     }
     transport->reading = on;
-    if (on) {
+    if (transport->tls != NULL) {
+        pawl_transport_tls_read(transport, on);
+    } else if (on) {
         (void)uv_read_start(&transport->uv.stream, on_alloc, on_read);
     } else {
         (void)uv_read_stop(&transport->uv.stream);
@@ -87,26 +92,42 @@ void pawl_transport_read(struct pawl_transport *transport, bool on)
 ptrdiff_t pawl_transport_try_write(struct pawl_transport *transport, const uv_buf_t *pieces,
                                    unsigned count)
 {
-    int taken = uv_try_write(&transport->uv.stream, pieces, count);
+    int taken;
 
+    if (transport->tls != NULL) {
+        return pawl_transport_tls_try_write(transport, pieces, count);
+    }
+    taken = uv_try_write(&transport->uv.stream, pieces, count);
     if (taken == UV_EAGAIN || taken == UV_ENOBUFS) {
         return 0;
     }
     return taken >= 0 ? taken : -1;
 }
 
-enum pawl_status pawl_transport_write(struct pawl_transport *transport, const uv_buf_t *pieces,
-                                      unsigned count)
+ptrdiff_t pawl_transport_write(struct pawl_transport *transport, const uv_buf_t *pieces,
+                               unsigned count)
 {
-    int result = uv_write(&transport->request, &transport->uv.stream, pieces, count, on_written);
+    ptrdiff_t size = 0;
 
-    return result == 0 ? PAWL_OK : PAWL_ECONN;
+    if (transport->tls != NULL) {
+        return pawl_transport_tls_write(transport, pieces, count);
+    }
+    if (uv_write(&transport->request, &transport->uv.stream, pieces, count, on_written) != 0) {
+        return -1;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        size += (ptrdiff_t)pieces[i].len;
+    }
+    return size;
 }
 
 void pawl_transport_finish(struct pawl_transport *transport)
 {
     uv_os_fd_t fd;
 
+    if (transport->tls != NULL) {
+        pawl_transport_tls_finish(transport);
+    }
     /* The socket call at once, not uv_shutdown: nothing is queued here, and a shutdown request
      * would be one more thing that has to end before the handle may. */
     if (uv_fileno(&transport->uv.handle, &fd) == 0) {
@@ -117,5 +138,7 @@ void pawl_transport_finish(struct pawl_transport *transport)
 void pawl_transport_close(struct pawl_transport *transport)
 {
     transport->reading = false;
+    transport->ended = true;
+    pawl_deadline_disarm(&transport->ready);
     uv_close(&transport->uv.handle, on_closed);
 }

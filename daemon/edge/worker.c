@@ -13,6 +13,7 @@
 
 #define SLOTS_FIRST 64
 #define SLOT_NONE   UINT32_MAX
+#define REVIEW_STEP 64 /* sessions judged anew between two turns */
 
 static uint64_t boottime_ms(void)
 {
@@ -253,6 +254,59 @@ static void on_wake(uv_async_t *handle)
     pawl_worker_step_dirty(worker);
 }
 
+/* ---- guards ---- */
+
+void pawl_worker_set_guard(struct pawl_worker *worker, struct pawl_guard *guard)
+{
+    pawl_guard_unref(worker->guard);
+    worker->guard = pawl_guard_ref(guard);
+    worker->guard_serial++;
+}
+
+/** A chain of certificates takes a tenth of a millisecond to judge: some, then everybody's turn. */
+static void run_review(struct pawl_post *post, struct pawl_worker *worker)
+{
+    uint32_t end = worker->slot_count - worker->review_next < REVIEW_STEP
+                       ? worker->slot_count
+                       : worker->review_next + REVIEW_STEP;
+
+    while (worker->review_next < end) {
+        struct pawl_session *session = worker->slots[worker->review_next++].session;
+
+        if (session != NULL) {
+            pawl_session_review(session);
+        }
+    }
+    worker->reviewing = worker->review_next < worker->slot_count;
+    if (worker->reviewing) {
+        pawl_worker_post(worker, post);
+    }
+}
+
+static void run_order(struct pawl_post *post, struct pawl_worker *worker)
+{
+    struct pawl_guard *guard = atomic_exchange(&worker->next_guard, NULL);
+
+    (void)post;
+    pawl_worker_set_guard(worker, guard);
+    pawl_guard_unref(guard);
+    worker->review_next = 0;
+    if (!worker->reviewing) {
+        worker->reviewing = true;
+        pawl_worker_post(worker, &worker->review_post);
+    }
+}
+
+void pawl_worker_order_guard(struct pawl_worker *worker, struct pawl_guard *guard)
+{
+    struct pawl_guard *before = atomic_exchange(&worker->next_guard, pawl_guard_ref(guard));
+
+    if (before == NULL) {
+        pawl_worker_post(worker, &worker->guard_post);
+    }
+    pawl_guard_unref(before);
+}
+
 /* ---- drain ---- */
 
 static void stop_accepting(struct pawl_worker *worker)
@@ -387,6 +441,7 @@ static enum pawl_status init_handles(struct pawl_worker *worker)
     (void)uv_prepare_start(&worker->turn_end, on_turn_end);
     (void)uv_timer_init(&worker->loop, &worker->tick);
     worker->tick.data = worker;
+    pawl_transport_hub_init(&worker->hub, &worker->loop, &worker->turn);
     worker->tick_ms = uv_now(&worker->loop);
     (void)uv_timer_start(&worker->tick, on_tick, period_ms, period_ms);
     return PAWL_OK;
@@ -423,6 +478,7 @@ static void close_loop(struct pawl_worker *worker)
     close_if_open((uv_handle_t *)&worker->wake);
     close_if_open((uv_handle_t *)&worker->turn_end);
     close_if_open((uv_handle_t *)&worker->tick);
+    pawl_transport_hub_close(&worker->hub);
     (void)uv_run(&worker->loop, UV_RUN_DEFAULT);
     reap(worker);
     (void)uv_loop_close(&worker->loop);
@@ -445,6 +501,8 @@ enum pawl_status pawl_worker_init(struct pawl_worker *worker, struct pawl_edge *
     worker->reserve_fd = -1;
     worker->drain_post.run = run_drain;
     worker->halt_post.run = run_halt;
+    worker->guard_post.run = run_order;
+    worker->review_post.run = run_review;
     worker->turn = 1;
     atomic_store(&worker->heartbeat_ms, boottime_ms());
     for (unsigned i = 0; i < PAWL_LISTEN_SOCKETS_MAX; i++) {
@@ -455,6 +513,7 @@ enum pawl_status pawl_worker_init(struct pawl_worker *worker, struct pawl_edge *
     pawl_deadlines_init(&worker->idle);
     pawl_deadlines_init(&worker->finish);
     pawl_deadlines_init(&worker->linger);
+    pawl_deadlines_init(&worker->handshake);
     pawl_buffer_pool_init(&worker->pool, edge->options.buffers_max_bytes / edge->worker_count);
     if (pawl_loop_open(&worker->loop, edge->options.connections_max + PAWL_FDS_BESIDE) != PAWL_OK) {
         return pawl_error_set(error, PAWL_EIO, errno,
@@ -524,4 +583,6 @@ void pawl_worker_deinit(struct pawl_worker *worker)
         worker->ctx = NULL;
     }
     close_loop(worker);
+    pawl_guard_unref(worker->guard);
+    worker->guard = NULL;
 }

@@ -20,7 +20,9 @@
 #include "edge/edge_stats.h"
 #include "edge/goaway.h"
 #include "edge/handler.h"
+#include "edge/identity.h"
 #include "edge/server.h"
+#include "edge/transport.h"
 #include "pawl/v1/caps.h"
 
 #define PAWL_READ_BYTES         ((size_t)65536) /* read from one session in one turn, at most */
@@ -107,6 +109,16 @@ struct pawl_worker {
     struct pawl_deadlines idle;
     struct pawl_deadlines finish;
     struct pawl_deadlines linger;
+    struct pawl_deadlines handshake; /* oldest first: it gives way when there are too many */
+
+    struct pawl_guard *guard; /* a reference; NULL = nobody can prove anything */
+    uint64_t guard_serial;    /* grows with every guard */
+    uint32_t review_next;     /* slot to be judged by it next */
+    bool reviewing;
+    struct pawl_post review_post;
+    struct pawl_post guard_post;
+    _Atomic(struct pawl_guard *) next_guard; /* a reference; not NULL: guard_post is under way */
+    struct pawl_transport_hub hub;
 
     struct pawl_buffer_pool pool;
     struct pawl_edge_stats stats;
@@ -116,6 +128,7 @@ struct pawl_worker {
     struct pawl_log_gate gate_fds;
     struct pawl_log_gate gate_peer;
     struct pawl_log_gate gate_memory;
+    struct pawl_log_gate gate_proof;
     bool fds_out;
 
     /* Read buffer: a tiny beginning kept from the last read, then what is read now. */
@@ -134,6 +147,12 @@ void pawl_worker_join(struct pawl_worker *worker);
 
 /** Begin to drain; at most once. Any thread. */
 void pawl_worker_drain(struct pawl_worker *worker);
+
+/** Have @guard (a reference is taken) judge from now on. Before start, on the calling thread. */
+void pawl_worker_set_guard(struct pawl_worker *worker, struct pawl_guard *guard);
+
+/** The same while the worker runs, and judge its sessions anew. Main loop's thread. */
+void pawl_worker_order_guard(struct pawl_worker *worker, struct pawl_guard *guard);
 
 /** Close every session and report empty; at most once. Any thread. */
 void pawl_worker_halt(struct pawl_worker *worker);

@@ -284,7 +284,9 @@ static inline struct rig *rig_make(void)
     (void)snprintf(rig->uri, sizeof(rig->uri), "unix:%s", rig->path);
     pawl_server_options_init(&rig->options);
     rig->listen[0] = (struct pawl_listen_options){ .uri = rig->uri, .fd = -1 };
-    rig->listen[1] = (struct pawl_listen_options){ .uri = "tcp:127.0.0.1:0", .fd = -1 };
+    rig->listen[1] = (struct pawl_listen_options){ .uri = "tcp:127.0.0.1:0",
+                                                   .anonymous = PAWL_ROLE_CHECK | PAWL_ROLE_READ,
+                                                   .fd = -1 };
     rig->options.listen = rig->listen;
     rig->options.listen_count = 2;
     rig->options.workers = 2;

@@ -223,7 +223,7 @@ static void a_listener_may_be_narrowed_to_check(void **state)
     const char roles[2] = { PAWL_ROLE_CHECK, 0 };
     int fd;
 
-    rig->listen[1].roles = PAWL_ROLE_CHECK | PAWL_ROLE_ADMIN; /* never wider than TCP grants */
+    rig->listen[1].roles = PAWL_ROLE_CHECK | PAWL_ROLE_ADMIN; /* nobody has proved an admin */
     rig_start(rig);
     fd = rig_connect_tcp(rig);
     rig_send_frame(fd, "r");
