@@ -31,6 +31,13 @@ enum bench_end bench_run(const struct bench_order *order, struct load_result *re
     struct load_protocol protocol;
     enum bench_end end = BENCH_USAGE;
 
+    if (strncmp(order->address, "tls:", 4) == 0) {
+        load.secure = load_secure_create(order->secure, error, error_size);
+        if (load.secure == NULL) {
+            goto out;
+        }
+    }
+
     if (order->limit == NULL) {
         if (!rates_read(order->rate, &rates, error, error_size)) {
             goto out;
@@ -50,6 +57,7 @@ enum bench_end bench_run(const struct bench_order *order, struct load_result *re
         end = BENCH_FAILED;
     }
 out:
+    load_secure_destroy(load.secure);
     memory_release(pawl);
     return end;
 }

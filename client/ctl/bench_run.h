@@ -6,12 +6,14 @@
 #define PAWL_CTL_BENCH_RUN_H
 
 #include "load.h"
+#include "load_secure.h"
 
 struct bench_order {
-    const char *address; /* one, not a list */
-    const char *ns;      /* NULL: the daemon's default */
-    const char *limit;   /* NULL: rate */
-    const char *rate;    /* as text */
+    const char *address;                      /* one, not a list */
+    const struct load_secure_options *secure; /* of a tls: address */
+    const char *ns;                           /* NULL: the daemon's default */
+    const char *limit;                        /* NULL: rate */
+    const char *rate;                         /* as text */
     uint64_t keys;
     uint64_t seed;
     uint32_t connections;

@@ -35,6 +35,7 @@ int command_revoke(struct ctl *ctl);
 int command_unrevoke(struct ctl *ctl);
 int command_token_check(struct ctl *ctl);
 int command_token_verify(struct ctl *ctl);
+int command_token_mint(struct ctl *ctl);
 int command_family_open(struct ctl *ctl);
 int command_family_end(struct ctl *ctl);
 int command_rotate(struct ctl *ctl);

@@ -145,12 +145,34 @@ static int order_read(const struct ctl *ctl, struct bench_order *order)
     return EXIT_YES;
 }
 
+/* The host of a tls: address. */
+static void host_read(const char *address, char host[ADDRESS_MAX])
+{
+    const char *from = strchr(address, ':') != NULL ? strchr(address, ':') + 1 : address;
+    const char *to = strrchr(from, ':');
+    size_t size = to != NULL ? (size_t)(to - from) : strlen(from);
+
+    if (size >= 2 && from[0] == '[' && from[size - 1] == ']') {
+        from++;
+        size -= 2;
+    }
+    snprintf(host, ADDRESS_MAX, "%.*s", (int)size, from);
+}
+
 int command_bench(struct ctl *ctl)
 {
     char address[ADDRESS_MAX];
+    char host[ADDRESS_MAX];
+    struct load_secure_options secure = {
+        .ca = option_text(&ctl->options, OPTION_TLS_CA_ID),
+        .certificate = option_text(&ctl->options, OPTION_TLS_CERT_ID),
+        .key = option_text(&ctl->options, OPTION_TLS_KEY_ID),
+        .name = option_text(&ctl->options, OPTION_TLS_NAME_ID),
+    };
     char error[OPTION_TEXT_MAX] = "";
     struct load_result *result = memory_zeroed(1, sizeof(*result));
     struct bench_order order = { .address = address,
+                                 .secure = &secure,
                                  .ns = option_text(&ctl->options, OPTION_NS_ID),
                                  .limit = option_text(&ctl->options, OPTION_LIMIT_ID),
                                  .rate = option_text(&ctl->options, OPTION_RATE_ID),
@@ -167,6 +189,8 @@ int command_bench(struct ctl *ctl)
     order.seed = (uint64_t)now.tv_nsec ^ (uint64_t)now.tv_sec << 32;
     order.rate = order.rate != NULL ? order.rate : DEFAULT_RATE;
     address_read(ctl, address);
+    host_read(address, host);
+    secure.name = secure.name != NULL ? secure.name : host;
     end = bench_run(&order, result, error, sizeof(error));
     if (end == BENCH_USAGE) {
         memory_release(result);

@@ -13,9 +13,9 @@ static const struct target {
     const char *word;
     enum pawl_revoke_scope scope;
     enum option_id value;
-    uint64_t options; /* besides the value, --iss, --ack, --reason, --actor */
+    option_set options; /* besides the value, --iss, --ack, --reason, --actor */
 } targets[] = {
-#define BIT(id) (UINT64_C(1) << OPTION_##id##_ID)
+#define BIT(id) ((option_set)1 << OPTION_##id##_ID)
     { "token", PAWL_REVOKE_TOKEN, OPTION_JTI_ID, BIT(JTI) | BIT(EXP) },
     { "family", PAWL_REVOKE_FAMILY, OPTION_SID_ID, BIT(SID) | BIT(EXP) },
     { "subject", PAWL_REVOKE_SUBJECT, OPTION_SUB_ID, BIT(SUB) | BIT(BEFORE) },
@@ -23,13 +23,10 @@ static const struct target {
     { "key", PAWL_REVOKE_KEY, OPTION_KID_ID, BIT(KID) | BIT(BEFORE) },
     { "namespace", PAWL_REVOKE_NAMESPACE, OPTION_COUNT, BIT(BEFORE) },
     { "opaque", PAWL_REVOKE_OPAQUE, OPTION_COUNT, BIT(EXP) },
-    { "jwt", PAWL_REVOKE_JWT, OPTION_COUNT, 0 },
+    { "jwt", PAWL_REVOKE_JWT, OPTION_COUNT, BIT(FAMILY) },
 };
-#define OPTIONAL (BIT(JTI) | BIT(EXP) | BIT(SID) | BIT(SUB) | BIT(CLIENT) | BIT(KID) | BIT(BEFORE))
-
-static const char later[] = "a daemon of this version does not verify tokens";
-static const char instead[] =
-    "verify it where its keys are, and use its jti and exp: revoke token, token check";
+#define OPTIONAL \
+    (BIT(JTI) | BIT(EXP) | BIT(SID) | BIT(SUB) | BIT(CLIENT) | BIT(KID) | BIT(BEFORE) | BIT(FAMILY))
 
 static const struct target *target_find(const char *word)
 {
@@ -47,7 +44,7 @@ static int target_check(const struct ctl *ctl, const struct target *target)
     char what[64];
 
     for (uint32_t i = 0; i < OPTION_COUNT; i++) {
-        uint64_t bit = UINT64_C(1) << i;
+        option_set bit = (option_set)1 << i;
 
         if ((OPTIONAL & bit) != 0 && (target->options & bit) == 0 && ctl->options.values[i].given) {
             snprintf(what, sizeof(what), "revoke %s: --%s", target->word,
@@ -110,9 +107,29 @@ static int revoke_print(const struct ctl *ctl, const struct pawl_revoke_result *
     return ctl_level_check(ctl, result->acknowledged, result->asked);
 }
 
-int command_revoke(struct ctl *ctl)
+/* On standard input, never an argument: those are there for everybody to see (P9). */
+static bool is_piped(const struct target *target)
+{
+    return target->scope == PAWL_REVOKE_OPAQUE || target->scope == PAWL_REVOKE_JWT;
+}
+
+static int revoke_ask(struct ctl *ctl, const struct target *target, struct pawl_revoke_call *call)
 {
     char token[TOKEN_MAX + 1];
+    struct pawl_revoke_result result = { .struct_size = sizeof(result) };
+    int code = is_piped(target) ? token_read(ctl, token, sizeof(token), &call->value) : EXIT_YES;
+
+    if (code == EXIT_YES) {
+        int rc = pawl_client_revoke(ctl->client, call, &result);
+
+        code = rc == PAWL_RC_OK ? revoke_print(ctl, &result) : ctl_failed(ctl, rc, &result.info);
+    }
+    explicit_bzero(token, sizeof(token));
+    return code;
+}
+
+int command_revoke(struct ctl *ctl)
+{
     const struct target *target = target_find(ctl->options.words[0]);
     struct pawl_revoke_call call = { .struct_size = sizeof(call),
                                      .issuer = ctl_str(ctl, OPTION_ISS_ID),
@@ -120,33 +137,25 @@ int command_revoke(struct ctl *ctl)
                                      .before_ms = ctl->options.values[OPTION_BEFORE_ID].number,
                                      .exp_s = option_seconds(&ctl->options, OPTION_EXP_ID),
                                      .now_ms = ctl->now_ms };
-    struct pawl_revoke_result result = { .struct_size = sizeof(result) };
     int code;
-    int rc;
 
     if (target == NULL) {
         return ctl_usage(ctl, "revoke: of what?",
                          "write token, family, subject, client, key, namespace, opaque or jwt");
     }
-    if (target->scope == PAWL_REVOKE_JWT) {
-        (void)ctl_usage(ctl, later, instead);
-        return EXIT_USAGE;
-    }
     code = target_check(ctl, target);
     code = code == EXIT_YES ? ctl_level_read(ctl, &call.level) : code;
     code = code == EXIT_YES ? ctl_why_read(ctl, &call.reason) : code;
-    if (code == EXIT_YES && target->scope == PAWL_REVOKE_OPAQUE) {
-        code = token_read(ctl, token, sizeof(token), &call.value);
-    }
     if (code != EXIT_YES) {
         return code;
     }
     call.scope = target->scope;
     if (target->value != OPTION_COUNT) {
         call.value = ctl_str(ctl, target->value);
+    } else if (option_given(&ctl->options, OPTION_FAMILY_ID)) {
+        call.scope = PAWL_REVOKE_JWT_FAMILY;
     }
-    rc = pawl_client_revoke(ctl->client, &call, &result);
-    return rc == PAWL_RC_OK ? revoke_print(ctl, &result) : ctl_failed(ctl, rc, &result.info);
+    return revoke_ask(ctl, target, &call);
 }
 
 int command_unrevoke(struct ctl *ctl)
@@ -188,6 +197,33 @@ int command_unrevoke(struct ctl *ctl)
     return code == EXIT_YES && result.canceled < ctl->options.word_count ? EXIT_NO : code;
 }
 
+static void put_claim(json_t *object, const char *name, const struct pawl_text *text)
+{
+    if (text->size > 0) {
+        json_object_set_new(object, name, output_text(text->data, text->size));
+    }
+}
+
+/* What pawld found in a token that it verified, by the names that tokens have for it. */
+static json_t *claims_json(const struct pawl_claims *claims)
+{
+    json_t *object = json_object();
+
+    put_claim(object, "iss", &claims->issuer);
+    put_claim(object, "sub", &claims->subject);
+    put_claim(object, "jti", &claims->jti);
+    put_claim(object, "client_id", &claims->client);
+    put_claim(object, "sid", &claims->sid);
+    put_claim(object, "kid", &claims->key);
+    if (claims->iat_s != 0) {
+        json_object_set_new(object, "iat", output_number(claims->iat_s));
+    }
+    if (claims->exp_s != 0) {
+        json_object_set_new(object, "exp", output_number(claims->exp_s));
+    }
+    return object;
+}
+
 static void verdict_json(const struct pawl_token_check_result *result)
 {
     const struct pawl_token_answer *token = &result->token;
@@ -204,11 +240,21 @@ static void verdict_json(const struct pawl_token_check_result *result)
                             : json_null());
     json_object_set_new(object, "fresh", json_boolean(token->fresh));
     json_object_set_new(object, "staleness_ms", output_number(token->staleness_ms));
+    if (token->has_claims) {
+        json_object_set_new(object, "claims", claims_json(token->claims));
+    }
     if (result->info.cause != PAWL_RC_OK) {
         json_object_set_new(object, "error",
                             output_text(result->info.text, strlen(result->info.text)));
     }
     output_json(object);
+}
+
+static void claim_line(const char *name, const struct pawl_text *text)
+{
+    if (text->size > 0) {
+        output_line(name, "%.*s", (int)text->size, text->data);
+    }
 }
 
 static void verdict_lines(const struct pawl_token_check_result *result)
@@ -224,40 +270,28 @@ static void verdict_lines(const struct pawl_token_check_result *result)
     if (token->scope != PAWL_REVOKE_NONE) {
         output_line("  hit by", "%s", pawl_revoke_scope_text(token->scope));
     }
+    if (token->has_claims) {
+        claim_line("  issuer", &token->claims->issuer);
+        claim_line("  subject", &token->claims->subject);
+        claim_line("  jti", &token->claims->jti);
+        claim_line("  family", &token->claims->sid);
+    }
     if (result->info.source == PAWL_SOURCE_DAEMON) {
         duration_text_format(token->staleness_ms, age);
         output_line("  data", "%s, at most %s old", token->fresh ? "fresh" : "stale", age);
     }
 }
 
-int command_token_check(struct ctl *ctl)
+static int verdict_ask(struct ctl *ctl, const struct pawl_token *token)
 {
-    char text[TOKEN_MAX + 1];
-    struct pawl_token token = { .struct_size = sizeof(token),
-                                .issuer = ctl_str(ctl, OPTION_ISS_ID),
-                                .jti = ctl_str(ctl, OPTION_JTI_ID),
-                                .subject = ctl_str(ctl, OPTION_SUB_ID),
-                                .client = ctl_str(ctl, OPTION_CLIENT_ID),
-                                .key = ctl_str(ctl, OPTION_KID_ID),
-                                .sid = ctl_str(ctl, OPTION_SID_ID),
-                                .iat_s = option_seconds(&ctl->options, OPTION_IAT_ID),
-                                .exp_s = option_seconds(&ctl->options, OPTION_EXP_ID) };
+    struct pawl_claims claims;
     struct pawl_token_check_call call = { .struct_size = sizeof(call),
-                                          .token = &token,
+                                          .token = token,
                                           .now_ms = ctl->now_ms };
     struct pawl_token_check_result result = { .struct_size = sizeof(result) };
     int rc;
 
-    if (option_given(&ctl->options, OPTION_OPAQUE_ID)) {
-        int code = token_read(ctl, text, sizeof(text), &token.opaque);
-
-        if (code != EXIT_YES) {
-            return code;
-        }
-    } else if (token.jti.size + token.sid.size + token.subject.size == 0) {
-        return ctl_usage(ctl, "token check: which token?",
-                         "give --jti, or --sid or --sub, or --opaque");
-    }
+    result.token.claims = &claims;
     rc = pawl_client_token_check(ctl->client, &call, &result);
     if (rc != PAWL_RC_OK) {
         return ctl_failed(ctl, rc, &result.info);
@@ -277,7 +311,45 @@ int command_token_check(struct ctl *ctl)
                : EXIT_NO;
 }
 
+/* The token of standard input as @piped of @token, asked about and wiped. */
+static int verdict_piped(struct ctl *ctl, struct pawl_token *token, struct pawl_str *piped)
+{
+    char text[TOKEN_MAX + 1];
+    int code = token_read(ctl, text, sizeof(text), piped);
+
+    code = code == EXIT_YES ? verdict_ask(ctl, token) : code;
+    explicit_bzero(text, sizeof(text));
+    return code;
+}
+
+int command_token_check(struct ctl *ctl)
+{
+    struct pawl_token token = { .struct_size = sizeof(token),
+                                .issuer = ctl_str(ctl, OPTION_ISS_ID),
+                                .jti = ctl_str(ctl, OPTION_JTI_ID),
+                                .subject = ctl_str(ctl, OPTION_SUB_ID),
+                                .client = ctl_str(ctl, OPTION_CLIENT_ID),
+                                .key = ctl_str(ctl, OPTION_KID_ID),
+                                .sid = ctl_str(ctl, OPTION_SID_ID),
+                                .iat_s = option_seconds(&ctl->options, OPTION_IAT_ID),
+                                .exp_s = option_seconds(&ctl->options, OPTION_EXP_ID) };
+
+    if (option_given(&ctl->options, OPTION_OPAQUE_ID)) {
+        return verdict_piped(ctl, &token, &token.opaque);
+    }
+    if (token.jti.size + token.sid.size + token.subject.size == 0) {
+        return ctl_usage(ctl, "token check: which token?",
+                         "give --jti, or --sid or --sub, or --opaque");
+    }
+    return verdict_ask(ctl, &token);
+}
+
 int command_token_verify(struct ctl *ctl)
 {
-    return ctl_usage(ctl, later, instead);
+    struct pawl_token token = { .struct_size = sizeof(token),
+                                .issuer = ctl_str(ctl, OPTION_ISS_ID),
+                                .audience = ctl_str(ctl, OPTION_AUD_ID),
+                                .type = ctl_str(ctl, OPTION_TYPE_ID) };
+
+    return verdict_piped(ctl, &token, &token.raw);
 }

@@ -1,5 +1,6 @@
 #include "load.h"
 
+#include "load_secure.h"
 #include "load_socket.h"
 #include "memory.h"
 
@@ -14,7 +15,8 @@
 #define EVENTS_PER_WAIT 256
 
 struct connection {
-    int fd;             /* -1 = closed */
+    int fd; /* -1 = closed */
+    struct load_secure_conn *secure;
     uint32_t base;      /* slot of place 0 */
     uint32_t in_flight; /* requests sent or queued, not answered */
     uint32_t oldest;    /* place that waits longest, where answers come in order */
@@ -77,6 +79,8 @@ static void run_fail(struct run *run, const char *what)
 static void connection_drop(struct run *run, struct connection *connection, const char *what)
 {
     run_fail(run, what);
+    load_secure_close(connection->secure);
+    connection->secure = NULL;
     close(connection->fd);
     connection->fd = -1;
     run->open--;
@@ -96,11 +100,19 @@ static void connection_watch(struct run *run, struct connection *connection, boo
     }
 }
 
+static ssize_t connection_send(struct connection *connection)
+{
+    const uint8_t *from = connection->out + connection->out_start;
+    size_t size = connection->out_end - connection->out_start;
+
+    return connection->secure != NULL ? load_secure_send(connection->secure, from, size)
+                                      : send(connection->fd, from, size, MSG_NOSIGNAL);
+}
+
 static void connection_flush(struct run *run, struct connection *connection)
 {
     while (connection->out_start < connection->out_end) {
-        ssize_t sent = send(connection->fd, connection->out + connection->out_start,
-                            connection->out_end - connection->out_start, MSG_NOSIGNAL);
+        ssize_t sent = connection_send(connection);
 
         if (sent < 0 && errno == EINTR) {
             continue;
@@ -117,7 +129,8 @@ static void connection_flush(struct run *run, struct connection *connection)
     }
     connection->out_start = 0;
     connection->out_end = 0;
-    connection_watch(run, connection, false);
+    connection_watch(run, connection,
+                     connection->secure != NULL && load_secure_waits(connection->secure));
 }
 
 static bool run_issues(const struct run *run, uint64_t now)
@@ -216,28 +229,31 @@ static size_t take_answers(struct run *run, struct connection *connection, const
     return size - used;
 }
 
-static void connection_read(struct run *run, struct connection *connection)
+/* Returns whether there may be more to read at once. */
+static bool connection_read_once(struct run *run, struct connection *connection)
 {
-    ssize_t got = recv(connection->fd, connection->in + connection->in_size,
-                       LOAD_INPUT_BYTES - connection->in_size, 0);
+    uint8_t *to = connection->in + connection->in_size;
+    size_t room = LOAD_INPUT_BYTES - connection->in_size;
+    ssize_t got = connection->secure != NULL ? load_secure_recv(connection->secure, to, room)
+                                             : recv(connection->fd, to, room, 0);
     size_t size;
     size_t rest;
 
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
-        return;
+        return false;
     }
     if (got <= 0) {
         connection_drop(run, connection, got == 0 ? "closed the connection" : strerror(errno));
-        return;
+        return false;
     }
     size = connection->in_size + (size_t)got;
     rest = take_answers(run, connection, connection->in, size, now_ns());
     if (connection->fd < 0) {
-        return;
+        return false;
     }
     if (rest == LOAD_INPUT_BYTES) {
         connection_drop(run, connection, "sent an answer longer than 64 KiB");
-        return;
+        return false;
     }
     if (rest > 0) {
         memmove(connection->in, connection->in + size - rest, rest);
@@ -246,11 +262,19 @@ static void connection_read(struct run *run, struct connection *connection)
     if (connection->out_end > 0) {
         connection_flush(run, connection);
     }
+    return connection->secure != NULL; /* decrypted bytes make no socket readable */
+}
+
+static void connection_read(struct run *run, struct connection *connection)
+{
+    while (connection_read_once(run, connection)) {
+    }
 }
 
 static bool connection_open(struct run *run, struct connection *connection, uint32_t index)
 {
     struct epoll_event event = { .events = EPOLLIN, .data = { .ptr = connection } };
+    char text[160];
 
     connection->base = index * run->options->in_flight;
     connection->in = memory_zeroed(1, LOAD_INPUT_BYTES);
@@ -261,6 +285,14 @@ static bool connection_open(struct run *run, struct connection *connection, uint
         return false;
     }
     run->open++;
+    if (run->options->secure != NULL) {
+        connection->secure = load_secure_connect(run->options->secure, connection->fd,
+                                                 (int)run->options->stall_ms, text, sizeof(text));
+        if (connection->secure == NULL) {
+            connection_drop(run, connection, text);
+            return false;
+        }
+    }
     if (epoll_ctl(run->epoll, EPOLL_CTL_ADD, connection->fd, &event) != 0) {
         connection_drop(run, connection, strerror(errno));
         return false;
@@ -344,6 +376,7 @@ static void run_close(struct run *run)
         struct connection *connection = &run->connections[i];
 
         if (connection->out != NULL && connection->fd >= 0) {
+            load_secure_close(connection->secure);
             close(connection->fd);
         }
         memory_release(connection->in);

@@ -59,7 +59,8 @@ struct load_protocol {
 };
 
 struct load_options {
-    const char *address; /* unix:/path or tcp:host:port */
+    const char *address;        /* unix:/path, tcp:host:port or tls:host:port */
+    struct load_secure *secure; /* of tls: addresses; else NULL */
     uint32_t connections;
     uint32_t in_flight;   /* of each connection */
     uint64_t requests;    /* stop after so many; 0 = by time */

@@ -93,10 +93,11 @@ int load_connect(const char *address, char *error, size_t error_size)
 
     if (strncmp(address, "unix:", 5) == 0) {
         fd = connect_unix(address, address + 5, error, error_size);
-    } else if (strncmp(address, "tcp:", 4) == 0) {
+    } else if (strncmp(address, "tcp:", 4) == 0 || strncmp(address, "tls:", 4) == 0) {
         fd = connect_tcp(address, address + 4, error, error_size);
     } else {
-        return fail(-1, address, "not an address for load; write unix:/path or tcp:host:port",
+        return fail(-1, address,
+                    "not an address for load; write unix:/path, tcp:host:port or tls:host:port",
                     error, error_size);
     }
     if (fd >= 0 && fcntl(fd, F_SETFL, O_NONBLOCK) != 0) {

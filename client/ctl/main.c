@@ -23,6 +23,7 @@ static const runner runners[COMMAND_COUNT] = {
     [COMMAND_UNREVOKE] = command_unrevoke,
     [COMMAND_TOKEN_CHECK] = command_token_check,
     [COMMAND_TOKEN_VERIFY] = command_token_verify,
+    [COMMAND_TOKEN_MINT] = command_token_mint,
     [COMMAND_FAMILY_OPEN] = command_family_open,
     [COMMAND_FAMILY_END] = command_family_end,
     [COMMAND_ROTATE] = command_rotate,
@@ -79,9 +80,18 @@ static int client_make(struct ctl *ctl)
         .flags = PAWL_CLIENT_NO_FALLBACK | PAWL_CLIENT_NO_BREAKER,
         .check_deadline_ms = ctl->deadline_ms,
         .durable_deadline_ms = ctl->deadline_ms,
+        .tls_ca = option_text(&ctl->options, OPTION_TLS_CA_ID),
+        .tls_certificate = option_text(&ctl->options, OPTION_TLS_CERT_ID),
+        .tls_key = option_text(&ctl->options, OPTION_TLS_KEY_ID),
+        .tls_name = option_text(&ctl->options, OPTION_TLS_NAME_ID),
+        .credential_id = option_text(&ctl->options, OPTION_CREDENTIAL_ID),
+        .credential_file = option_text(&ctl->options, OPTION_CREDENTIAL_FILE_ID),
     };
     char error[PAWL_TEXT_BYTES] = "";
 
+    if (option_given(&ctl->options, OPTION_INSECURE_ID)) {
+        asked.flags |= PAWL_CLIENT_INSECURE;
+    }
     if (pawl_client_create(&asked, &ctl->client, error, sizeof(error)) != PAWL_RC_OK) {
         return ctl_usage(ctl, error, "");
     }
@@ -93,7 +103,8 @@ static int run(struct ctl *ctl)
     enum command_id id = ctl->options.command->id;
     int code = settings_read(ctl);
 
-    if (code == EXIT_YES && id != COMMAND_HELP && id != COMMAND_BENCH && id != COMMAND_COMPLETION) {
+    if (code == EXIT_YES && id != COMMAND_HELP && id != COMMAND_BENCH && id != COMMAND_COMPLETION &&
+        id != COMMAND_TOKEN_MINT) {
         code = client_make(ctl);
     }
     if (code == EXIT_YES) {

@@ -198,6 +198,7 @@ static bool value_read(struct option_value *value, const struct option_spec *spe
                fail(error, what, value->text, "write what check printed, up to 16 hex digits");
     case OPTION_FLAG:
     case OPTION_TEXT:
+    case OPTION_LIST:
     case OPTION_TIME: /* needs the clock: options_resolve() */
         break;
     }
@@ -218,7 +219,7 @@ static bool option_read(struct options *options, int count, char **arguments, in
     }
     spec = option_spec(id);
     value = &options->values[id];
-    if (value->given) {
+    if (value->given && spec->kind != OPTION_LIST) {
         return fail(error, "given twice: ", argument, "");
     }
     value->given = true;
@@ -234,6 +235,12 @@ static bool option_read(struct options *options, int count, char **arguments, in
 
         snprintf(hint, sizeof(hint), "write --%s %s", spec->name, spec->argument);
         return fail(error, "without a value: ", argument, hint);
+    }
+    if (spec->kind == OPTION_LIST) {
+        if (options->list_count == ARGUMENTS_MAX) {
+            return fail(error, "too many: ", argument, "64 are the most");
+        }
+        options->list[options->list_count++] = value->text;
     }
     return value_read(value, spec, error);
 }

@@ -16,6 +16,7 @@
 enum option_kind {
     OPTION_FLAG,
     OPTION_TEXT,
+    OPTION_LIST,     /* text; may be given more than once */
     OPTION_NUMBER,   /* 0 to 2^63 - 1 */
     OPTION_HEX,      /* words of 64 bits, separated by commas */
     OPTION_DURATION, /* in milliseconds */
@@ -23,61 +24,77 @@ enum option_kind {
 };
 
 /* X(id, name, argument, kind, help) */
-#define OPTION_MAP(X)                                                                            \
-    X(ADDR, "addr", "URI", TEXT, "the daemon: unix:/path or tcp:host:port, or a list by comma")  \
-    X(JSON, "json", "", FLAG, "print one JSON object")                                           \
-    X(NS, "ns", "N", TEXT, "the namespace")                                                      \
-    X(DEADLINE, "deadline", "D", DURATION, "for each request: 5s (the default), 500ms")          \
-    X(NOW, "now", "MS", NUMBER, "time of the request, where pawld runs with --test-clock")       \
-    X(HELP, "help", "", FLAG, "say what there is")                                               \
-    X(VERSION, "version", "", FLAG, "print the version")                                         \
-    X(RATE, "rate", "R", TEXT, "inline rates: 5/minute, or 60/minute,1000/day")                  \
-    X(LIMIT, "limit", "NAME", TEXT, "a limit of the daemon's configuration")                     \
-    X(COST, "cost", "N", NUMBER, "how much each takes (1)")                                      \
-    X(PRECISION, "precision", "N", NUMBER, "of inline rates: 2 to 4096 entries (64)")            \
-    X(PEEK, "peek", "", FLAG, "ask without charging")                                            \
-    X(MODE, "mode", "M", TEXT, "atomic: all or none (the default); each: each for itself")       \
-    X(CHARGE, "charge", "HEX", HEX, "the charge that check printed, one for each rate by comma") \
-    X(JTI, "jti", "J", TEXT, "id of the token")                                                  \
-    X(ISS, "iss", "I", TEXT, "issuer; left out: the only one configured")                        \
-    X(SUB, "sub", "S", TEXT, "subject: whose tokens")                                            \
-    X(SID, "sid", "F", TEXT, "family: id of the login")                                          \
-    X(CLIENT, "client", "C", TEXT, "client id")                                                  \
-    X(KID, "kid", "K", TEXT, "id of the signing key")                                            \
-    X(IAT, "iat", "T", TIME, "when the token was issued")                                        \
-    X(EXP, "exp", "T", TIME, "when the token expires")                                           \
-    X(BEFORE, "before", "T", TIME, "tokens issued up to then (now)")                             \
-    X(OPAQUE, "opaque", "", FLAG, "an opaque token, on standard input")                          \
-    X(ACK, "ack", "LEVEL", TEXT, "memory, durable, quorum or everywhere")                        \
-    X(REASON, "reason", "WORD", TEXT, "why: logout, compromised, admin, ...")                    \
-    X(ACTOR, "actor", "WHO", TEXT, "who asks, for the audit log")                                \
-    X(FROM, "from", "J1", TEXT, "id of the presented token")                                     \
-    X(TO, "to", "J2", TEXT, "id proposed for its successor; left out: a new random one")         \
-    X(FROM_IAT, "from-iat", "T", TIME, "when the presented token was issued")                    \
-    X(FROM_EXP, "from-exp", "T", TIME, "when the presented token expires")                       \
-    X(GEN, "gen", "N", NUMBER, "generation claim of the presented token")                        \
-    X(LEEWAY, "leeway", "D", DURATION, "narrower than the daemon's: 0 is strict")                \
-    X(BINDING, "binding", "TEXT", TEXT, "what the family is bound to")                           \
-    X(ADOPT, "adopt", "", FLAG, "take over a verified token from before pawl")                   \
-    X(VERIFIED, "verified", "", FLAG, "signature and sid claim were verified")                   \
-    X(LOST_SINCE, "lost-since", "T", TIME, "since when facts may be missing, for the audit log") \
-    X(KEYS, "keys", "N", NUMBER, "different random keys (100000)")                               \
-    X(REQUESTS, "requests", "N", NUMBER, "stop after so many")                                   \
-    X(SECONDS, "seconds", "S", NUMBER, "stop after so long (5)")                                 \
-    X(CONNECTIONS, "connections", "C", NUMBER, "connections (50)")                               \
-    X(IN_FLIGHT, "in-flight", "D", NUMBER, "requests in flight on each (1)")                     \
-    X(ALGORITHM, "algorithm", "WORD", TEXT, "of inline rates: sliding, gcra or concurrency")     \
-    X(BURST, "burst", "N", NUMBER, "of inline gcra rates: how much at once (the rate's count)")  \
-    X(MIN, "min", "N", NUMBER, "the least that is of use (1)")                                   \
-    X(MAX, "max", "N", NUMBER, "the most that may be needed (the least)")                        \
-    X(LEASE, "lease", "D", DURATION, "how long commit and cancel are heard (60s)")               \
-    X(USED, "used", "N", NUMBER, "how much of the reservation was used")                         \
-    X(SINCE, "since", "ID", TEXT, "facts behind this one")                                       \
-    X(SNAPSHOT, "snapshot", "", FLAG, "from the first fact held on, then those that come")       \
-    X(COUNT, "count", "N", NUMBER, "end after so many")                                          \
-    X(INTERVAL, "interval", "D", DURATION, "time between two looks (1s)")                        \
-    X(OUT, "out", "FILE", TEXT, "write here, a new file")                                        \
-    X(PROGRESS, "progress", "", FLAG, "show progress where standard error is no terminal, too")
+#define OPTION_MAP(X)                                                                             \
+    X(ADDR, "addr", "URI", TEXT,                                                                  \
+      "the daemon: unix:/path, tcp:host:port, tls:host:port, or a list")                          \
+    X(JSON, "json", "", FLAG, "print one JSON object")                                            \
+    X(NS, "ns", "N", TEXT, "the namespace")                                                       \
+    X(DEADLINE, "deadline", "D", DURATION, "for each request: 5s (the default), 500ms")           \
+    X(NOW, "now", "MS", NUMBER, "time of the request, where pawld runs with --test-clock")        \
+    X(TLS_CA, "tls-ca", "FILE", TEXT, "who signs the daemon's certificate, PEM")                  \
+    X(TLS_CERT, "tls-cert", "FILE", TEXT, "certificate to show to the daemon, PEM")               \
+    X(TLS_KEY, "tls-key", "FILE", TEXT, "its key, PEM")                                           \
+    X(TLS_NAME, "tls-name", "HOST", TEXT, "name expected of the daemon, where not the address's") \
+    X(CREDENTIAL, "credential", "ID", TEXT, "who asks, known by a shared secret")                 \
+    X(CREDENTIAL_FILE, "credential-file", "FILE", TEXT, "file with that secret")                  \
+    X(INSECURE, "insecure", "", FLAG, "send the secret in clear to another machine, too")         \
+    X(HELP, "help", "", FLAG, "say what there is")                                                \
+    X(VERSION, "version", "", FLAG, "print the version")                                          \
+    X(RATE, "rate", "R", TEXT, "inline rates: 5/minute, or 60/minute,1000/day")                   \
+    X(LIMIT, "limit", "NAME", TEXT, "a limit of the daemon's configuration")                      \
+    X(COST, "cost", "N", NUMBER, "how much each takes (1)")                                       \
+    X(PRECISION, "precision", "N", NUMBER, "of inline rates: 2 to 4096 entries (64)")             \
+    X(PEEK, "peek", "", FLAG, "ask without charging")                                             \
+    X(MODE, "mode", "M", TEXT, "atomic: all or none (the default); each: each for itself")        \
+    X(CHARGE, "charge", "HEX", HEX, "the charge that check printed, one for each rate by comma")  \
+    X(JTI, "jti", "J", TEXT, "id of the token")                                                   \
+    X(ISS, "iss", "I", TEXT, "issuer; left out: the only one configured")                         \
+    X(SUB, "sub", "S", TEXT, "subject: whose tokens")                                             \
+    X(SID, "sid", "F", TEXT, "family: id of the login")                                           \
+    X(CLIENT, "client", "C", TEXT, "client id")                                                   \
+    X(KID, "kid", "K", TEXT, "id of the signing key")                                             \
+    X(IAT, "iat", "T", TIME, "when the token was issued")                                         \
+    X(EXP, "exp", "T", TIME, "when the token expires")                                            \
+    X(BEFORE, "before", "T", TIME, "tokens issued up to then (now)")                              \
+    X(OPAQUE, "opaque", "", FLAG, "an opaque token, on standard input")                           \
+    X(ACK, "ack", "LEVEL", TEXT, "memory, durable, quorum or everywhere")                         \
+    X(REASON, "reason", "WORD", TEXT, "why: logout, compromised, admin, ...")                     \
+    X(ACTOR, "actor", "WHO", TEXT, "who asks, for the audit log")                                 \
+    X(FROM, "from", "J1", TEXT, "id of the presented token")                                      \
+    X(TO, "to", "J2", TEXT, "id proposed for its successor; left out: a new random one")          \
+    X(FROM_IAT, "from-iat", "T", TIME, "when the presented token was issued")                     \
+    X(FROM_EXP, "from-exp", "T", TIME, "when the presented token expires")                        \
+    X(GEN, "gen", "N", NUMBER, "generation claim of the presented token")                         \
+    X(LEEWAY, "leeway", "D", DURATION, "narrower than the daemon's: 0 is strict")                 \
+    X(BINDING, "binding", "TEXT", TEXT, "what the family is bound to")                            \
+    X(ADOPT, "adopt", "", FLAG, "take over a verified token from before pawl")                    \
+    X(VERIFIED, "verified", "", FLAG, "signature and sid claim were verified")                    \
+    X(LOST_SINCE, "lost-since", "T", TIME, "since when facts may be missing, for the audit log")  \
+    X(KEYS, "keys", "N", NUMBER, "different random keys (100000)")                                \
+    X(REQUESTS, "requests", "N", NUMBER, "stop after so many")                                    \
+    X(SECONDS, "seconds", "S", NUMBER, "stop after so long (5)")                                  \
+    X(CONNECTIONS, "connections", "C", NUMBER, "connections (50)")                                \
+    X(IN_FLIGHT, "in-flight", "D", NUMBER, "requests in flight on each (1)")                      \
+    X(ALGORITHM, "algorithm", "WORD", TEXT, "of inline rates: sliding, gcra or concurrency")      \
+    X(BURST, "burst", "N", NUMBER, "of inline gcra rates: how much at once (the rate's count)")   \
+    X(MIN, "min", "N", NUMBER, "the least that is of use (1)")                                    \
+    X(MAX, "max", "N", NUMBER, "the most that may be needed (the least)")                         \
+    X(LEASE, "lease", "D", DURATION, "how long commit and cancel are heard (60s)")                \
+    X(USED, "used", "N", NUMBER, "how much of the reservation was used")                          \
+    X(SINCE, "since", "ID", TEXT, "facts behind this one")                                        \
+    X(SNAPSHOT, "snapshot", "", FLAG, "from the first fact held on, then those that come")        \
+    X(COUNT, "count", "N", NUMBER, "end after so many")                                           \
+    X(INTERVAL, "interval", "D", DURATION, "time between two looks (1s)")                         \
+    X(OUT, "out", "FILE", TEXT, "write here, a new file")                                         \
+    X(PROGRESS, "progress", "", FLAG, "show progress where standard error is no terminal, too")   \
+    X(FAMILY, "family", "", FLAG, "of a jwt: its family, by its sid claim, not the token alone")  \
+    X(AUD, "aud", "A", TEXT, "audience of the token")                                             \
+    X(TYPE, "type", "T", TEXT, "typ or token_type that the token has to have")                    \
+    X(ALG, "alg", "ALG", TEXT, "HS256, RS256, PS256, ES256, EdDSA and kin")                       \
+    X(KEY, "key", "FILE", TEXT, "private key, PEM")                                               \
+    X(SECRET_FILE, "secret-file", "FILE", TEXT, "secret of an HS algorithm")                      \
+    X(TYP, "typ", "T", TEXT, "typ of the header (JWT)")                                           \
+    X(CLAIM, "claim", "K=V", LIST, "another claim; V is JSON or text, null leaves it out")
 
 enum option_id {
 #define X(id, name, argument, kind, help) OPTION_##id##_ID,
@@ -107,6 +124,7 @@ enum command_id {
     COMMAND_UNREVOKE,
     COMMAND_TOKEN_CHECK,
     COMMAND_TOKEN_VERIFY,
+    COMMAND_TOKEN_MINT,
     COMMAND_FAMILY_OPEN,
     COMMAND_FAMILY_END,
     COMMAND_ROTATE,
@@ -151,6 +169,8 @@ struct options {
     struct option_value values[OPTION_COUNT];
     const char *words[ARGUMENTS_MAX];
     uint32_t word_count;
+    const char *list[ARGUMENTS_MAX]; /* of the one list option that a command takes */
+    uint32_t list_count;
 };
 
 /** The table's line of @id. */

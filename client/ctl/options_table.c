@@ -41,10 +41,10 @@ static const struct command_spec command_table[] = {
       "  key --kid K [--before T]       all signed by a key\n"
       "  namespace [--before T]         all of the namespace\n"
       "  opaque [--exp T]               an opaque token or API key, on standard input\n"
-      "  jwt                            a whole JWT, on standard input (not in this version)\n"
+      "  jwt [--family]                 a whole JWT, on standard input, or its family\n"
       "Exit code 3: not done, or at less than the level asked for with --ack.",
       WRITTEN | BIT(JTI) | BIT(EXP) | BIT(SID) | BIT(SUB) | BIT(CLIENT) | BIT(KID) | BIT(BEFORE) |
-          BIT(REASON) | BIT(ACTOR),
+          BIT(REASON) | BIT(ACTOR) | BIT(FAMILY),
       0, 1, 1 },
     { COMMAND_UNREVOKE, "unrevoke", "ID...", "cancel revocations of tokens by their ids",
       "Ids as revoke printed them. Families and cutoffs cannot be cancelled.",
@@ -53,7 +53,15 @@ static const struct command_spec command_table[] = {
       "Exit code 0: valid. 1: revoked, expired or invalid. 3: nobody could tell.",
       CLAIMS | BIT(OPAQUE), 0, 0, 0 },
     { COMMAND_TOKEN_VERIFY, "token verify", "",
-      "verify a JWT on standard input (not in this version)", "", BIT(ISS), 0, 0, 0 },
+      "is the JWT on standard input signed right, and still good?",
+      "The daemon verifies it with its own keys. Exit code 0: valid. 1: revoked, expired or\n"
+      "invalid. 3: nobody could tell.",
+      BIT(ISS) | BIT(AUD) | BIT(TYPE), 0, 0, 0 },
+    { COMMAND_TOKEN_MINT, "token mint", "", "make a signed JWT, for tests and demos",
+      "No daemon is asked. Without --iat it is issued now, without --exp it lives five minutes;\n"
+      "--claim exp=null leaves a claim out.",
+      CLAIMS | BIT(AUD) | BIT(ALG) | BIT(KEY) | BIT(SECRET_FILE) | BIT(TYP) | BIT(CLAIM), BIT(ALG),
+      0, 0 },
     { COMMAND_FAMILY_OPEN, "family open", "", "a login: begin a family of refresh tokens", "",
       WRITTEN | BIT(SUB) | BIT(JTI) | BIT(IAT) | BIT(EXP) | BIT(CLIENT) | BIT(BINDING),
       BIT(SUB) | BIT(JTI) | BIT(EXP), 0, 0 },
