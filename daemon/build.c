@@ -1,0 +1,199 @@
+#include "daemon.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum pawl_status pawl_build_world(struct daemon *daemon, struct pawl_error *error)
+{
+    struct pawl_log_options log_options = { .fd = STDERR_FILENO,
+                                            .level = daemon->settings->log_level,
+                                            .clock = &daemon->machine_clock };
+
+    pawl_sys_clock_init(&daemon->sys_clock, &daemon->machine_clock, NULL);
+    daemon->clock = daemon->machine_clock;
+    if (daemon->options.test_clock) {
+        pawl_test_clock_init(&daemon->test_clock, &daemon->clock, &daemon->machine_clock);
+        daemon->app.set_clock = pawl_test_clock_set;
+    }
+    pawl_sys_entropy_init(&daemon->entropy);
+    if (pawl_log_writer_init(&daemon->log_writer, &log_options) != PAWL_OK) {
+        return pawl_error_set(error, PAWL_ENOMEM, 0, "no memory for the log");
+    }
+    daemon->log = pawl_log_writer_sink(&daemon->log_writer);
+    daemon->log_open = true;
+    if (daemon->settings->data_dir_is_default) {
+        enum pawl_status status = pawl_dir_make(daemon->settings->data_dir, 0700, error);
+
+        if (status != PAWL_OK) {
+            return status;
+        }
+    }
+    return pawl_data_dir_open(&daemon->data_dir, daemon->settings->data_dir, error);
+}
+
+static enum pawl_status take_secret(struct daemon *daemon, const char *file,
+                                    struct pawl_error *error)
+{
+    uint8_t secret[PAWL_SECRET_BYTES];
+    unsigned index = daemon->secret_count;
+    enum pawl_status status = file == NULL ? pawl_secret_open(daemon->data_dir.fd, "secret",
+                                                              &daemon->entropy, secret, error)
+                                           : pawl_secret_read(AT_FDCWD, file, secret, error);
+
+    if (status == PAWL_OK) {
+        pawl_store_keys_derive(&daemon->store_keys[index], secret);
+        pawl_subkey_derive(&daemon->token_keys.sid[index], secret, PAWL_SUBKEY_SID);
+        pawl_subkey_derive(&daemon->app.family_keys[index], secret, PAWL_SUBKEY_FACTS);
+        daemon->app.family_key_count = index + 1;
+        if (index == 0) { /* the newest one names things; the others only recognise */
+            pawl_subkey_derive(&daemon->token_keys.facts, secret, PAWL_SUBKEY_FACTS);
+            pawl_subkey_derive(&daemon->limits_subkey, secret, PAWL_SUBKEY_LIMITS);
+        }
+        daemon->secret_count = index + 1;
+        daemon->token_keys.sid_count = index + 1;
+    }
+    pawl_wipe(secret, sizeof(secret));
+    return status;
+}
+
+enum pawl_status pawl_build_secrets(struct daemon *daemon, struct pawl_error *error)
+{
+    const struct pawl_settings *settings = daemon->settings;
+
+    if (settings->secret_count == 0) {
+        return take_secret(daemon, NULL, error);
+    }
+    for (unsigned i = 0; i < settings->secret_count && i < PAWL_SID_KEYS; i++) {
+        enum pawl_status status = take_secret(daemon, settings->secret_files[i], error);
+
+        if (status != PAWL_OK) {
+            return status;
+        }
+    }
+    return PAWL_OK;
+}
+
+static bool release_facts(void *user, uint64_t offset, uint64_t size)
+{
+    return pawl_region_punch(user, offset, size);
+}
+
+enum pawl_status pawl_build_limiter(struct daemon *daemon, struct pawl_error *error)
+{
+    struct pawl_limiter_config config = {
+        .memory_max = daemon->settings->memory_max_bytes,
+        .subkey = daemon->limits_subkey,
+        .persist = true,
+        .release = pawl_region_release,
+    };
+    enum pawl_status status = pawl_region_map(&daemon->limiter_region, config.memory_max, error);
+
+    if (status != PAWL_OK) {
+        return status;
+    }
+    config.region = daemon->limiter_region.data;
+    if (daemon->entropy.fill(daemon->entropy.self, config.salt, sizeof(config.salt)) != PAWL_OK ||
+        daemon->entropy.fill(daemon->entropy.self, &config.life, sizeof(config.life)) != PAWL_OK) {
+        return pawl_error_set(error, PAWL_EIO, 0, "the system gave no randomness");
+    }
+    status = pawl_limiter_init(&daemon->limiter, &config, error);
+    daemon->limiter_open = status == PAWL_OK;
+    return status;
+}
+
+enum pawl_status pawl_build_revocations(struct daemon *daemon, struct pawl_error *error)
+{
+    struct pawl_revocations_options options = {
+        .max = daemon->settings->revocations_max,
+        .release = release_facts,
+        .user = &daemon->facts_region,
+    };
+    uint64_t size = pawl_revocations_size(options.max);
+    enum pawl_status status =
+        pawl_region_map_shared(&daemon->facts_region, "pawl-revocations", size, error);
+
+    if (status != PAWL_OK) {
+        return status;
+    }
+    if (daemon->entropy.fill(daemon->entropy.self, &options.generation,
+                             sizeof(options.generation)) != PAWL_OK) {
+        return pawl_error_set(error, PAWL_EIO, 0, "the system gave no randomness");
+    }
+    status = pawl_revocations_init(&daemon->revocations, daemon->facts_region.data, size, &options);
+    if (status != PAWL_OK) {
+        return pawl_error_set(error, status, 0, "revocations_max is out of range");
+    }
+    daemon->revocations_open = true;
+    return PAWL_OK;
+}
+
+static enum pawl_status open_store(struct daemon *daemon, struct pawl_error *error)
+{
+    struct pawl_app *app = &daemon->app;
+    struct pawl_sqlite_options options = {
+        .path = daemon->data_dir.path,
+        .dir_fd = daemon->data_dir.fd,
+        .keys = daemon->store_keys,
+        .keys_count = daemon->secret_count,
+        .clock = &daemon->clock,
+        .entropy = &daemon->entropy,
+        .log = &daemon->log,
+        .events = { pawl_app_on_fact, pawl_app_on_cancel, pawl_app_on_counter, pawl_app_on_frozen,
+                    app },
+        .counters = { pawl_app_collect, pawl_app_unsaved_since, app },
+        .batch_max = (unsigned)daemon->settings->store.batch_max,
+        .queue_max = (unsigned)daemon->settings->store.queue_max,
+        .interval_ms = (unsigned)daemon->settings->store.counters_interval_ms,
+        .counters_write_max = daemon->settings->store.counters_write_max_bytes,
+        .max_lifetime_s = daemon->settings->tokens.max_lifetime_ms / 1000,
+        .frozen = daemon->options.frozen,
+        .test_clock = daemon->options.test_clock,
+    };
+    enum pawl_status status = pawl_sys_boot_id(options.boot_id);
+
+    if (status != PAWL_OK) {
+        return pawl_error_set(error, status, 0, "the machine has no boot id");
+    }
+    pawl_revocations_set_mode(&daemon->revocations, PAWL_REVOCATIONS_LOADING);
+    return pawl_sqlite_store_open(&options, &app->store, error);
+}
+
+enum pawl_status pawl_build_app(struct daemon *daemon, struct pawl_error *error)
+{
+    struct pawl_app *app = &daemon->app;
+    struct pawl_stamp birth;
+    struct pawl_origin origin;
+
+    app->limiter = &daemon->limiter;
+    app->revocations = &daemon->revocations;
+    app->keys = &daemon->token_keys;
+    app->clock = &daemon->clock;
+    app->entropy = &daemon->entropy;
+    app->log = &daemon->log;
+    app->test_clock = daemon->options.test_clock;
+    app->in_flight_max = (uint32_t)daemon->settings->server.in_flight_max;
+    enum pawl_status status = open_store(daemon, error);
+
+    if (status != PAWL_OK) {
+        return status;
+    }
+    app->started = pawl_clock_read(app->clock).instant;
+    app->store.ops->identity(app->store.self, &birth, &origin);
+    memcpy(app->node, origin.bytes, sizeof(app->node));
+    daemon->birth_ms = birth.us / 1000;
+    struct pawl_rules *rules =
+        pawl_rules_create(daemon->settings, &daemon->limiter, daemon->birth_ms, error);
+
+    if (rules == NULL) {
+        return error->status;
+    }
+    pawl_rules_slot_init(&app->rules, rules);
+    daemon->rules_open = true;
+    if (pawl_revocations_get_mode(&daemon->revocations.view) == PAWL_REVOCATIONS_LOADING) {
+        pawl_revocations_set_mode(&daemon->revocations, PAWL_REVOCATIONS_SERVING);
+    }
+    pawl_app_tick(app);
+    return PAWL_OK;
+}

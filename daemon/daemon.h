@@ -1,0 +1,80 @@
+/*
+ * Everything that a running pawld is made of, and how it is built; for main.c and the files beside
+ * it alone. Each step says in its error what is wrong and what to do; what it opened is closed by
+ * main.c's tear_down, whichever step failed. One thread.
+ */
+#ifndef PAWL_DAEMON_H
+#define PAWL_DAEMON_H
+
+#include "adapter/sqlite/store.h"
+#include "adapter/sys/data_dir.h"
+#include "adapter/sys/entropy.h"
+#include "adapter/sys/memory.h"
+#include "adapter/sys/test_clock.h"
+#include "adapter/yaml/yaml.h"
+#include "edge/app.h"
+#include "edge/server.h"
+#include "edge/watch.h"
+#include "ops/log.h"
+#include "ops/options.h"
+#include "ops/reload.h"
+#include "ops/settings.h"
+#include "security.h"
+#include "service.h"
+
+struct daemon {
+    struct pawl_options options;
+    struct pawl_settings_env env;
+    struct pawl_config_parser parser;
+    struct pawl_settings *settings;
+    struct pawl_problems problems;
+
+    struct pawl_sys_clock sys_clock;
+    struct pawl_test_clock test_clock;
+    struct pawl_clock machine_clock;
+    struct pawl_clock clock;
+    struct pawl_entropy entropy;
+    struct pawl_log_writer log_writer;
+    struct pawl_log log;
+    bool log_open;
+
+    struct pawl_data_dir data_dir;
+    struct pawl_token_keys token_keys;
+    struct pawl_store_keys store_keys[PAWL_SECRETS_MAX];
+    unsigned secret_count;
+    struct pawl_subkey limits_subkey;
+
+    struct pawl_region limiter_region;
+    struct pawl_region facts_region;
+    struct pawl_limiter limiter;
+    struct pawl_revocations revocations;
+    bool limiter_open, revocations_open, rules_open;
+    bool reload_held; /* SIGHUP waits for the loop */
+    struct pawl_app app;
+    struct pawl_server *server;
+    struct pawl_security security; /* who may connect */
+    uint64_t birth_ms;
+
+    struct pawl_service service;
+    struct pawl_reload reload;
+    struct pawl_rules *next_rules; /* prepared; between prepare and commit alone */
+    unsigned next_log_level;
+};
+
+/** Clocks, randomness, the log, the data folder. */
+PAWL_MUST_USE enum pawl_status pawl_build_world(struct daemon *daemon, struct pawl_error *error);
+
+/** The secrets and what is derived of them. */
+PAWL_MUST_USE enum pawl_status pawl_build_secrets(struct daemon *daemon, struct pawl_error *error);
+
+/** The table of counts; needs the secrets. */
+PAWL_MUST_USE enum pawl_status pawl_build_limiter(struct daemon *daemon, struct pawl_error *error);
+
+/** The table of revocations. */
+PAWL_MUST_USE enum pawl_status pawl_build_revocations(struct daemon *daemon,
+                                                      struct pawl_error *error);
+
+/** The store, loaded, and what workers share; needs all of the above. */
+PAWL_MUST_USE enum pawl_status pawl_build_app(struct daemon *daemon, struct pawl_error *error);
+
+#endif
