@@ -50,6 +50,7 @@ static enum pawl_status take_secret(struct daemon *daemon, const char *file,
         if (index == 0) { /* the newest one names things; the others only recognise */
             pawl_subkey_derive(&daemon->token_keys.facts, secret, PAWL_SUBKEY_FACTS);
             pawl_subkey_derive(&daemon->limits_subkey, secret, PAWL_SUBKEY_LIMITS);
+            pawl_subkey_derive(&daemon->mask_subkey, secret, PAWL_SUBKEY_MASK);
         }
         daemon->secret_count = index + 1;
         daemon->token_keys.sid_count = index + 1;
@@ -160,6 +161,45 @@ static enum pawl_status open_store(struct daemon *daemon, struct pawl_error *err
     return pawl_sqlite_store_open(&options, &app->store, error);
 }
 
+/* What operators look at, and the table of reservations. */
+enum pawl_status pawl_build_limits_side(struct daemon *daemon, struct pawl_error *error)
+{
+    size_t leases_max = (size_t)daemon->settings->leases_max;
+    struct pawl_id salt;
+    enum pawl_status status =
+        pawl_region_map(&daemon->leases_region, pawl_leases_size(leases_max), error);
+
+    if (status != PAWL_OK) {
+        return status;
+    }
+    if (daemon->entropy.fill(daemon->entropy.self, &salt, sizeof(salt)) != PAWL_OK) {
+        return pawl_error_set(error, PAWL_EIO, 0, "the system gave no randomness");
+    }
+    if (pawl_leases_init(&daemon->leases, daemon->leases_region.data, leases_max, salt) !=
+        PAWL_OK) {
+        return pawl_error_set(error, PAWL_EINVAL, 0, "leases_max is out of range");
+    }
+    daemon->app.leases = &daemon->leases;
+    daemon->app.observe = pawl_observe_create(&daemon->mask_subkey, &daemon->clock);
+    pawl_zoneinfo_init(&daemon->zones, NULL);
+    return daemon->app.observe != NULL
+               ? PAWL_OK
+               : pawl_error_set(error, PAWL_ENOMEM, 0, "no memory for figures of limits");
+}
+
+struct pawl_rules *pawl_build_rules(struct daemon *daemon, const struct pawl_settings *settings,
+                                    struct pawl_error *error)
+{
+    const struct pawl_rules_world world = {
+        .limiter = &daemon->limiter,
+        .observe = daemon->app.observe,
+        .zones = &daemon->zones,
+        .store_birth_ms = daemon->birth_ms,
+    };
+
+    return pawl_rules_create(settings, &world, error);
+}
+
 enum pawl_status pawl_build_app(struct daemon *daemon, struct pawl_error *error)
 {
     struct pawl_app *app = &daemon->app;
@@ -183,8 +223,7 @@ enum pawl_status pawl_build_app(struct daemon *daemon, struct pawl_error *error)
     app->store.ops->identity(app->store.self, &birth, &origin);
     memcpy(app->node, origin.bytes, sizeof(app->node));
     daemon->birth_ms = birth.us / 1000;
-    struct pawl_rules *rules =
-        pawl_rules_create(daemon->settings, &daemon->limiter, daemon->birth_ms, error);
+    struct pawl_rules *rules = pawl_build_rules(daemon, daemon->settings, error);
 
     if (rules == NULL) {
         return error->status;

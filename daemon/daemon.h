@@ -11,16 +11,19 @@
 #include "adapter/sys/entropy.h"
 #include "adapter/sys/memory.h"
 #include "adapter/sys/test_clock.h"
+#include "adapter/sys/zoneinfo.h"
 #include "adapter/yaml/yaml.h"
 #include "edge/app.h"
 #include "edge/server.h"
 #include "edge/watch.h"
+#include "ops/audit.h"
 #include "ops/log.h"
 #include "ops/options.h"
 #include "ops/reload.h"
 #include "ops/settings.h"
 #include "security.h"
 #include "service.h"
+#include "verification.h"
 
 struct daemon {
     struct pawl_options options;
@@ -43,16 +46,21 @@ struct daemon {
     struct pawl_store_keys store_keys[PAWL_SECRETS_MAX];
     unsigned secret_count;
     struct pawl_subkey limits_subkey;
+    struct pawl_subkey mask_subkey;
 
     struct pawl_region limiter_region;
     struct pawl_region facts_region;
+    struct pawl_region leases_region;
+    struct pawl_leases leases;
+    struct pawl_zones zones;
     struct pawl_limiter limiter;
     struct pawl_revocations revocations;
     bool limiter_open, revocations_open, rules_open;
     bool reload_held; /* SIGHUP waits for the loop */
     struct pawl_app app;
     struct pawl_server *server;
-    struct pawl_security security; /* who may connect */
+    struct pawl_security security;         /* who may connect */
+    struct pawl_verification verification; /* of tokens */
     uint64_t birth_ms;
 
     struct pawl_service service;
@@ -73,6 +81,14 @@ PAWL_MUST_USE enum pawl_status pawl_build_limiter(struct daemon *daemon, struct 
 /** The table of revocations. */
 PAWL_MUST_USE enum pawl_status pawl_build_revocations(struct daemon *daemon,
                                                       struct pawl_error *error);
+
+/** What limits need beside the table: leases, time zones. */
+PAWL_MUST_USE enum pawl_status pawl_build_limits_side(struct daemon *daemon,
+                                                      struct pawl_error *error);
+
+/** Rules of @settings, with one reference, the caller's; NULL and @error when they do not hold. */
+struct pawl_rules *pawl_build_rules(struct daemon *daemon, const struct pawl_settings *settings,
+                                    struct pawl_error *error);
 
 /** The store, loaded, and what workers share; needs all of the above. */
 PAWL_MUST_USE enum pawl_status pawl_build_app(struct daemon *daemon, struct pawl_error *error);

@@ -101,11 +101,16 @@ static uint64_t oldest_heartbeat_ms(const struct daemon *daemon)
     return oldest_ms;
 }
 
+/* Whoever asks: a signal, or a file that changed. */
 static void run_reload(struct daemon *daemon, const char *by)
 {
     pawl_service_reload_begin(&daemon->service);
-    (void)pawl_reload_run(&daemon->reload, by);
+    enum pawl_status status = pawl_reload_run(&daemon->reload, by);
+
     pawl_service_reload_end(&daemon->service);
+    pawl_audit_event(daemon->app.audit,
+                     status == PAWL_OK ? PAWL_AUDIT_RELOADED : PAWL_AUDIT_RELOAD_REFUSED, NULL,
+                     PAWL_F_TEXT("by", by));
 }
 
 static void on_pulse(void *data)
@@ -127,6 +132,8 @@ static void on_second(void *data)
     struct daemon *daemon = data;
 
     pawl_log_writer_flush(&daemon->log_writer);
+    pawl_audit_tick(daemon->app.audit);
+    pawl_verification_tick(&daemon->verification, pawl_clock_read(&daemon->machine_clock).instant);
 }
 
 static void on_drain_start(void *data)
@@ -154,7 +161,7 @@ static enum pawl_status prepare_rules(void *self, const struct pawl_settings *fr
     struct daemon *daemon = self;
 
     (void)current;
-    daemon->next_rules = pawl_rules_create(fresh, &daemon->limiter, daemon->birth_ms, error);
+    daemon->next_rules = pawl_build_rules(daemon, fresh, error);
     return daemon->next_rules != NULL ? PAWL_OK : error->status;
 }
 
@@ -198,6 +205,50 @@ static void abort_log_level(void *self)
     (void)self;
 }
 
+static enum pawl_status prepare_audit(void *self, const struct pawl_settings *fresh,
+                                      const struct pawl_settings *current, struct pawl_error *error)
+{
+    struct daemon *daemon = self;
+
+    (void)current;
+    return pawl_audit_prepare(daemon->app.audit, &fresh->audit, error);
+}
+
+static void commit_audit(void *self)
+{
+    struct daemon *daemon = self;
+
+    pawl_audit_commit(daemon->app.audit);
+}
+
+static void abort_audit(void *self)
+{
+    struct daemon *daemon = self;
+
+    pawl_audit_abort(daemon->app.audit);
+}
+
+static enum pawl_status build_audit(struct daemon *daemon, struct pawl_error *error)
+{
+    const struct pawl_audit_options options = {
+        .writer = &daemon->log_writer,
+        .clock = &daemon->clock,
+        .mask = &daemon->mask_subkey,
+    };
+    enum pawl_status status = pawl_audit_create(&daemon->app.audit, &options);
+
+    if (status != PAWL_OK) {
+        return pawl_error_set(error, status, 0, "no memory or no thread for the audit log");
+    }
+    status = pawl_audit_prepare(daemon->app.audit, &daemon->settings->audit, error);
+    if (status == PAWL_OK) {
+        pawl_audit_commit(daemon->app.audit);
+        pawl_audit_event(daemon->app.audit, PAWL_AUDIT_STARTED, NULL,
+                         PAWL_F_TEXT("version", PAWL_VERSION));
+    }
+    return status;
+}
+
 static enum pawl_status load_fresh(void *ctx, struct pawl_problems *problems,
                                    struct pawl_settings **fresh)
 {
@@ -222,14 +273,19 @@ static void build_reload(struct daemon *daemon)
     const struct pawl_reload_part log_level = { "log", prepare_log_level, commit_log_level,
                                                 abort_log_level, daemon };
 
+    const struct pawl_reload_part verification = pawl_verification_part(&daemon->verification);
+    const struct pawl_reload_part audit = { "audit", prepare_audit, commit_audit, abort_audit,
+                                            daemon };
+
+    const struct pawl_reload_part security = pawl_security_part(&daemon->security);
     const struct pawl_reload_part files = pawl_service_reload_part(&daemon->service);
 
     pawl_reload_init(&daemon->reload, &options);
     pawl_reload_add(&daemon->reload, &files);
-    const struct pawl_reload_part security = pawl_security_part(&daemon->security);
-
     pawl_reload_add(&daemon->reload, &rules);
     pawl_reload_add(&daemon->reload, &security);
+    pawl_reload_add(&daemon->reload, &verification);
+    pawl_reload_add(&daemon->reload, &audit);
     pawl_reload_add(&daemon->reload, &log_level);
 }
 
@@ -247,6 +303,8 @@ static void more_stats(void *ctx, const struct pawl_stats_sink *sink)
     pawl_server_stats(daemon->server, sink);
     pawl_security_stats(&daemon->security, sink);
     pawl_log_writer_stats(&daemon->log_writer, sink);
+    pawl_audit_stats(daemon->app.audit, sink);
+    pawl_verification_stats(&daemon->verification, sink);
     pawl_reload_stats(&daemon->reload, sink);
     pawl_service_stats(&daemon->service, sink);
 }
@@ -348,6 +406,11 @@ static void tear_down(struct daemon *daemon)
     if (daemon->limiter_open) {
         pawl_limiter_deinit(&daemon->limiter);
     }
+    if (daemon->app.leases != NULL) {
+        pawl_leases_deinit(&daemon->leases);
+    }
+    pawl_observe_destroy(daemon->app.observe);
+    pawl_region_unmap(&daemon->leases_region);
     pawl_region_unmap(&daemon->facts_region);
     pawl_region_unmap(&daemon->limiter_region);
     pawl_data_dir_close(&daemon->data_dir);
@@ -355,6 +418,9 @@ static void tear_down(struct daemon *daemon)
     pawl_wipe(daemon->app.family_keys, sizeof(daemon->app.family_keys));
     pawl_wipe(daemon->store_keys, sizeof(daemon->store_keys));
     pawl_wipe(&daemon->limits_subkey, sizeof(daemon->limits_subkey));
+    pawl_wipe(&daemon->mask_subkey, sizeof(daemon->mask_subkey));
+    pawl_verification_deinit(&daemon->verification);
+    pawl_audit_destroy(daemon->app.audit);
     if (daemon->log_open) {
         pawl_log_writer_deinit(&daemon->log_writer);
     }
@@ -370,6 +436,17 @@ static enum pawl_status build_security(struct daemon *daemon, struct pawl_error 
     return pawl_security_build(&daemon->security, daemon->settings, error);
 }
 
+static enum pawl_status build_verification(struct daemon *daemon, struct pawl_error *error)
+{
+    enum pawl_status status = pawl_verification_init(&daemon->verification, daemon->settings,
+                                                     &daemon->log, daemon->app.audit, error);
+
+    if (status == PAWL_OK) {
+        daemon->app.jwt = pawl_verification_port(&daemon->verification);
+    }
+    return status;
+}
+
 static int run(struct daemon *daemon)
 {
     struct pawl_error error = { PAWL_OK, 0, "" };
@@ -380,8 +457,11 @@ static int run(struct daemon *daemon)
                  : pawl_service_open(&daemon->service, daemon->settings, &daemon->log, &error);
     status = status != PAWL_OK ? status : pawl_build_secrets(daemon, &error);
     status = status != PAWL_OK ? status : confine(daemon, &error);
+    status = status != PAWL_OK ? status : build_audit(daemon, &error);
+    status = status != PAWL_OK ? status : build_verification(daemon, &error);
     status = status != PAWL_OK ? status : pawl_build_limiter(daemon, &error);
     status = status != PAWL_OK ? status : pawl_build_revocations(daemon, &error);
+    status = status != PAWL_OK ? status : pawl_build_limits_side(daemon, &error);
     status = status != PAWL_OK ? status : pawl_build_app(daemon, &error);
     if (status == PAWL_OK) {
         build_reload(daemon);
@@ -394,6 +474,8 @@ static int run(struct daemon *daemon)
     } else if (daemon->log_open) {
         pawl_log_event(&daemon->log, PAWL_LOG_INFO, "stopped", PAWL_F_TEXT("why", "drained"));
     }
+    pawl_audit_event(daemon->app.audit, PAWL_AUDIT_STOPPED, NULL,
+                     PAWL_F_TEXT("why", status == PAWL_OK ? "drained" : error.text));
     tear_down(daemon);
     return status == PAWL_OK ? 0 : EXIT_RUN;
 }
@@ -409,6 +491,7 @@ int main(int argc, char **argv)
     }
     daemon->limiter_region.fd = -1;
     daemon->facts_region.fd = -1;
+    daemon->leases_region.fd = -1;
     daemon->parser = pawl_yaml_parser();
     daemon->reload_held = true;
     (void)umask(0027); /* files without a mode of their own: nothing for others */

@@ -6,6 +6,7 @@
 
 #define SWEEP_SHARDS  8    /* shards looked at in one tick */
 #define SWEEP_BUDGET  512  /* places of the index looked at in each */
+#define LEASE_BUDGET  4096 /* places of the leases looked at in one tick */
 #define FLOOR_SLACK_S 3600 /* as long as any cutoff is kept past the longest life */
 
 /* ---- what the store hands over ------------------------------------------------------------- */
@@ -156,6 +157,8 @@ void pawl_app_tick(struct pawl_app *app)
     /* Embedded: this node's memory is all there is to know. */
     pawl_revocations_synced(app->revocations, boottime_ms);
     forget_what_is_over(app);
+    (void)pawl_leases_expire(app->leases, LEASE_BUDGET, now.instant);
+    pawl_limiter_set_wall(app->limiter, now.wall);
     for (unsigned i = 0; i < SWEEP_SHARDS; i++) {
         (void)pawl_limiter_sweep(app->limiter, app->sweep_shard, SWEEP_BUDGET, now.instant);
         app->sweep_shard = (app->sweep_shard + 1) % app->limiter->shards_count;
@@ -188,6 +191,18 @@ static void limiter_stats(struct pawl_app *app, const struct pawl_stats_sink *si
     sink->number(sink->self, "memory_records_bytes", m.memory_records);
     sink->number(sink->self, "memory_index_bytes", m.memory_index);
     sink->number(sink->self, "memory_limiter_own_bytes", m.memory_own);
+}
+
+static void lease_stats(struct pawl_app *app, const struct pawl_stats_sink *sink)
+{
+    struct pawl_leases_metrics m;
+
+    pawl_leases_metrics_get(app->leases, &m);
+    sink->number(sink->self, "leases_open", m.open);
+    sink->number(sink->self, "leases_places", m.places);
+    sink->number(sink->self, "leases_max", m.places_max);
+    sink->number(sink->self, "leases_expired", m.expired);
+    sink->number(sink->self, "leases_refused", m.refused);
 }
 
 static void token_stats(struct pawl_app *app, const struct pawl_stats_sink *sink)
@@ -268,6 +283,7 @@ void pawl_app_stats(struct pawl_app *app, const struct pawl_stats_sink *sink)
     sink->number(sink->self, "memory_bytes",
                  m.memory_records + m.memory_index + m.memory_own + stats.slots * 24);
     limiter_stats(app, sink);
+    lease_stats(app, sink);
     token_stats(app, sink);
     dispatch_stats(app, sink);
     rotation_stats(app, sink);

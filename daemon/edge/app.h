@@ -5,6 +5,7 @@
 #ifndef PAWL_EDGE_APP_H
 #define PAWL_EDGE_APP_H
 
+#include "core/lease.h"
 #include "core/limiter.h"
 #include "core/revocations.h"
 #include "core/sid.h"
@@ -60,8 +61,10 @@ struct pawl_app {
     const struct pawl_entropy *entropy;
     const struct pawl_log *log;
     struct pawl_rules_slot rules;
-    struct pawl_audit *audit; /* or NULL */
-    struct pawl_jwt jwt;      /* ops NULL: raw tokens are not verified, and so undecided */
+    struct pawl_observe *observe; /* figures of limits, denied keys, revocations */
+    struct pawl_leases *leases;   /* reservations that wait for commit or cancel */
+    struct pawl_audit *audit;     /* or NULL */
+    struct pawl_jwt jwt;          /* ops NULL: raw tokens are not verified, and so undecided */
 
     uint8_t node[PAWL_ORIGIN_BYTES]; /* node id and boot nonce */
     struct pawl_instant started;

@@ -63,19 +63,28 @@ bool pawl_dispatch_may_check(struct pawl_dispatch *dispatch, struct pawl_session
     return false;
 }
 
-void pawl_reply_cold(struct pawl_dispatch *dispatch, struct pawl_session *session,
-                     const Pawl__V1__Reply *reply)
+/* The answer to a hello that came with the request goes with the reply. */
+static Pawl__V1__Reply reply_whole(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                                   const Pawl__V1__Reply *reply, Pawl__V1__HelloReply *hello,
+                                   Pawl__V1__Role *roles)
 {
     Pawl__V1__Reply whole = *reply;
     struct pawl_session_state *state = pawl_session_user(session);
-    Pawl__V1__HelloReply hello;
-    Pawl__V1__Role roles[PAWL_ROLES_MAX];
 
     if (PAWL_UNLIKELY(state->hello_owed && state->hello_id == reply->id)) {
         state->hello_owed = false;
-        pawl_hello_fill(dispatch, session, &hello, roles);
-        whole.hello = &hello;
+        pawl_hello_fill(dispatch, session, hello, roles);
+        whole.hello = hello;
     }
+    return whole;
+}
+
+void pawl_reply_cold(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                     const Pawl__V1__Reply *reply)
+{
+    Pawl__V1__HelloReply hello;
+    Pawl__V1__Role roles[PAWL_ROLES_MAX];
+    Pawl__V1__Reply whole = reply_whole(dispatch, session, reply, &hello, roles);
     size_t size = pawl__v1__reply__get_packed_size(&whole);
 
     if (size > PAWL_REPLY_BYTES_MAX) {
@@ -91,12 +100,27 @@ void pawl_reply_cold(struct pawl_dispatch *dispatch, struct pawl_session *sessio
     }
 }
 
+size_t pawl_reply_cold_write(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                             const Pawl__V1__Reply *reply, uint8_t *out, size_t capacity)
+{
+    Pawl__V1__HelloReply hello;
+    Pawl__V1__Role roles[PAWL_ROLES_MAX];
+    Pawl__V1__Reply whole = reply_whole(dispatch, session, reply, &hello, roles);
+
+    return pawl_cold_write_reply(out, capacity, &whole);
+}
+
 static void *worker_open(void *data, struct pawl_worker *worker, unsigned index)
 {
     struct pawl_app *app = data;
     struct pawl_dispatch *dispatch = index < PAWL_WORKERS_MAX ? calloc(1, sizeof(*dispatch)) : NULL;
 
     if (dispatch == NULL) {
+        return NULL;
+    }
+    dispatch->figures = pawl_observe_worker(app->observe, index);
+    if (dispatch->figures == NULL) {
+        free(dispatch);
         return NULL;
     }
     if (app->jwt.ops != NULL) {
@@ -109,6 +133,7 @@ static void *worker_open(void *data, struct pawl_worker *worker, unsigned index)
     dispatch->app = app;
     dispatch->worker = worker;
     dispatch->metrics = &app->metrics[index];
+    dispatch->index = index;
     pawl_watch_open(dispatch, index);
     dispatch->rules = pawl_rules_current(&app->rules, &dispatch->rules_version);
     dispatch->now = pawl_clock_read(app->clock);
@@ -233,7 +258,7 @@ static void by_body(struct pawl_dispatch *dispatch, struct pawl_session *session
 {
     switch (dispatch->request.body) {
     case PAWL_BODY_CHECK:
-        pawl_dispatch_check(dispatch, session, hello_reply);
+        pawl_dispatch_check(dispatch, session, message, hello_reply);
         return;
     case PAWL_BODY_TOKEN_CHECK:
         pawl_dispatch_token(dispatch, session, hello_reply);

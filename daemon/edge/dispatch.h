@@ -56,7 +56,23 @@ struct pawl_check {
     struct pawl_wire_token_verdict token;
     enum pawl_token_status token_status; /* PAWL_TOKEN_VALID where there is no token */
     bool has_token;
-    bool exact; /* a limit in it is saved before the answer: not put off either */
+    bool exact;  /* a limit in it is saved before the answer: not put off either */
+    bool reread; /* dispatch->again holds its request */
+    /* Which items are of keys that are never limited: a bit for each; nor is such a check put off.
+     */
+    uint64_t bypassed;
+    struct pawl_bytes ns;
+    struct pawl_bytes message;           /* the request's bytes: there until the batch ends */
+    const struct pawl_limit_item *items; /* what the limiter was asked ... */
+    size_t item_count;                   /* ... until the next check is read */
+};
+
+_Static_assert(PAWL_ITEMS_MAX <= 64, "a bit for each item of a check");
+
+/** What pawl_dispatch_item() found beside the item itself. */
+struct pawl_item_kind {
+    bool exact;  /* the limit is saved before the answer */
+    bool bypass; /* the key is never limited */
 };
 
 struct pawl_pending;
@@ -65,6 +81,8 @@ struct pawl_dispatch {
     struct pawl_app *app;
     struct pawl_worker *worker;
     struct pawl_dispatch_metrics *metrics;
+    struct pawl_figures *figures; /* of limits, by place: this worker's own */
+    unsigned index;               /* of the worker */
     struct pawl_rules *rules;
     unsigned rules_version;
     struct pawl_now now; /* of this batch, or of the request under the test clock */
@@ -72,6 +90,9 @@ struct pawl_dispatch {
     struct pawl_wire_request request;
     struct pawl_bytes ns; /* of the request at hand */
     struct pawl_limit_item items[PAWL_ITEMS_MAX];
+    struct pawl_limit_item asked[PAWL_ITEMS_MAX]; /* without bypassed ones, where there are some */
+    uint8_t asked_index[PAWL_ITEMS_MAX];          /* which items these are */
+    struct pawl_wire_request again;               /* a check that was denied, read once more */
     struct pawl_limit_result results[PAWL_LIMITER_SLOTS_MAX];
     struct pawl_wire_result wire_results[PAWL_LIMITER_SLOTS_MAX];
     char error[PAWL_ERROR_BYTES];
@@ -122,14 +143,35 @@ bool pawl_dispatch_may_check(struct pawl_dispatch *dispatch, struct pawl_session
 void pawl_reply_cold(struct pawl_dispatch *dispatch, struct pawl_session *session,
                      const Pawl__V1__Reply *reply);
 
+/** The same into @out (@capacity bytes), frame and all. Returns the bytes, 0 when it has no room.
+ */
+size_t pawl_reply_cold_write(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                             const Pawl__V1__Reply *reply, uint8_t *out, size_t capacity);
+
+/** Room for parts of a reply, until the next cold request; NULL when there is no more. */
+static inline void *pawl_dispatch_room(struct pawl_dispatch *dispatch, size_t size)
+{
+    ProtobufCAllocator *allocator = &dispatch->arena.allocator;
+
+    return allocator->alloc(allocator->allocator_data, size);
+}
+
+/** @text, lent. */
+static inline ProtobufCBinaryData pawl_wire_text(const char *text)
+{
+    ProtobufCBinaryData data = { __builtin_strlen(text), (uint8_t *)(uintptr_t)text };
+
+    return data;
+}
+
 /** The status of the wire for one of ours. */
 unsigned pawl_wire_status(enum pawl_status status);
 
 /* ---- dispatch_check.c ---- */
 
-/** Put the check at hand off, or decide it with those put off before. */
+/** Put the check at hand, read from @message, off, or decide it with those put off before. */
 void pawl_dispatch_check(struct pawl_dispatch *dispatch, struct pawl_session *session,
-                         struct pawl_bytes hello_reply);
+                         struct pawl_bytes message, struct pawl_bytes hello_reply);
 
 /** Decide and answer the checks put off, in their order. */
 void pawl_dispatch_flush(struct pawl_dispatch *dispatch, struct pawl_session *session);
@@ -177,16 +219,98 @@ enum pawl_token_status pawl_token_judge(struct pawl_dispatch *dispatch,
 /** Before the token of a check is judged: room for what its verdict lends. May flush. */
 void pawl_token_make_room(struct pawl_dispatch *dispatch, struct pawl_session *session);
 
-/* ---- dispatch_check.c, for others ---- */
+/* ---- dispatch_limits.c ---- */
 
 /**
  * Make a limiter item out of one of a request's limits: named ones from the rules, inline ones
- * built in @inline_limit. Shared with refund and reset. On a bad one returns the status of the wire
- * with dispatch->error filled, else 0.
+ * built in @inline_limit. On a bad one returns the status of the wire with dispatch->error filled,
+ * else 0 with @kind.
  */
 unsigned pawl_dispatch_item(struct pawl_dispatch *dispatch, const struct pawl_wire_item *wire,
                             struct pawl_limit *inline_limit, struct pawl_limit_item *item,
-                            bool *exact);
+                            struct pawl_item_kind *kind);
+
+/** The item for @limit and the key and cost of @wire. */
+void pawl_dispatch_item_fill(const struct pawl_dispatch *dispatch,
+                             const struct pawl_wire_item *wire, const struct pawl_limit *limit,
+                             struct pawl_limit_item *item);
+
+/**
+ * protobuf-c's view of limit, key and rates as the hot codec's, to share one way to items. @item
+ * lends from them. PAWL_OK, or PAWL_ETOOBIG for too many parts or rates.
+ */
+PAWL_MUST_USE enum pawl_status pawl_dispatch_wire_item(struct pawl_wire_item *item,
+                                                       ProtobufCBinaryData limit, size_t key_count,
+                                                       const ProtobufCBinaryData *key,
+                                                       size_t rate_count,
+                                                       Pawl__V1__Rate *const *rates);
+
+void pawl_dispatch_refund(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                          const Pawl__V1__Request *request);
+void pawl_dispatch_reset(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                         const Pawl__V1__Request *request);
+void pawl_dispatch_limits(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                          const Pawl__V1__Request *request);
+
+/* ---- dispatch_exact.c ---- */
+
+#define PAWL_EXACT_REPLY_MAX 8192U /* bytes of an answer that waits for its records to be saved */
+
+/**
+ * Save the records of @items durably, and then send @reply (a whole frame, copied). Where that
+ * cannot be, @id is answered with the reason: what was charged stays charged.
+ */
+void pawl_dispatch_exact(struct pawl_dispatch *dispatch, struct pawl_session *session, uint64_t id,
+                         const struct pawl_limit_item *items, size_t count,
+                         struct pawl_bytes reply);
+
+/* ---- dispatch_figures.c: what operators look at ---- */
+
+/** The place of @limit's figures. */
+static inline unsigned pawl_rule_place(const struct pawl_limit *limit)
+{
+    return limit->inline_rates ? PAWL_OBSERVE_INLINE : pawl_rule_of(limit)->place;
+}
+
+/** Count an item of a check or a reservation that @limit decided. */
+static inline void pawl_dispatch_count(struct pawl_dispatch *dispatch,
+                                       const struct pawl_limit *limit, bool refused, bool overflow)
+{
+    struct pawl_figures *figures = &dispatch->figures[pawl_rule_place(limit)];
+
+    pawl_figure_count(figures, !refused        ? PAWL_FIGURE_ALLOWED
+                               : limit->shadow ? PAWL_FIGURE_SHADOW_DENIED
+                                               : PAWL_FIGURE_DENIED);
+    if (PAWL_UNLIKELY(overflow)) {
+        pawl_figure_count(figures, PAWL_FIGURE_OVERFLOWED);
+    }
+}
+
+/**
+ * The results of item @item of the request at hand, whose key is never limited, into @results: one
+ * for each rate of its limit. Returns how many. @count: it counts for the figures.
+ */
+uint32_t pawl_dispatch_bypassed(struct pawl_dispatch *dispatch, uint32_t item, bool count,
+                                struct pawl_wire_result *results);
+
+/**
+ * A denial; of @denial id, place and ns are filled in. True where its key is wanted:
+ * pawl_dispatch_denied(), with the rest filled in, has to follow.
+ */
+bool pawl_dispatch_denied_again(struct pawl_dispatch *dispatch, struct pawl_denial *denial);
+void pawl_dispatch_denied(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                          const struct pawl_denial *denial, const struct pawl_limit *limit);
+
+/* ---- dispatch_reserve.c, dispatch_top.c ---- */
+
+void pawl_dispatch_reserve(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                           const Pawl__V1__Request *request);
+void pawl_dispatch_commit(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                          const Pawl__V1__Request *request);
+void pawl_dispatch_cancel(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                          const Pawl__V1__Request *request);
+void pawl_dispatch_top(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                       const Pawl__V1__Request *request);
 
 /* ---- dispatch_audit.c: to the audit log ---- */
 

@@ -1,89 +1,9 @@
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "edge/dispatch.h"
-#include "edge/pending.h"
 
 /* ---- limits -------------------------------------------------------------------------------- */
-
-static unsigned item_error(struct pawl_dispatch *dispatch, unsigned status, const char *text,
-                           struct pawl_bytes name)
-{
-    (void)snprintf(dispatch->error, sizeof(dispatch->error), "%s '%.*s'", text,
-                   (int)(name.size < 64 ? name.size : 64),
-                   name.size > 0 ? (const char *)name.data : "");
-    return status;
-}
-
-static unsigned inline_item(struct pawl_dispatch *dispatch, const struct pawl_wire_item *wire,
-                            struct pawl_limit *inline_limit)
-{
-    struct pawl_rate *rates = inline_limit->rates;
-    struct pawl_error error;
-
-    if (wire->rate_count == 0) {
-        return item_error(dispatch, PAWL__V1__STATUS__STATUS_INVALID,
-                          "an item needs the name of a limit or a rate; key",
-                          wire->key_count > 0 ? wire->key[0] : wire->limit);
-    }
-    for (unsigned i = 0; i < wire->rate_count; i++) {
-        if (wire->rates[i].algorithm != PAWL__V1__ALGORITHM__ALGORITHM_SLIDING) {
-            return item_error(dispatch, PAWL__V1__STATUS__STATUS_UNSUPPORTED,
-                              "only sliding windows are known; rate of key", wire->key[0]);
-        }
-        rates[i].count = wire->rates[i].count;
-        rates[i].window_ms = wire->rates[i].window_ms;
-    }
-    if (pawl_limit_init_inline(inline_limit, dispatch->app->limiter, rates, wire->rate_count,
-                               wire->precision, &error) != PAWL_OK) {
-        (void)snprintf(dispatch->error, sizeof(dispatch->error), "%.200s", error.text);
-        return PAWL__V1__STATUS__STATUS_INVALID;
-    }
-    return 0;
-}
-
-static void item_fill(const struct pawl_dispatch *dispatch, const struct pawl_wire_item *wire,
-                      const struct pawl_limit *limit, struct pawl_limit_item *item)
-{
-    item->limit = limit;
-    item->ns = dispatch->ns;
-    item->parts = wire->key;
-    item->parts_count = wire->key_count;
-    item->cost = wire->cost == 0 ? 1 : wire->cost;
-    item->rates = NULL;
-}
-
-unsigned pawl_dispatch_item(struct pawl_dispatch *dispatch, const struct pawl_wire_item *wire,
-                            struct pawl_limit *inline_limit, struct pawl_limit_item *item,
-                            bool *exact)
-{
-    if (wire->limit.size > 0) {
-        const struct pawl_rule *rule =
-            pawl_rules_find(dispatch->rules, dispatch->ns, wire->limit, wire->tier);
-
-        if (rule == NULL) {
-            return item_error(dispatch, PAWL__V1__STATUS__STATUS_NOT_FOUND,
-                              "no limit of this name in the settings of this namespace:",
-                              wire->limit);
-        }
-        if (wire->rate_count > 0) {
-            return item_error(dispatch, PAWL__V1__STATUS__STATUS_INVALID,
-                              "rates come with the settings where a limit is named; limit",
-                              wire->limit);
-        }
-        item_fill(dispatch, wire, &rule->limit, item);
-        *exact = *exact || rule->exact;
-    } else {
-        unsigned status = inline_item(dispatch, wire, inline_limit);
-
-        if (status != 0) {
-            return status;
-        }
-        item_fill(dispatch, wire, inline_limit, item);
-    }
-    return 0;
-}
 
 /* A server asks for the same rate again and again: it is checked and copied once a batch. */
 static bool is_as_before(const struct pawl_limit *before, const struct pawl_wire_item *wire)
@@ -93,34 +13,41 @@ static bool is_as_before(const struct pawl_limit *before, const struct pawl_wire
     return before != NULL && wire->limit.size == 0 && wire->rate_count == 1 &&
            before->rates_count == 1 && before->rates[0].count == wire->rates[0].count &&
            before->rates[0].window_ms == wire->rates[0].window_ms &&
-           before->precision == precision &&
-           wire->rates[0].algorithm == PAWL__V1__ALGORITHM__ALGORITHM_SLIDING;
+           before->precision == precision && before->algorithm == PAWL_ALGORITHM_SLIDING &&
+           (wire->rates[0].algorithm | wire->rates[0].burst | wire->rates[0].period) == 0;
 }
 
-static unsigned build_items(struct pawl_dispatch *dispatch, bool *exact)
+static unsigned bad_check(struct pawl_dispatch *dispatch, const char *text)
+{
+    (void)snprintf(dispatch->error, sizeof(dispatch->error), "%s", text);
+    return PAWL__V1__STATUS__STATUS_INVALID;
+}
+
+static unsigned build_items(struct pawl_dispatch *dispatch, struct pawl_check *check)
 {
     const struct pawl_wire_request *request = &dispatch->request;
 
     if (request->item_count == 0 || request->op > PAWL_OP_PEEK || request->mode > PAWL_MODE_EACH) {
-        return item_error(dispatch, PAWL__V1__STATUS__STATUS_INVALID,
-                          request->item_count == 0 ? "a check needs at least one limit"
-                                                   : "op or mode is not known",
-                          pawl_bytes_of("", 0));
+        return bad_check(dispatch, request->item_count == 0 ? "a check needs at least one limit"
+                                                            : "op or mode is not known");
     }
     struct pawl_limit *inline_limits = &dispatch->inline_limits[dispatch->batch_limits];
 
     for (uint32_t i = 0; i < request->item_count; i++) {
         const struct pawl_wire_item *wire = &request->items[i];
+        struct pawl_item_kind kind;
         unsigned status;
 
         if (is_as_before(dispatch->last_inline, wire)) {
-            item_fill(dispatch, wire, dispatch->last_inline, &dispatch->items[i]);
+            pawl_dispatch_item_fill(dispatch, wire, dispatch->last_inline, &dispatch->items[i]);
             continue;
         }
-        status = pawl_dispatch_item(dispatch, wire, &inline_limits[i], &dispatch->items[i], exact);
+        status = pawl_dispatch_item(dispatch, wire, &inline_limits[i], &dispatch->items[i], &kind);
         if (PAWL_UNLIKELY(status != 0)) {
             return status;
         }
+        check->exact = check->exact || (kind.exact && !kind.bypass);
+        check->bypassed |= (uint64_t)kind.bypass << i;
         if (wire->limit.size == 0) {
             dispatch->last_inline = &inline_limits[i];
         }
@@ -128,29 +55,108 @@ static unsigned build_items(struct pawl_dispatch *dispatch, bool *exact)
     return 0;
 }
 
-static void fill_results(struct pawl_dispatch *dispatch, const struct pawl_limiter_plan *plan)
-{
-    for (size_t i = 0; i < plan->slots_count; i++) {
-        const struct pawl_limit_result *from = &dispatch->results[i];
+/* ---- answers ------------------------------------------------------------------------------- */
 
-        dispatch->wire_results[i] = (struct pawl_wire_result){
-            .item = from->item,
-            .rate_index = from->rate_index,
-            .window_ms = from->window_ms,
-            .limit_count = from->limit_count,
-            .count = from->count,
-            .remaining = from->remaining,
-            .oldest_age_ms = from->oldest_age_ms,
-            .reset_after_ms = from->reset_after_ms,
-            .retry_after_ms = from->retry_after_ms,
-            .charge = from->charge,
-            .never = from->never,
-            .allowed = from->allowed,
-            .shadow = from->shadow,
-            .overflow = from->overflow,
-            .on_error = (uint8_t)plan->slots[i].limit->on_error,
-        };
+static void fill_result(struct pawl_wire_result *to, const struct pawl_limit_result *from,
+                        const struct pawl_limit *limit)
+{
+    *to = (struct pawl_wire_result){
+        .item = from->item,
+        .rate_index = from->rate_index,
+        .window_ms = from->window_ms,
+        .limit_count = from->limit_count,
+        .count = from->count,
+        .remaining = from->remaining,
+        .oldest_age_ms = from->oldest_age_ms,
+        .reset_after_ms = from->reset_after_ms,
+        .retry_after_ms = from->retry_after_ms,
+        .charge = from->charge,
+        .never = from->never,
+        .allowed = from->allowed,
+        .shadow = from->shadow,
+        .overflow = from->overflow,
+        .full = from->full,
+        .on_error = (uint8_t)limit->on_error,
+    };
+}
+
+/*
+ * A denial, for those who look on. The key is read again out of the message, which is there until
+ * the batch ends: keeping the keys of all checks for the few that are denied would cost more.
+ */
+static void note_denied(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                        struct pawl_check *check, size_t slot, unsigned item)
+{
+    struct pawl_wire_request *again = &dispatch->again;
+    const struct pawl_limit *limit = check->plan.slots[slot].limit;
+    struct pawl_denial denial = {
+        .id = check->plan.slots[slot].id,
+        .place = pawl_rule_place(limit),
+        .ns = check->ns,
+    };
+    bool wants_key = pawl_dispatch_denied_again(dispatch, &denial);
+
+    if (!wants_key) {
+        return;
     }
+    if (!check->reread) {
+        check->reread = pawl_wire_read_request(again, check->message) == PAWL_OK;
+    }
+    item = check->bypassed != 0 ? dispatch->asked_index[item] : item;
+    if (check->reread && item < again->item_count) {
+        denial.parts = again->items[item].key;
+        denial.parts_count = again->items[item].key_count;
+        pawl_dispatch_denied(dispatch, session, &denial, limit);
+    }
+}
+
+/* The results of the limiter as those of the wire; each item counts for its limit's figures. */
+static void fill_results(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                         struct pawl_check *check, size_t count)
+{
+    const struct pawl_limit_result *results = dispatch->results;
+
+    for (size_t i = 0; i < count;) {
+        const struct pawl_limit *limit = check->plan.slots[i].limit;
+        size_t first = i;
+        bool refused = false;
+        bool overflow = false;
+
+        do {
+            fill_result(&dispatch->wire_results[i], &results[i], limit);
+            refused = refused || !results[i].allowed;
+            overflow = overflow || results[i].overflow;
+            i++;
+        } while (i < count && results[i].item == results[first].item);
+        if (check->plan.op == PAWL_OP_CHECK) {
+            pawl_dispatch_count(dispatch, limit, refused, overflow);
+            if (PAWL_UNLIKELY(refused && !limit->shadow)) {
+                note_denied(dispatch, session, check, first, results[first].item);
+            }
+        }
+    }
+}
+
+/* Put the results of bypassed items between those of the limiter; returns how many there are. */
+static uint32_t join_bypassed(struct pawl_dispatch *dispatch, const struct pawl_check *check,
+                              uint32_t count)
+{
+    struct pawl_wire_result asked[PAWL_RESULTS_MAX];
+    uint32_t at = 0, out = 0;
+
+    memcpy(asked, dispatch->wire_results, count * sizeof(asked[0]));
+    for (uint32_t i = 0; i < dispatch->request.item_count; i++) {
+        if ((check->bypassed >> i & 1) != 0) {
+            out += pawl_dispatch_bypassed(dispatch, i, check->plan.op == PAWL_OP_CHECK,
+                                          &dispatch->wire_results[out]);
+            continue;
+        }
+        while (at < count && dispatch->asked_index[asked[at].item] == i) {
+            dispatch->wire_results[out] = asked[at++];
+            dispatch->wire_results[out++].item = i;
+        }
+    }
+    return out;
 }
 
 static const char *check_error(enum pawl_status status)
@@ -161,86 +167,18 @@ static const char *check_error(enum pawl_status status)
                  "under the same limit and rate";
 }
 
-/* ---- consistency: exact -------------------------------------------------------------------- */
-
-/* The answer was made before the job went out, and lies behind the records. */
-static void exact_reply(struct pawl_pending *pending, struct pawl_session *session)
-{
-    const uint8_t *kept = pending->bytes + sizeof(pending->bytes) - pending->as.check.size;
-    uint8_t *out;
-
-    if (session == NULL) {
-        return;
-    }
-    if (pending->job.status != PAWL_OK) {
-        pawl_reply_error(session, pending->to.id, PAWL__V1__STATUS__STATUS_UNAVAILABLE,
-                         "charged, but the count could not be saved durably (consistency: exact)");
-        return;
-    }
-    out = pawl_session_reserve(session, pending->as.check.size);
-    if (out != NULL) {
-        memcpy(out, kept, pending->as.check.size);
-        pawl_session_commit(session, pending->as.check.size);
-    }
-}
-
-static bool collect_exact(struct pawl_dispatch *dispatch, struct pawl_pending *pending)
-{
-    static _Thread_local uint8_t scratch[PAWL_RECORD_BYTES_MAX];
-    struct pawl_record_sink sink = { pending->bytes, pending->used, sizeof(pending->bytes) };
-
-    for (uint32_t i = 0; i < dispatch->request.item_count; i++) {
-        if (pawl_limiter_collect_item(dispatch->app->limiter, &dispatch->items[i],
-                                      dispatch->now.instant, scratch, pawl_record_append,
-                                      &sink) != PAWL_OK) {
-            return false;
-        }
-    }
-    pending->used = sink.used;
-    return true;
-}
-
-/*
- * Of two saved states of one record the later one in the file counts. So states go to the store in
- * the order in which they were taken from the table: a worker that was put aside between the two
- * would put an older state, without a charge that was answered meanwhile, behind a newer one.
- */
-static void submit_exact(struct pawl_dispatch *dispatch, struct pawl_session *session,
-                         const struct pawl_wire_reply *reply)
-{
-    struct pawl_pending *pending = pawl_pending_take(dispatch, session, reply->id);
-    size_t bound = pawl_wire_reply_bound(reply);
-
-    if (pending == NULL || bound > PAWL_PENDING_BYTES - PAWL_EXACT_BYTES_MAX ||
-        !collect_exact(dispatch, pending) || sizeof(pending->bytes) - pending->used < bound) {
-        if (pending != NULL) {
-            pawl_pending_give(pending);
-        }
-        pawl_count(&dispatch->metrics->unavailable);
-        pawl_reply_error(session, reply->id, PAWL__V1__STATUS__STATUS_UNAVAILABLE,
-                         "charged, but too large or too many to save durably at once");
-        return;
-    }
-    uint8_t *end = pending->bytes + sizeof(pending->bytes);
-    size_t size = pawl_wire_write_reply(end - bound, reply);
-
-    memmove(end - size, end - bound, size);
-    pending->as.check.size = size;
-    pending->job.kind = PAWL_JOB_COUNTER;
-    pending->job.record = pawl_bytes_of(pending->bytes, pending->used);
-    pending->reply = exact_reply;
-    (void)pawl_pending_submit(pending, session);
-}
+/* ---- check --------------------------------------------------------------------------------- */
 
 static void send_exact(struct pawl_dispatch *dispatch, struct pawl_session *session,
-                       const struct pawl_wire_reply *reply)
+                       const struct pawl_check *check, const struct pawl_wire_reply *reply)
 {
-    (void)pthread_mutex_lock(&dispatch->app->exact_order);
-    submit_exact(dispatch, session, reply);
-    (void)pthread_mutex_unlock(&dispatch->app->exact_order);
-}
+    uint8_t bytes[PAWL_EXACT_REPLY_MAX];
+    bool fits = pawl_wire_reply_bound(reply) <= sizeof(bytes);
+    size_t size = fits ? pawl_wire_write_reply(bytes, reply) : 0;
 
-/* ---- check --------------------------------------------------------------------------------- */
+    pawl_dispatch_exact(dispatch, session, reply->id, check->items, check->item_count,
+                        pawl_bytes_of(bytes, size));
+}
 
 static uint32_t joint_verdict(enum pawl_verdict limits, enum pawl_token_status token)
 {
@@ -255,7 +193,7 @@ static uint32_t joint_verdict(enum pawl_verdict limits, enum pawl_token_status t
 static void answer_check(struct pawl_dispatch *dispatch, struct pawl_session *session,
                          struct pawl_check *check)
 {
-    struct pawl_limit_outcome outcome;
+    struct pawl_limit_outcome outcome = { PAWL_ALLOW, 0 }; /* of a check of bypassed keys alone */
     struct pawl_wire_reply reply = {
         .id = check->id,
         .status = PAWL__V1__STATUS__STATUS_OK,
@@ -268,15 +206,20 @@ static void answer_check(struct pawl_dispatch *dispatch, struct pawl_session *se
     if (check->has_token) {
         reply.token = check->token;
     }
-    pawl_limiter_decide(dispatch->app->limiter, &check->plan, dispatch->results, &outcome);
+    if (PAWL_LIKELY(check->plan.slots_count > 0)) {
+        pawl_limiter_decide(dispatch->app->limiter, &check->plan, dispatch->results, &outcome);
+    }
     reply.verdict = joint_verdict(outcome.verdict, check->token_status);
     reply.result_count = (uint32_t)outcome.results_count;
-    fill_results(dispatch, &check->plan);
+    fill_results(dispatch, session, check, outcome.results_count);
+    if (PAWL_UNLIKELY(check->bypassed != 0)) {
+        reply.result_count = join_bypassed(dispatch, check, reply.result_count);
+    }
     if (reply.verdict == PAWL_DENY) {
         pawl_count(&dispatch->metrics->checks_denied);
     }
     if (PAWL_UNLIKELY(check->exact && check->plan.op == PAWL_OP_CHECK)) {
-        send_exact(dispatch, session, &reply);
+        send_exact(dispatch, session, check, &reply);
         return;
     }
     pawl_reply_hot(session, &reply);
@@ -298,23 +241,60 @@ void pawl_dispatch_flush(struct pawl_dispatch *dispatch, struct pawl_session *se
     dispatch->last_inline = NULL;
 }
 
+/* The items that are counted, together: those of keys that are never limited are left out. Returns
+ * how many results there will be. */
+static size_t leave_out_bypassed(struct pawl_dispatch *dispatch, struct pawl_check *check)
+{
+    size_t rates = 0;
+
+    check->items = dispatch->asked;
+    check->item_count = 0;
+    for (uint32_t i = 0; i < dispatch->request.item_count; i++) {
+        rates += dispatch->items[i].limit->rates_count;
+        if ((check->bypassed >> i & 1) == 0) {
+            dispatch->asked_index[check->item_count] = (uint8_t)i;
+            dispatch->asked[check->item_count++] = dispatch->items[i];
+        }
+    }
+    return rates;
+}
+
 /* Hash the limits of the request at hand, behind those that were put off. */
 static enum pawl_status prepare_check(struct pawl_dispatch *dispatch, struct pawl_check *check)
 {
     const struct pawl_wire_request *request = &dispatch->request;
+
+    check->items = dispatch->items;
+    check->item_count = request->item_count;
+    if (PAWL_UNLIKELY(check->bypassed != 0) &&
+        leave_out_bypassed(dispatch, check) > PAWL_RESULTS_MAX) {
+        return PAWL_ETOOBIG;
+    }
     struct pawl_limit_request ask = {
-        .items = dispatch->items,
-        .items_count = request->item_count,
+        .items = check->items,
+        .items_count = check->item_count,
         .mode = (enum pawl_limiter_mode)request->mode,
         /* A request that its token does not admit costs its caller nothing. */
         .op = check->token_status == PAWL_TOKEN_VALID ? (enum pawl_limiter_op)request->op
                                                       : PAWL_OP_PEEK,
         .now = dispatch->now.instant,
+        .wall = dispatch->now.wall,
     };
 
     check->plan.slots = &dispatch->slots[dispatch->batch_slots];
     check->plan.slots_max = PAWL_LIMITER_SLOTS_MAX;
+    if (PAWL_UNLIKELY(check->item_count == 0)) {
+        check->plan.slots_count = 0;
+        check->plan.op = ask.op;
+        return PAWL_OK;
+    }
     return pawl_limiter_prepare(dispatch->app->limiter, &ask, &check->plan);
+}
+
+/* A check that has to be answered before the items of the next one take the place of its own. */
+static bool is_urgent(const struct pawl_check *check)
+{
+    return check->exact || check->bypassed != 0 || check->hello.size > 0;
 }
 
 static void put_off(struct pawl_dispatch *dispatch, struct pawl_session *session,
@@ -324,7 +304,7 @@ static void put_off(struct pawl_dispatch *dispatch, struct pawl_session *session
     dispatch->batch_slots += (unsigned)check->plan.slots_count;
     dispatch->batch_limits += dispatch->request.item_count;
     pawl_count(&dispatch->metrics->checks);
-    if (dispatch->batch_slots >= PAWL_BATCH_SLOTS || check->exact || check->hello.size > 0) {
+    if (dispatch->batch_slots >= PAWL_BATCH_SLOTS || is_urgent(check)) {
         pawl_dispatch_flush(dispatch, session);
     }
 }
@@ -338,7 +318,7 @@ static void refuse_check(struct pawl_dispatch *dispatch, struct pawl_session *se
 }
 
 void pawl_dispatch_check(struct pawl_dispatch *dispatch, struct pawl_session *session,
-                         struct pawl_bytes hello_reply)
+                         struct pawl_bytes message, struct pawl_bytes hello_reply)
 {
     const struct pawl_wire_request *request = &dispatch->request;
 
@@ -349,7 +329,11 @@ void pawl_dispatch_check(struct pawl_dispatch *dispatch, struct pawl_session *se
     struct pawl_check *check = &dispatch->batch[dispatch->batch_count];
 
     check->exact = false;
-    unsigned wire_status = build_items(dispatch, &check->exact);
+    check->bypassed = 0;
+    check->reread = false;
+    check->ns = dispatch->ns;
+    check->message = message;
+    unsigned wire_status = build_items(dispatch, check);
 
     if (PAWL_UNLIKELY(wire_status != 0)) {
         refuse_check(dispatch, session, wire_status, dispatch->error);

@@ -367,8 +367,13 @@ static void join(struct gathering *all)
 }
 
 /* The text of a candidate, unless it has given way to another key since. */
+static bool is_of(const char *own, struct pawl_bytes ns)
+{
+    return ns.data == NULL || (strlen(own) == ns.size && memcmp(own, ns.data, ns.size) == 0);
+}
+
 static bool take_text(const struct pawl_observe *observe, const struct candidate *from,
-                      struct pawl_observed_key *out)
+                      struct pawl_bytes ns, struct pawl_observed_key *out)
 {
     struct sketch *sketch = &worker_at(observe, from->worker)->sketch;
     struct denied_key key;
@@ -378,6 +383,7 @@ static bool take_text(const struct pawl_observe *observe, const struct candidate
 
     key = sketch->keys[from->at];
     (void)pthread_mutex_unlock(&sketch->mutex);
+    same = same && is_of(key.ns, ns);
     if (same) {
         memcpy(out->limit, observe->places[key.place].name, sizeof(out->limit));
         memcpy(out->ns, key.ns, sizeof(out->ns));
@@ -388,9 +394,9 @@ static bool take_text(const struct pawl_observe *observe, const struct candidate
     return same;
 }
 
-static size_t read_keys(void *self, struct pawl_observed_key *out, size_t max)
+size_t pawl_observe_keys_of(struct pawl_observe *observe, struct pawl_bytes ns,
+                            struct pawl_observed_key *out, size_t max)
 {
-    const struct pawl_observe *observe = self;
     struct gathering all = { .now_ms = pawl_clock_read(observe->clock).stamp.us / 1000 };
     size_t workers = 0, count = 0;
 
@@ -414,12 +420,17 @@ static size_t read_keys(void *self, struct pawl_observed_key *out, size_t max)
     join(&all);
     qsort(all.candidates, all.count, sizeof(*all.candidates), by_denied);
     for (size_t i = 0; i < all.count && count < max; i++) {
-        count += take_text(observe, &all.candidates[i], &out[count]) ? 1 : 0;
+        count += take_text(observe, &all.candidates[i], ns, &out[count]) ? 1 : 0;
     }
 out:
     free(all.candidates);
     free(all.missed);
     return count;
+}
+
+static size_t read_keys(void *self, struct pawl_observed_key *out, size_t max)
+{
+    return pawl_observe_keys_of(self, pawl_bytes_of(NULL, 0), out, max);
 }
 
 /* ---- revocations --------------------------------------------------------------------------- */
@@ -459,18 +470,30 @@ void pawl_observe_revoked(struct pawl_observe *observe, const struct pawl_fact *
     (void)pthread_mutex_unlock(&observe->events_mutex);
 }
 
-static size_t read_events(void *self, struct pawl_observed_event *out, size_t max)
+size_t pawl_observe_events_of(struct pawl_observe *observe, struct pawl_bytes ns,
+                              struct pawl_observed_event *out, size_t max)
 {
-    struct pawl_observe *observe = self;
+    size_t count = 0;
 
-    max = max < PAWL_OBSERVED_EVENTS_MAX ? max : PAWL_OBSERVED_EVENTS_MAX;
     (void)pthread_mutex_lock(&observe->events_mutex);
-    max = observe->events_count < max ? (size_t)observe->events_count : max;
-    for (size_t i = 0; i < max; i++) {
-        out[i] = observe->events[(observe->events_count - 1 - i) % PAWL_OBSERVED_EVENTS_MAX];
+    uint64_t kept = observe->events_count < PAWL_OBSERVED_EVENTS_MAX ? observe->events_count
+                                                                     : PAWL_OBSERVED_EVENTS_MAX;
+
+    for (uint64_t i = 1; i <= kept && count < max; i++) {
+        const struct pawl_observed_event *event =
+            &observe->events[(observe->events_count - i) % PAWL_OBSERVED_EVENTS_MAX];
+
+        if (is_of(event->ns, ns)) {
+            out[count++] = *event;
+        }
     }
     (void)pthread_mutex_unlock(&observe->events_mutex);
-    return max;
+    return count;
+}
+
+static size_t read_events(void *self, struct pawl_observed_event *out, size_t max)
+{
+    return pawl_observe_events_of(self, pawl_bytes_of(NULL, 0), out, max);
 }
 
 struct pawl_observed pawl_observe_reader(struct pawl_observe *observe)

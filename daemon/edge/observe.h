@@ -50,6 +50,8 @@ struct pawl_denial {
     const struct pawl_bytes *parts;
     size_t parts_count;
     uint64_t now_ms; /* since 1970 */
+    bool known;      /* the caller's: it is in the sketch already */
+    bool audit;      /* the caller's: the audit log takes it too */
 };
 
 /**
@@ -97,6 +99,15 @@ void pawl_observe_denied(struct pawl_observe *observe, unsigned index,
 /** A revocation, cutoff or end of a family acts from now on. @value is masked here. Any thread. */
 void pawl_observe_revoked(struct pawl_observe *observe, const struct pawl_fact *fact,
                           uint64_t now_ms);
+
+/**
+ * As the readers of port/observe.h, of one namespace (@ns.data NULL: of all). @out has room for as
+ * many as @max and the maximum there allow. Any thread.
+ */
+size_t pawl_observe_keys_of(struct pawl_observe *observe, struct pawl_bytes ns,
+                            struct pawl_observed_key *out, size_t max);
+size_t pawl_observe_events_of(struct pawl_observe *observe, struct pawl_bytes ns,
+                              struct pawl_observed_event *out, size_t max);
 
 /** The reading side. @observe outlives it. */
 struct pawl_observed pawl_observe_reader(struct pawl_observe *observe);

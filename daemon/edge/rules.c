@@ -1,5 +1,6 @@
 #include "edge/rules.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -95,10 +96,101 @@ static enum pawl_status copy_text(char *out, const char *text, const char *what,
     return PAWL_OK;
 }
 
-static enum pawl_status rule_init(struct pawl_rule *rule, const struct pawl_limit_settings *from,
-                                  const struct pawl_limiter *limiter, struct pawl_error *error)
+/* ---- time zones ---------------------------------------------------------------------------- */
+
+static const struct pawl_rules_zone *zone_known(const struct pawl_rules *rules, const char *name)
+{
+    for (unsigned i = 0; i < rules->zone_count; i++) {
+        if (strcmp(rules->zones[i]->name, name) == 0) {
+            return rules->zones[i];
+        }
+    }
+    return NULL;
+}
+
+static enum pawl_status zone_read(struct pawl_rules_zone *zone, const struct pawl_zones *files,
+                                  const char *name, struct pawl_error *error)
+{
+    uint8_t *bytes = malloc(PAWL_ZONE_BYTES_MAX);
+    size_t size = 0;
+
+    if (bytes == NULL) {
+        return pawl_error_set(error, PAWL_ENOMEM, 0, "no memory for a time zone");
+    }
+    enum pawl_status status =
+        files->read(files->self, name, bytes, PAWL_ZONE_BYTES_MAX, &size, error);
+
+    if (status == PAWL_OK) {
+        status = pawl_zone_parse(&zone->zone, pawl_bytes_of(bytes, size), error);
+    }
+    free(bytes);
+    return status;
+}
+
+/* The zone called @name, read once for all limits; NULL with @error set. */
+static const struct pawl_rules_zone *zone_of(struct pawl_rules *rules,
+                                             const struct pawl_rules_world *world, const char *name,
+                                             struct pawl_error *error)
+{
+    const struct pawl_rules_zone *known = zone_known(rules, name);
+
+    if (known != NULL) {
+        return known;
+    }
+    struct pawl_rules_zone *zone = calloc(1, sizeof(*zone));
+
+    if (zone == NULL) {
+        (void)pawl_error_set(error, PAWL_ENOMEM, 0, "no memory for a time zone");
+        return NULL;
+    }
+    /* UTC needs no file: calendar quotas work on a machine without tzdata. */
+    if (strcmp(name, "UTC") != 0 && zone_read(zone, world->zones, name, error) != PAWL_OK) {
+        free(zone);
+        return NULL;
+    }
+    (void)snprintf(zone->name, sizeof(zone->name), "%s", name);
+    rules->zones[rules->zone_count++] = zone;
+    return zone;
+}
+
+static enum pawl_status calendar_init(struct pawl_rules *rules, struct pawl_rule *rule,
+                                      const struct pawl_limit_settings *from,
+                                      const struct pawl_rules_world *world,
+                                      struct pawl_error *error)
+{
+    struct pawl_error why = { PAWL_OK, 0, "" };
+    const struct pawl_rules_zone *zone = zone_of(rules, world, from->zone, &why);
+
+    if (zone == NULL) {
+        return pawl_error_set(error, why.status, why.os_code, "limit '%.64s': zone: %.150s",
+                              from->name, why.text);
+    }
+    rule->zone = zone->name;
+    rule->limit.zone = &zone->zone;
+    rule->limit.anchor_day = (uint8_t)from->anchor_day;
+    return PAWL_OK;
+}
+
+/* ---- a rule -------------------------------------------------------------------------------- */
+
+static enum pawl_status exact_check(const struct pawl_limit_settings *from,
+                                    struct pawl_error *error)
+{
+    if (from->rate_count * EXACT_RECORD_BYTES(from->precision) <= PAWL_EXACT_BYTES_MAX) {
+        return PAWL_OK;
+    }
+    return pawl_error_set(error, PAWL_EINVAL, 0,
+                          "limit '%s' is saved at each check (consistency: exact): its rates "
+                          "times precision may come to %u at most; lower the precision",
+                          from->name, PAWL_EXACT_BYTES_MAX / 9 - 8);
+}
+
+static enum pawl_status rule_init(struct pawl_rules *rules, struct pawl_rule *rule,
+                                  const struct pawl_limit_settings *from,
+                                  const struct pawl_rules_world *world, struct pawl_error *error)
 {
     struct pawl_limit *limit = &rule->limit;
+    enum pawl_status status = PAWL_OK;
 
     if (copy_text(limit->name, from->name, "the name of limit", error) != PAWL_OK ||
         copy_text(limit->ns, from->ns, "the namespace", error) != PAWL_OK) {
@@ -108,18 +200,29 @@ static enum pawl_status rule_init(struct pawl_rule *rule, const struct pawl_limi
     memcpy(limit->rates, from->rates, from->rate_count * sizeof(limit->rates[0]));
     limit->precision = (uint16_t)from->precision;
     limit->count_denied = from->count_denied;
+    limit->shadow = from->shadow;
     limit->on_error = from->on_error;
     limit->when_full = from->when_full;
     limit->algorithm = from->algorithm;
+    limit->bursts[0] = from->burst; /* the settings give one only to a limit of one rate */
+    rule->zone = "";
     rule->exact = from->consistency == PAWL_CONSISTENCY_EXACT;
-    if (rule->exact &&
-        from->rate_count * EXACT_RECORD_BYTES(from->precision) > PAWL_EXACT_BYTES_MAX) {
-        return pawl_error_set(error, PAWL_EINVAL, 0,
-                              "limit '%s' is saved at each check (consistency: exact): its rates "
-                              "times precision may come to %u at most; lower the precision",
-                              from->name, PAWL_EXACT_BYTES_MAX / 9 - 8);
+    if (rule->exact) {
+        status = exact_check(from, error);
     }
-    return pawl_limit_init(limit, limiter, error);
+    if (status == PAWL_OK && limit->algorithm == PAWL_ALGORITHM_CALENDAR) {
+        status = calendar_init(rules, rule, from, world, error);
+    }
+    if (status == PAWL_OK) {
+        status = pawl_rule_keys_create(from, &rules->placement, &rule->keys, error);
+    }
+    if (status == PAWL_OK) {
+        status = pawl_limit_init(limit, world->limiter, error);
+    }
+    if (status == PAWL_OK) {
+        rule->place = pawl_observe_place(world->observe, limit->ns, limit->name);
+    }
+    return status;
 }
 
 static void policies_init(struct pawl_rules *rules, const struct pawl_settings *settings,
@@ -167,8 +270,7 @@ static int by_name(const void *a, const void *b)
 }
 
 struct pawl_rules *pawl_rules_create(const struct pawl_settings *settings,
-                                     const struct pawl_limiter *limiter, uint64_t store_birth_ms,
-                                     struct pawl_error *error)
+                                     const struct pawl_rules_world *world, struct pawl_error *error)
 {
     struct pawl_rules *rules = calloc(1, sizeof(*rules));
     uint32_t buckets = 4;
@@ -181,21 +283,22 @@ struct pawl_rules *pawl_rules_create(const struct pawl_settings *settings,
         buckets *= 2;
     }
     atomic_init(&rules->references, 1);
-    rules->placement = limiter->subkey;
+    rules->placement = world->limiter->subkey;
     rules->bucket_mask = buckets - 1;
     rules->buckets = calloc(buckets, sizeof(*rules->buckets));
     rules->rules = calloc(settings->limit_count + 1, sizeof(*rules->rules));
-    if (rules->buckets == NULL || rules->rules == NULL) {
+    rules->zones = calloc(settings->limit_count + 1, sizeof(struct pawl_rules_zone *));
+    if (rules->buckets == NULL || rules->rules == NULL || rules->zones == NULL) {
         (void)pawl_error_set(error, PAWL_ENOMEM, 0, "no memory for %u limits",
                              settings->limit_count);
         goto out;
     }
-    policies_init(rules, settings, store_birth_ms);
+    policies_init(rules, settings, world->store_birth_ms);
     for (unsigned i = 0; i < settings->limit_count; i++) {
-        if (rule_init(&rules->rules[i], &settings->limits[i], limiter, error) != PAWL_OK) {
+        rules->rule_count = i + 1;
+        if (rule_init(rules, &rules->rules[i], &settings->limits[i], world, error) != PAWL_OK) {
             goto out;
         }
-        rules->rule_count = i + 1;
     }
     qsort(rules->rules, rules->rule_count, sizeof(*rules->rules), by_name);
     for (unsigned i = 0; i < rules->rule_count; i++) {
@@ -219,6 +322,13 @@ void pawl_rules_release(struct pawl_rules *rules)
         atomic_fetch_sub_explicit(&rules->references, 1, memory_order_acq_rel) != 1) {
         return;
     }
+    for (unsigned i = 0; i < rules->rule_count; i++) {
+        pawl_rule_keys_destroy(rules->rules[i].keys);
+    }
+    for (unsigned i = 0; i < rules->zone_count; i++) {
+        free(rules->zones[i]);
+    }
+    free(rules->zones);
     free(rules->buckets);
     free(rules->rules);
     free(rules);

@@ -11,17 +11,30 @@
 #include "core/limiter.h"
 #include "core/policy.h"
 #include "core/rotation.h"
+#include "core/zone.h"
+#include "edge/observe.h"
+#include "edge/rule_keys.h"
 #include "ops/settings.h"
+#include "port/zones.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 
 #define PAWL_EXACT_BYTES_MAX 8192U /* of the records that one exact check saves */
 
-/** A named limit as the dispatcher needs it. */
+/** A named limit as the dispatcher needs it. Of a check only a pointer to `limit` remains. */
 struct pawl_rule {
+    struct pawl_rule_keys *keys; /* overrides and bypass; NULL where there are none */
+    const char *zone;            /* name of its time zone, of a calendar quota; else "" */
+    uint32_t place;              /* of its figures (observe.h) */
+    bool exact;                  /* consistency: exact: saved durably before the answer */
     struct pawl_limit limit;
-    bool exact; /* consistency: exact: saved durably before the answer */
+};
+
+/** A time zone that limits count in. */
+struct pawl_rules_zone {
+    char name[PAWL_ZONE_NAME_MAX + 1];
+    struct pawl_zone zone;
 };
 
 struct pawl_rules {
@@ -35,17 +48,27 @@ struct pawl_rules {
     uint32_t bucket_mask;
     uint32_t *buckets; /* index + 1 into rules; 0 = free */
     struct pawl_rule *rules;
+    unsigned zone_count;
+    struct pawl_rules_zone **zones; /* each name once */
+};
+
+/** What rules are built with, beside the settings. */
+struct pawl_rules_world {
+    const struct pawl_limiter *limiter;
+    struct pawl_observe *observe;   /* where figures of limits have their places */
+    const struct pawl_zones *zones; /* where time zones are read from */
+    uint64_t store_birth_ms;        /* of the store, for tokens older than it */
 };
 
 /**
- * Build the rules that @settings describe, with one reference, the caller's.
+ * Build the rules that @settings describe, with one reference, the caller's. Reads the files of
+ * the time zones that limits name.
  *
- * @store_birth_ms  of the store, for tokens older than it.
- * @error           what is wrong (a limit's name in it); may be NULL.
+ * @error  what is wrong (a limit's name in it).
  * Returns NULL when out of memory or when a limit is not valid.
  */
 struct pawl_rules *pawl_rules_create(const struct pawl_settings *settings,
-                                     const struct pawl_limiter *limiter, uint64_t store_birth_ms,
+                                     const struct pawl_rules_world *world,
                                      struct pawl_error *error);
 
 /** One reference more or less; the last one frees. NULL is allowed for release. Any thread. */
@@ -58,6 +81,15 @@ void pawl_rules_release(struct pawl_rules *rules);
  */
 const struct pawl_rule *pawl_rules_find(const struct pawl_rules *rules, struct pawl_bytes ns,
                                         struct pawl_bytes name, struct pawl_bytes tier);
+
+/** The rule that @limit, which pawl_rules_find() found, is in; NULL for inline rates. */
+static inline const struct pawl_rule *pawl_rule_of(const struct pawl_limit *limit)
+{
+    return limit->inline_rates
+               ? NULL
+               : (const struct pawl_rule *)(const void *)((const char *)limit -
+                                                          offsetof(struct pawl_rule, limit));
+}
 
 /** By position, for listing: NULL behind the last. Sorted by namespace, then name. */
 const struct pawl_rule *pawl_rules_at(const struct pawl_rules *rules, unsigned index);
