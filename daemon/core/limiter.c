@@ -488,14 +488,19 @@ static void group_tidy(struct pawl_limiter *limiter, struct pawl_limiter_slot *s
     }
 }
 
-bool pawl_group_decide(struct pawl_limiter *limiter, const struct pawl_limiter_plan *plan,
-                       struct pawl_limiter_slot *slots, size_t count,
-                       struct pawl_limit_result *results)
+/* In line where all checks of several limits come by; reserve has it by its name. */
+static inline bool decide_group(struct pawl_limiter *limiter, const struct pawl_limiter_plan *plan,
+                                struct pawl_limiter_slot *slots, size_t count,
+                                struct pawl_limit_result *results)
 {
     uint64_t charges[PAWL_LIMITER_SLOTS_MAX] = { 0 };
 
     for (size_t i = 0; i < count; i++) {
-        pawl_slot_find(limiter, &slots[i], plan->now, plan->wall);
+        if (PAWL_LIKELY(slots[i].algorithm == PAWL_ALGORITHM_SLIDING)) {
+            slot_find(limiter, &slots[i], plan->now);
+        } else {
+            pawl_slot_find_other(limiter, &slots[i], plan->now, plan->wall);
+        }
     }
     group_pin(slots, count, true);
     bool refused = group_decide(slots, count, plan->wall);
@@ -524,6 +529,13 @@ bool pawl_group_decide(struct pawl_limiter *limiter, const struct pawl_limiter_p
     return refused;
 }
 
+bool pawl_group_decide(struct pawl_limiter *limiter, const struct pawl_limiter_plan *plan,
+                       struct pawl_limiter_slot *slots, size_t count,
+                       struct pawl_limit_result *results)
+{
+    return decide_group(limiter, plan, slots, count, results);
+}
+
 static void decide_many(struct pawl_limiter *limiter, struct pawl_limiter_plan *plan,
                         struct pawl_limit_result *results, struct pawl_limit_outcome *outcome)
 {
@@ -540,7 +552,7 @@ static void decide_many(struct pawl_limiter *limiter, struct pawl_limiter_plan *
                 to++;
             }
         }
-        refused |= pawl_group_decide(limiter, plan, &plan->slots[from], to - from, &results[from]);
+        refused |= decide_group(limiter, plan, &plan->slots[from], to - from, &results[from]);
         from = to;
     }
     outcome->verdict = refused ? PAWL_DENY : PAWL_ALLOW;

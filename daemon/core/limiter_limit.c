@@ -284,6 +284,8 @@ enum pawl_status pawl_limiter_resolve(const struct pawl_limiter *limiter,
     if (limit->rates_count > plan->slots_max - plan->slots_count) {
         return PAWL_ETOOBIG;
     }
+    const struct pawl_rate *rates = PAWL_LIKELY(item->rates == NULL) ? limit->rates : item->rates;
+
     for (size_t i = 0; i < limit->rates_count; i++) {
         struct pawl_limiter_slot *slot = &plan->slots[plan->slots_count];
         struct pawl_id id = item_id(limiter, item, i);
@@ -294,7 +296,7 @@ enum pawl_status pawl_limiter_resolve(const struct pawl_limiter *limiter,
         slot->id = id;
         slot->cost = item->cost;
         slot->limit = limit;
-        slot->rate = item->rates != NULL ? &item->rates[i] : &limit->rates[i];
+        slot->rate = &rates[i];
         slot->record = NULL;
         slot->tag = pawl_table_tag(limiter, id);
         slot->shard = pawl_table_shard(limiter, id);

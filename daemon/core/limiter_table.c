@@ -341,15 +341,25 @@ struct pawl_window *pawl_table_charge(struct pawl_limiter *limiter,
     return record;
 }
 
+/* Apart from its caller, which nearly always is done without. */
+static __attribute__((noinline, cold)) void become_sliding(struct pawl_limiter *limiter,
+                                                           struct pawl_limiter_shard *shard,
+                                                           struct pawl_window *record,
+                                                           const struct pawl_rate *rate,
+                                                           struct pawl_instant now)
+{
+    struct pawl_terms terms = { .kind = PAWL_RECORD_SLIDING, .rate = *rate };
+
+    (void)pawl_record_touch(record, &terms, now, pawl_table_wall(limiter));
+    pawl_table_dirty(limiter, shard, record, now);
+}
+
 void pawl_table_touch(struct pawl_limiter *limiter, struct pawl_limiter_shard *shard,
                       struct pawl_window *record, const struct pawl_rate *rate,
                       struct pawl_instant now)
 {
     if (PAWL_UNLIKELY(record->kind != PAWL_RECORD_BYTE_SLIDING)) {
-        struct pawl_terms terms = { .kind = PAWL_RECORD_SLIDING, .rate = *rate };
-
-        (void)pawl_record_touch(record, &terms, now, pawl_table_wall(limiter));
-        pawl_table_dirty(limiter, shard, record, now);
+        become_sliding(limiter, shard, record, rate, now);
     }
     if (PAWL_UNLIKELY(record->window_ms != rate->window_ms && record->length > 0)) {
         pawl_table_dirty(limiter, shard, record, now);
