@@ -11,6 +11,8 @@
 struct bench_order {
     const char *address;                      /* one, not a list */
     const struct load_secure_options *secure; /* of a tls: address */
+    const char *credential_id;                /* NULL: none */
+    const char *credential_file;              /* whose first line is the secret */
     const char *ns;                           /* NULL: the daemon's default */
     const char *limit;                        /* NULL: rate */
     const char *rate;                         /* as text */

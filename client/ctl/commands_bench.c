@@ -173,6 +173,9 @@ int command_bench(struct ctl *ctl)
     struct load_result *result = memory_zeroed(1, sizeof(*result));
     struct bench_order order = { .address = address,
                                  .secure = &secure,
+                                 .credential_id = option_text(&ctl->options, OPTION_CREDENTIAL_ID),
+                                 .credential_file =
+                                     option_text(&ctl->options, OPTION_CREDENTIAL_FILE_ID),
                                  .ns = option_text(&ctl->options, OPTION_NS_ID),
                                  .limit = option_text(&ctl->options, OPTION_LIMIT_ID),
                                  .rate = option_text(&ctl->options, OPTION_RATE_ID),

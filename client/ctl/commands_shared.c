@@ -18,7 +18,8 @@ static const char *hint_for(int rc)
     case PAWL_RC_CONNECT:
         return "is pawld running? --addr or PAWL_ADDR says where";
     case PAWL_RC_NOT_PERMITTED:
-        return "ask over the daemon's Unix socket, as root or as its user or group";
+        return "ask over the daemon's Unix socket, as root or as its user or group, or show a "
+               "certificate (--tls-cert) or credential (--credential) that may";
     case PAWL_RC_FROZEN:
         return "see pawlctl help thaw";
     case PAWL_RC_TIMEOUT:

@@ -25,7 +25,7 @@ struct connection {
     size_t out_end;
     size_t in_size; /* an unfinished answer at the start of in[] */
     uint8_t *in;    /* LOAD_INPUT_BYTES */
-    uint8_t *out;   /* in_flight x LOAD_FRAME_MAX */
+    uint8_t *out;   /* (in_flight + 1) x LOAD_FRAME_MAX: a hello goes first */
 };
 
 struct slot {
@@ -147,7 +147,7 @@ static void connection_queue(struct run *run, struct connection *connection, uin
 {
     uint32_t index = connection->base + place;
     struct slot *slot = &run->slots[index];
-    size_t room = (size_t)run->options->in_flight * LOAD_FRAME_MAX;
+    size_t room = ((size_t)run->options->in_flight + 1) * LOAD_FRAME_MAX;
     size_t size;
 
     if (room - connection->out_end < LOAD_FRAME_MAX) { /* rare: the server reads slowly */
@@ -278,7 +278,7 @@ static bool connection_open(struct run *run, struct connection *connection, uint
 
     connection->base = index * run->options->in_flight;
     connection->in = memory_zeroed(1, LOAD_INPUT_BYTES);
-    connection->out = memory_zeroed(run->options->in_flight, LOAD_FRAME_MAX);
+    connection->out = memory_zeroed(run->options->in_flight + 1, LOAD_FRAME_MAX);
     connection->fd = load_connect(run->options->address, run->error, run->error_size);
     if (connection->fd < 0) {
         run->failed = true;
@@ -292,6 +292,10 @@ static bool connection_open(struct run *run, struct connection *connection, uint
             connection_drop(run, connection, text);
             return false;
         }
+    }
+    if (run->options->hello_size > 0 && run->options->hello_size <= LOAD_FRAME_MAX) {
+        memcpy(connection->out, run->options->hello, run->options->hello_size);
+        connection->out_end = run->options->hello_size;
     }
     if (epoll_ctl(run->epoll, EPOLL_CTL_ADD, connection->fd, &event) != 0) {
         connection_drop(run, connection, strerror(errno));

@@ -61,6 +61,8 @@ struct load_protocol {
 struct load_options {
     const char *address;        /* unix:/path, tcp:host:port or tls:host:port */
     struct load_secure *secure; /* of tls: addresses; else NULL */
+    const uint8_t *hello; /* sent first on each connection; its answer is a notice. NULL = none */
+    size_t hello_size;    /* up to LOAD_FRAME_MAX */
     uint32_t connections;
     uint32_t in_flight;   /* of each connection */
     uint64_t requests;    /* stop after so many; 0 = by time */

@@ -87,8 +87,8 @@ static bool is_mistake(enum pawl_rc cause)
 static void explain(struct pawl_client *client, struct pawl_info *info, enum pawl_rc cause,
                     struct pawl_str text)
 {
-    bool about_peer =
-        cause == PAWL_RC_CONNECT || cause == PAWL_RC_LOST || cause == PAWL_RC_PROTOCOL;
+    bool about_peer = cause == PAWL_RC_CONNECT || cause == PAWL_RC_LOST ||
+                      cause == PAWL_RC_PROTOCOL || cause == PAWL_RC_NOT_PERMITTED;
 
     if (text.size > 0) {
         (void)snprintf(info->text, sizeof(info->text), "%.*s", (int)(text.size & 0xffff),

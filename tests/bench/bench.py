@@ -18,6 +18,7 @@ import pathlib
 import shutil
 import signal
 import socket
+import ssl
 import statistics
 import struct
 import subprocess
@@ -36,6 +37,8 @@ BUDGETS = {
     "token_unix_50x1": ("ratio", ">=", 0.85), "admit_unix_50x1": ("ratio", ">=", 0.85),
     "check_unix_8x32": ("ratio", ">=", 0.35), "check_tcp_8x32": ("ratio", ">=", 0.5),
     "check_unix_1x1": ("ratio", "<=", 1.1), "check_tcp_1x1": ("ratio", "<=", 1.1),
+    "check_tls_50x1": ("ratio", ">=", 0.8), "check_tls_8x32": ("ratio", ">=", 0.8),
+    "check_tls_1x1": ("ratio", "<=", 1.1),
     "redis_50x1": ("ratio", ">=", 2), "redis_8x32": ("ratio", ">=", 5),
     "revoke_durable": ("ratio", ">=", 4),
     "key_bytes_1": ("value", "<=", 96), "key_bytes_64": ("value", "<=", 400),
@@ -122,13 +125,27 @@ class Bench:
             return f"unix:{self.dir}/{self.serial}.sock"
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            return f"tcp:127.0.0.1:{probe.getsockname()[1]}"
+            return f"{transport}:127.0.0.1:{probe.getsockname()[1]}"
+
+    def certificate(self):
+        """A certificate for 127.0.0.1 that signs itself, and its key; made once."""
+        certificate, key = self.dir / "tls.crt", self.dir / "tls.key"
+        if not certificate.exists():
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                            "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=bench",
+                            "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key,
+                            "-out", certificate], check=True, capture_output=True)
+            key.chmod(0o600)
+        return certificate, key
 
     def pawld(self, transport="unix", cpu=SERVER_CPU, data_dir=None, address=None, **settings):
         self.serial += 1
         address = address or self.address(transport)
         data_dir = data_dir or self.dir / f"data{self.serial}"
         settings = {"server.workers": 1, "memory_max": "512MiB", **settings}
+        if transport == "tls":
+            certificate, key = self.certificate()
+            settings.update({"tls.certificate": certificate, "tls.key": key})
         command = [self.build / "pawld", "--listen", address, "--data-dir", data_dir]
         for name, value in settings.items():
             command += ["--set", f"{name}={value}"]
@@ -138,8 +155,11 @@ class Bench:
 
     def echo(self, transport, cpu, request, reply):
         address = self.address(transport)
-        server = self.launch([self.tools / "bench_echo", address, "--request", request,
-                              "--reply", reply], cpu)
+        command = [self.tools / "bench_echo", address, "--request", request, "--reply", reply]
+        if transport == "tls":
+            command = [self.tools / "bench_echo_tls", address[4:], *self.certificate(), request,
+                       reply]
+        server = self.launch(command, cpu)
         server.address = address
         self.wait_connect(server)
         return server
@@ -155,8 +175,7 @@ class Bench:
         self.wait_connect(server)
         return server
 
-    @staticmethod
-    def connect(address):
+    def connect(self, address):
         kind, _, rest = address.partition(":")
         if kind == "unix":
             stream = socket.socket(socket.AF_UNIX)
@@ -168,6 +187,9 @@ class Bench:
         stream.settimeout(PATIENCE_S)
         try:
             stream.connect(target)
+            if kind == "tls":
+                context = ssl.create_default_context(cafile=self.certificate()[0])
+                stream = context.wrap_socket(stream, server_hostname="127.0.0.1")
         except OSError:
             stream.close()
             raise
@@ -207,7 +229,8 @@ class Bench:
         for name, value in options.items():
             command += ["--" + name.replace("_", "-"), value]
         done = subprocess.run([str(part) for part in command], capture_output=True, text=True,
-                              check=False)
+                              check=False,
+                              env={**os.environ, "PAWL_TLS_CA": str(self.dir / "tls.crt")})
         try:
             result = json.loads(done.stdout)
         except ValueError:
@@ -429,7 +452,7 @@ def token_status(stream, jti=b"nobody-revoked-this"):
 def plan(bench):
     """Every figure's name and the call that measures it."""
     calls = {}
-    for transport in ("unix", "tcp"):
+    for transport in ("unix", "tcp", "tls"):
         for connections, in_flight in ((1, 1), (50, 1), (8, 32)):
             name = f"check_{transport}_{connections}x{in_flight}"
             calls[name] = (bench.against_echo, "check", transport, connections, in_flight)

@@ -3,11 +3,13 @@
  * prints what came back as one JSON object.
  *
  * usage: bench_load MODE ADDRESS [--option value]...
- *   MODE is check, token, admit, revoke, rotate or redis; ADDRESS is unix:PATH or tcp:HOST:PORT.
+ *   MODE is check, token, admit, revoke, rotate or redis; ADDRESS is unix:PATH, tcp:HOST:PORT or
+ *   tls:HOST:PORT, with the CA of the server's certificate in PAWL_TLS_CA.
  *   bench_load --help lists the options.
  *
  * Exits 0 when every request was answered and none refused, 1 otherwise, 2 for wrong usage.
  */
+#include "load_secure.h"
 #include "memory.h"
 #include "protocols.h"
 
@@ -251,6 +253,7 @@ static int run(const char *mode, const char *address, const struct settings *set
                                  .duration_ms = (uint32_t)settings->duration_ms,
                                  .warmup_ms = (uint32_t)settings->warmup_ms,
                                  .stall_ms = (uint32_t)settings->stall_ms };
+    struct load_secure_options secure = { .ca = getenv("PAWL_TLS_CA"), .name = "127.0.0.1" };
     char error[240] = "";
     bool done;
 
@@ -258,8 +261,15 @@ static int run(const char *mode, const char *address, const struct settings *set
         return usage("cannot prepare this load: ",
                      refusal_of(all)[0] != '\0' ? refusal_of(all) : mode);
     }
+    if (strncmp(address, "tls:", 4) == 0) {
+        load.secure = load_secure_create(&secure, error, sizeof(error));
+        if (load.secure == NULL) {
+            return usage("PAWL_TLS_CA: ", error);
+        }
+    }
     pin(settings->cpu);
     done = load_run(&load, &protocol, result, error, sizeof(error));
+    load_secure_destroy(load.secure);
     result_print(result, error, refusal_of(all));
     return done && result->outcomes[LOAD_ERROR] == 0 ? 0 : 1;
 }
