@@ -13,7 +13,7 @@
 
 #include "support/jwt_rig.h"
 
-static struct jwt_rig rig;
+__attribute__((unused)) static struct jwt_rig rig;
 
 #define PAYLOAD                                                                            \
     "{\"iss\":\"https://auth.example\",\"sub\":\"ann\",\"jti\":\"j1\",\"exp\":1800000600," \

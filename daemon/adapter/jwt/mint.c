@@ -5,6 +5,7 @@
 #include "core/keyhash.h"
 
 #include <jwt.h>
+#include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
@@ -49,7 +50,6 @@ static bool fill_libjwt(jwt_t *token, const struct pawl_jwt_mint *mint, const ch
     jwt_alg_t alg = jwt_str_alg(mint->alg);
 
     return jwt_add_grants_json(token, claims) == 0 &&
-           jwt_add_header(token, "typ", typ_of(mint)) == 0 &&
            (!has_kid(mint) || jwt_add_header(token, "kid", mint->kid) == 0) &&
            jwt_set_alg(token, alg, key, (int)mint->key.size) == 0 && jwt_get_alg(token) == alg;
 }
@@ -75,7 +75,8 @@ static enum pawl_status by_libjwt(const struct pawl_jwt_mint *mint, const char *
                : pawl_error_set(error, PAWL_EIO, 0, "libjwt does not sign with %s", mint->alg);
 }
 
-/* ---- OpenSSL: PS, EdDSA ---------------------------------------------------------------------- */
+/* ---- OpenSSL: PS, EdDSA, other types
+ * ---------------------------------------------------------------------- */
 
 static char *header_text(const struct pawl_jwt_mint *mint)
 {
@@ -86,6 +87,20 @@ static char *header_text(const struct pawl_jwt_mint *mint)
 
     json_decref(header);
     return text;
+}
+
+/* RFC 7518 section 3.4: r and s of the curve's full length, where OpenSSL writes DER. */
+static bool raw_of(const struct pawl_jwt_alg_info *alg, uint8_t *signature, size_t *size)
+{
+    const uint8_t *at = signature;
+    int half = (int)alg->coordinate_bytes;
+    ECDSA_SIG *parts = d2i_ECDSA_SIG(NULL, &at, (long)*size);
+    bool good = parts != NULL && BN_bn2binpad(ECDSA_SIG_get0_r(parts), signature, half) == half &&
+                BN_bn2binpad(ECDSA_SIG_get0_s(parts), signature + half, half) == half;
+
+    ECDSA_SIG_free(parts);
+    *size = 2 * (size_t)half;
+    return good;
 }
 
 static bool sign(EVP_PKEY *key, const struct pawl_jwt_alg_info *alg, struct pawl_bytes text,
@@ -102,7 +117,7 @@ static bool sign(EVP_PKEY *key, const struct pawl_jwt_alg_info *alg, struct pawl
     }
     good = good && EVP_DigestSign(context, signature, size, text.data, text.size) == 1;
     EVP_MD_CTX_free(context);
-    return good;
+    return good && (alg->kind != PAWL_JWT_KIND_EC || raw_of(alg, signature, size));
 }
 
 static enum pawl_status by_openssl(const struct pawl_jwt_mint *mint, EVP_PKEY *key,
@@ -191,19 +206,38 @@ static enum pawl_status compact(struct pawl_bytes claims, char **out, struct paw
     }
 }
 
+/* libjwt knows neither PS nor EdDSA, and writes typ JWT over any other. */
+static bool libjwt_can(const struct pawl_jwt_mint *mint, const struct pawl_jwt_alg_info *alg)
+{
+    return alg->kind != PAWL_JWT_KIND_PSS && alg->kind != PAWL_JWT_KIND_ED &&
+           strcmp(typ_of(mint), "JWT") == 0;
+}
+
+static enum pawl_status secret_key(const struct pawl_jwt_mint *mint,
+                                   const struct pawl_jwt_alg_info *alg, EVP_PKEY **out,
+                                   struct pawl_error *error)
+{
+    enum pawl_status status = pawl_jwt_check_secret(mint->key, alg, "the secret", error);
+
+    if (status != PAWL_OK) {
+        return status;
+    }
+    *out = EVP_PKEY_new_raw_private_key_ex(NULL, "HMAC", NULL, mint->key.data, mint->key.size);
+    return *out != NULL ? PAWL_OK : no_memory(error);
+}
+
 static enum pawl_status sign_any(const struct pawl_jwt_mint *mint,
                                  const struct pawl_jwt_alg_info *alg, const char *claims,
                                  char **out, struct pawl_error *error)
 {
     EVP_PKEY *key = NULL;
     enum pawl_status status = alg->kind == PAWL_JWT_KIND_HMAC
-                                  ? pawl_jwt_check_secret(mint->key, alg, "the secret", error)
+                                  ? secret_key(mint, alg, &key, error)
                                   : check_private(mint, alg, &key, error);
 
     if (status == PAWL_OK) {
-        status = alg->kind == PAWL_JWT_KIND_PSS || alg->kind == PAWL_JWT_KIND_ED
-                     ? by_openssl(mint, key, alg, claims, out, error)
-                     : by_libjwt(mint, claims, out, error);
+        status = libjwt_can(mint, alg) ? by_libjwt(mint, claims, out, error)
+                                       : by_openssl(mint, key, alg, claims, out, error);
     }
     EVP_PKEY_free(key);
     return status;
