@@ -38,7 +38,7 @@ static const char usage_line[] =
     "usage: pawld [--config FILE] [--listen URI]... [--http HOST:PORT|off]"
     " [--data-dir DIR]\n"
     "             [--set NAME=VALUE]... [--check-config | "
-    "--print-config[=reference]]\n"
+    "--print-config[=reference|man]]\n"
     "             [--frozen] [--test-clock] [--version] [--help]\n";
 
 static const char help_text[] =
@@ -54,7 +54,8 @@ static const char help_text[] =
     "  --set NAME=VALUE         one setting, the value as in the file; may be given again\n"
     "  --check-config           say all that is wrong with the settings, and leave\n"
     "  --print-config           print the settings in force as a config file, and leave\n"
-    "  --print-config=reference print all settings with bounds and defaults, and leave\n"
+    "  --print-config=reference print all settings with bounds and defaults, and leave;\n"
+    "                           --print-config=man: the same as the page pawld.yaml(5)\n"
     "  --frozen                 start with every token verdict undecided until pawlctl thaw\n"
     "  --test-clock             let requests bring their own time; only with a data_dir that\n"
     "                           has never run without it\n"
@@ -106,21 +107,24 @@ static void add(struct parse *parse, const char **list, unsigned *count, unsigne
     list[(*count)++] = optarg;
 }
 
+static void leave(struct parse *parse)
+{
+    parse->options->action = PAWL_ACTION_EXIT;
+    parse->options->exit_code = 0;
+}
+
 static void on_print_config(struct parse *parse)
 {
     if (optarg == NULL) {
         set_action(parse, PAWL_ACTION_PRINT_CONFIG);
     } else if (strcmp(optarg, "reference") == 0) {
         set_action(parse, PAWL_ACTION_PRINT_REFERENCE);
+    } else if (strcmp(optarg, "man") == 0) {
+        pawl_settings_print_man(parse->out);
+        leave(parse);
     } else {
-        refuse(parse, "--print-config takes nothing or reference, not ", optarg);
+        refuse(parse, "--print-config takes nothing, reference or man, not ", optarg);
     }
-}
-
-static void leave(struct parse *parse)
-{
-    parse->options->action = PAWL_ACTION_EXIT;
-    parse->options->exit_code = 0;
 }
 
 static void on_option(struct parse *parse, int code, const char *name)

@@ -388,4 +388,7 @@ void pawl_settings_print(const struct pawl_settings *settings, FILE *out);
 /** The reference page of all settings, as Markdown. */
 void pawl_settings_print_reference(FILE *out);
 
+/** The same as the manual page pawld.yaml(5). */
+void pawl_settings_print_man(FILE *out);
+
 #endif
