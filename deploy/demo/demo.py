@@ -21,6 +21,13 @@ limits:
   address: {rate: 5/minute, on_error: closed}
   api:     {rate: [3/second, 5/minute], on_error: open}
   report:  {rate: 10/hour}
+  search:  {rate: 1/minute, algorithm: gcra, burst: 3}
+  mails:   {rate: 2/month, algorithm: calendar, zone: Europe/Berlin, anchor_day: 1}
+  jobs:    {rate: 2/10m, algorithm: concurrency}
+  words:   {rate: 1000/hour}
+  plan:    {rate: 1/hour, overrides: {partner: 3/hour}, bypass: ["probe-*"]}
+  plan.premium: {rate: 2/hour}
+  canary:  {rate: 1/hour, shadow: true}
 """
 
 
@@ -102,6 +109,32 @@ class Demo:
         self.claim("5 refunded by the charge's name, and it fits",
                    (code, again["limits"][0]["count"]), (0, 9))
 
+    def kinds(self):
+        """Limits beyond the sliding window."""
+        def passed(count, *arguments):
+            return [self.ctl("check", *arguments)[0] for _ in range(count)].count(0)
+
+        self.claim("gcra, 1/minute with a burst of 3: of 5 at once pass", passed(5, "search=dora"), 3)
+        self.claim("a quota of 2 in each month of Berlin's calendar: of 3 pass",
+                   passed(3, "mails=dora"), 2)
+        charges = [self.ctl("check", "jobs=dora")[1]["limits"][0]["charge"] for _ in range(3)]
+        self.ctl("refund", "--charge", charges[0], "jobs=dora")
+        self.claim("2 jobs at once: the third has no slot, until one of them ends",
+                   (charges[2], self.ctl("check", "jobs=dora")[0]), (None, 0))
+        lease = self.ctl("reserve", "--min", 100, "--max", 5000, "words=dora")[1]
+        back = self.ctl("commit", "--used", 300, lease["lease"])[1]["refunded"]
+        again = self.ctl("commit", "--used", 0, lease["lease"])[0]
+        self.claim("reserve up to 5000 of 1000, use 300: the rest goes back, once",
+                   (lease["granted"], back, again), (1000, 700, 1))
+        self.claim("a partner's own rate, a probe that is never limited, everybody else",
+                   (passed(4, "plan=partner"), passed(4, "plan=probe-7"), passed(4, "plan=dora")),
+                   (3, 4, 1))
+        self.claim("the premium tier of the same limit", passed(4, "plan.premium=dora"), 2)
+        seen = passed(3, "canary=dora")
+        figures = {limit["limit"]: limit for limit in self.ctl("top")[1]["limits"]}
+        self.claim("a limit in shadow denies nobody, and counts whom it would have denied",
+                   (seen, figures["canary"]["shadow_denied"]), (3, 2))
+
     def tokens(self):
         exp = int(time.time()) + 3600
         token = ["token", "check", "--jti", "access-1", "--exp", exp]
@@ -167,6 +200,7 @@ class Demo:
 
     def play(self):
         self.limits()
+        self.kinds()
         self.tokens()
         self.crash(*self.families())
         print(f"{self.answers} answers, {self.wrong} wrong", flush=True)
