@@ -382,7 +382,9 @@ static enum pawl_status open_tcp(struct pawl_listener *listeners, unsigned capac
 /* ---- both ---- */
 
 /** A socket that a service manager opened: its file and its mode are the manager's. */
-static enum pawl_status adopt(struct pawl_listener *listener, int fd, struct pawl_error *error)
+static enum pawl_status adopt(struct pawl_listener *listener,
+                              const struct pawl_server_options *options, int fd,
+                              struct pawl_error *error)
 {
     int is_listening = 0;
     socklen_t size = sizeof(is_listening);
@@ -397,6 +399,9 @@ static enum pawl_status adopt(struct pawl_listener *listener, int fd, struct paw
         return refuse_os(listener, error, "the socket passed in", "");
     }
     listener->port = port_of(fd);
+    if (listener->is_tcp) {
+        set_tcp_options(fd, options);
+    }
     if (!listener->is_tcp && !listener->address.is_abstract &&
         lstat(listener->address.path, &info) == 0) {
         listener->has_group = true;
@@ -435,7 +440,7 @@ enum pawl_status pawl_listener_open(struct pawl_listener *listeners, unsigned ca
     if (listen_options->fd < 0 && first->is_tcp) {
         return open_tcp(listeners, capacity, count, options, listen_options->insecure, error);
     }
-    status = listen_options->fd >= 0 ? adopt(first, listen_options->fd, error)
+    status = listen_options->fd >= 0 ? adopt(first, options, listen_options->fd, error)
                                      : open_unix(first, options, listen_options, error);
     *count = status == PAWL_OK ? 1 : 0;
     return status;

@@ -107,12 +107,12 @@ class Daemon:
             command += ["--config", str(path)]
         return command + self.arguments
 
-    def start(self, wait=True, wrap=()):
+    def start(self, wait=True, wrap=(), **options):
         log = open(self.log_path, "ab")
         self.seen = log.tell()
         environment = dict(os.environ, **(self.env or {}))
         self.process = subprocess.Popen([*wrap, *self.command()], stdin=subprocess.DEVNULL,
-                                        stdout=log, stderr=log, env=environment)
+                                        stdout=log, stderr=log, env=environment, **options)
         log.close()
         if wait:
             self.wait_ready()
