@@ -14,6 +14,7 @@
 #include "adapter/sys/zoneinfo.h"
 #include "adapter/yaml/yaml.h"
 #include "edge/app.h"
+#include "edge/http_bridge.h"
 #include "edge/server.h"
 #include "edge/watch.h"
 #include "ops/audit.h"
@@ -59,6 +60,8 @@ struct daemon {
     bool reload_held; /* SIGHUP waits for the loop */
     struct pawl_app app;
     struct pawl_server *server;
+    struct pawl_http *http; /* NULL: off */
+    struct pawl_http_bridge http_bridge;
     struct pawl_security security;         /* who may connect */
     struct pawl_verification verification; /* of tokens */
     uint64_t birth_ms;

@@ -141,6 +141,7 @@ static void on_drain_start(void *data)
     struct daemon *daemon = data;
 
     pawl_service_stopping(&daemon->service);
+    pawl_http_bridge_drain(&daemon->http_bridge);
     pawl_log_event(&daemon->log, PAWL_LOG_INFO, "draining",
                    PAWL_F_U64("timeout_ms", daemon->settings->server.drain_timeout_ms));
     pawl_watch_drain(&daemon->app);
@@ -307,6 +308,9 @@ static void more_stats(void *ctx, const struct pawl_stats_sink *sink)
     pawl_verification_stats(&daemon->verification, sink);
     pawl_reload_stats(&daemon->reload, sink);
     pawl_service_stats(&daemon->service, sink);
+    if (daemon->http != NULL) {
+        pawl_http_stats(daemon->http, sink);
+    }
 }
 
 static void server_options(struct daemon *daemon, struct pawl_server_options *options,
@@ -352,6 +356,33 @@ static void say_ready(struct daemon *daemon)
                    PAWL_F_BOOL("frozen", daemon->app.store.ops->frozen(daemon->app.store.self)));
 }
 
+static enum pawl_status open_http(struct daemon *daemon, struct pawl_error *error)
+{
+    struct pawl_watch watches[PAWL_HTTP_WATCHES];
+    struct pawl_http_world world;
+
+    if (!daemon->settings->http.on) {
+        return PAWL_OK;
+    }
+    pawl_http_bridge_init(&daemon->http_bridge, &daemon->app, daemon->server, &world);
+    enum pawl_status status =
+        pawl_http_create(&daemon->settings->http, &world, &daemon->http, error);
+    unsigned count = status == PAWL_OK ? pawl_http_watches(daemon->http, watches) : 0;
+
+    for (unsigned i = 0; i < count && status == PAWL_OK; i++) {
+        status = pawl_server_watch(daemon->server, &watches[i]);
+        if (status != PAWL_OK) {
+            (void)pawl_error_set(error, status, 0, "http: no place in the loop");
+        }
+    }
+    if (status == PAWL_OK) {
+        pawl_log_event(&daemon->log, PAWL_LOG_INFO, "http_listening",
+                       PAWL_F_TEXT("host", daemon->settings->http.address.host),
+                       PAWL_F_U64("port", pawl_http_port(daemon->http)));
+    }
+    return status;
+}
+
 static enum pawl_status serve(struct daemon *daemon, struct pawl_error *error)
 {
     struct pawl_listen_options listen[PAWL_SETTINGS_LISTEN_MAX];
@@ -379,6 +410,10 @@ static enum pawl_status serve(struct daemon *daemon, struct pawl_error *error)
     pawl_security_start(&daemon->security, daemon->server);
     daemon->app.more_stats = more_stats;
     daemon->app.more_stats_ctx = daemon;
+    status = open_http(daemon, error);
+    if (status != PAWL_OK) {
+        return status;
+    }
     pawl_service_confine_calls(&daemon->service, daemon->settings);
     say_ready(daemon);
     status = pawl_server_run(daemon->server, error);
@@ -396,6 +431,7 @@ static void tear_down(struct daemon *daemon)
         daemon->app.store.ops->close(daemon->app.store.self);
     }
     pawl_server_destroy(daemon->server);
+    pawl_http_destroy(daemon->http);
     pawl_security_deinit(&daemon->security);
     if (daemon->rules_open) {
         pawl_rules_slot_deinit(&daemon->app.rules);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "edge/identity.h"
 #include "edge/loop.h"
 #include "edge/poller.h"
 #include "edge/worker.h"
@@ -22,6 +23,7 @@ struct pawl_server {
     uv_timer_t pulse;
     uv_timer_t second;
     uv_signal_t signals[3];
+    struct pawl_guard *guard; /* a reference; NULL = none yet */
     struct pawl_poller pollers[PAWL_WATCHES_MAX];
     unsigned poller_count;
     unsigned worker_count; /* set up; less than edge.worker_count only while creating */
@@ -402,6 +404,8 @@ enum pawl_status pawl_server_run(struct pawl_server *server, struct pawl_error *
 
 void pawl_server_set_guard(struct pawl_server *server, struct pawl_guard *guard)
 {
+    pawl_guard_unref(server->guard);
+    server->guard = pawl_guard_ref(guard);
     for (unsigned i = 0; i < server->worker_count; i++) {
         if (server->running) {
             pawl_worker_order_guard(&server->edge.workers[i], guard);
@@ -409,6 +413,11 @@ void pawl_server_set_guard(struct pawl_server *server, struct pawl_guard *guard)
             pawl_worker_set_guard(&server->edge.workers[i], guard);
         }
     }
+}
+
+struct pawl_guard *pawl_server_guard(const struct pawl_server *server)
+{
+    return server->guard;
 }
 
 void pawl_server_stop(struct pawl_server *server)
@@ -457,6 +466,7 @@ void pawl_server_destroy(struct pawl_server *server)
         (void)uv_run(&server->loop, UV_RUN_DEFAULT);
         (void)uv_loop_close(&server->loop);
     }
+    pawl_guard_unref(server->guard);
     pawl_edge_free(server);
 }
 

@@ -120,6 +120,9 @@ PAWL_MUST_USE enum pawl_status pawl_server_run(struct pawl_server *server,
  */
 void pawl_server_set_guard(struct pawl_server *server, struct pawl_guard *guard);
 
+/** The guard set last, lent until the next one; NULL = none. Main loop's thread. */
+struct pawl_guard *pawl_server_guard(const struct pawl_server *server);
+
 /** As a SIGTERM: drain, and at the second call exit at once. Any thread, also before run. */
 void pawl_server_stop(struct pawl_server *server);
 

@@ -1,0 +1,11 @@
+#include "ops/http/exchange.h"
+
+const struct pawl_http_route pawl_http_routes[] = {
+    { .path = "/metrics", .methods = PAWL_HTTP_GET, .handle = pawl_http_metrics },
+    { .path = "/healthz", .methods = PAWL_HTTP_GET, .handle = pawl_http_healthz },
+    { .path = "/readyz", .methods = PAWL_HTTP_GET, .handle = pawl_http_readyz },
+    { .path = "/v1/check", .methods = PAWL_HTTP_GET | PAWL_HTTP_POST, .handle = pawl_http_check },
+    { .path = "/oauth/revoke", .methods = PAWL_HTTP_POST, .handle = pawl_http_revoke },
+    { .path = "/oauth/introspect", .methods = PAWL_HTTP_POST, .handle = pawl_http_introspect },
+    { .path = NULL },
+};
