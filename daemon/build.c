@@ -214,6 +214,7 @@ enum pawl_status pawl_build_app(struct daemon *daemon, struct pawl_error *error)
     app->log = &daemon->log;
     app->test_clock = daemon->options.test_clock;
     app->in_flight_max = (uint32_t)daemon->settings->server.in_flight_max;
+    app->started_ms = pawl_clock_read(app->clock).stamp.us / 1000; /* before the load */
     enum pawl_status status = open_store(daemon, error);
 
     if (status != PAWL_OK) {

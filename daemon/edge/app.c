@@ -19,6 +19,9 @@ void pawl_app_on_fact(void *self, const struct pawl_fact *fact)
     if (!pawl_fact_is_known(fact) || fact->kind == PAWL_FACT_CANCEL) {
         return; /* kept and passed on by the store; says nothing to this version's table */
     }
+    if (fact->at_ms >= app->started_ms || app->test_clock) { /* not those of the load */
+        pawl_observe_revoked(app->observe, fact, fact->at_ms);
+    }
     enum pawl_status status = pawl_revocations_apply(app->revocations, &app->keys->facts, fact,
                                                      atomic_load(&app->slow_s));
 

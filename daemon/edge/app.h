@@ -68,6 +68,7 @@ struct pawl_app {
 
     uint8_t node[PAWL_ORIGIN_BYTES]; /* node id and boot nonce */
     struct pawl_instant started;
+    uint64_t started_ms; /* fleet clock: facts from then on are events for operators */
     bool test_clock; /* requests bring their own time */
     /** Test clock only: a request's time becomes the time of the whole process. */
     void (*set_clock)(void *clock, uint64_t now_ms);
