@@ -446,8 +446,8 @@ static enum pawl_status open_file(const char *file, int *out, struct pawl_error 
 
     if (fd < 0) {
         return pawl_error_set(error, errno == EACCES ? PAWL_EPERM : PAWL_EIO, errno,
-                              "audit.file %s: %s; its folder has to be there and pawld's user may "
-                              "write to it",
+                              "audit.file %s: %s; its folder has to be there and writable for "
+                              "pawld's user; in the sandbox a folder of its own needs a restart",
                               file, strerrordesc_np(errno));
     }
     if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode)) {
