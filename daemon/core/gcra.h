@@ -63,7 +63,10 @@ void pawl_gcra_ask(const struct pawl_window *record, const struct pawl_rate *rat
 /** Add @cost. Does not ask whether it fits. Returns what refund wants: below 2^48, never 0. */
 uint64_t pawl_gcra_charge(struct pawl_window *record, uint64_t cost);
 
-/** Take back up to @cost of charge @event; 0: of the newest ones. Returns how much, rounded up. */
+/**
+ * Take back up to @cost of charge @event, once for each charge; 0: of the newest ones. Returns how
+ * much, rounded up.
+ */
 uint64_t pawl_gcra_refund(struct pawl_window *record, uint64_t event, uint64_t cost);
 
 /*

@@ -488,10 +488,9 @@ static void group_tidy(struct pawl_limiter *limiter, struct pawl_limiter_slot *s
     }
 }
 
-/* In line where all checks of several limits come by; reserve has it by its name. */
-static inline bool decide_group(struct pawl_limiter *limiter, const struct pawl_limiter_plan *plan,
-                                struct pawl_limiter_slot *slots, size_t count,
-                                struct pawl_limit_result *results)
+bool pawl_group_decide(struct pawl_limiter *limiter, const struct pawl_limiter_plan *plan,
+                       struct pawl_limiter_slot *slots, size_t count,
+                       struct pawl_limit_result *results)
 {
     uint64_t charges[PAWL_LIMITER_SLOTS_MAX] = { 0 };
 
@@ -529,13 +528,6 @@ static inline bool decide_group(struct pawl_limiter *limiter, const struct pawl_
     return refused;
 }
 
-bool pawl_group_decide(struct pawl_limiter *limiter, const struct pawl_limiter_plan *plan,
-                       struct pawl_limiter_slot *slots, size_t count,
-                       struct pawl_limit_result *results)
-{
-    return decide_group(limiter, plan, slots, count, results);
-}
-
 static void decide_many(struct pawl_limiter *limiter, struct pawl_limiter_plan *plan,
                         struct pawl_limit_result *results, struct pawl_limit_outcome *outcome)
 {
@@ -552,7 +544,7 @@ static void decide_many(struct pawl_limiter *limiter, struct pawl_limiter_plan *
                 to++;
             }
         }
-        refused |= decide_group(limiter, plan, &plan->slots[from], to - from, &results[from]);
+        refused |= pawl_group_decide(limiter, plan, &plan->slots[from], to - from, &results[from]);
         from = to;
     }
     outcome->verdict = refused ? PAWL_DENY : PAWL_ALLOW;
