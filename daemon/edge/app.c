@@ -2,6 +2,7 @@
 
 #include "edge/watch.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define SWEEP_SHARDS  8    /* shards looked at in one tick */
@@ -224,6 +225,19 @@ static void token_stats(struct pawl_app *app, const struct pawl_stats_sink *sink
                  pawl_revocations_staleness_ms(&app->revocations->view, now_ms));
 }
 
+static uint64_t sum_of(struct pawl_app *app, size_t offset)
+{
+    uint64_t sum = 0;
+
+    for (unsigned w = 0; w < PAWL_WORKERS_MAX; w++) {
+        const char *base = (const char *)&app->metrics[w];
+
+        sum += atomic_load_explicit((const _Atomic uint64_t *)(const void *)(base + offset),
+                                    memory_order_relaxed);
+    }
+    return sum;
+}
+
 static void dispatch_stats(struct pawl_app *app, const struct pawl_stats_sink *sink)
 {
     static const struct {
@@ -240,18 +254,28 @@ static void dispatch_stats(struct pawl_app *app, const struct pawl_stats_sink *s
     char name[64] = "requests_";
 
     for (unsigned i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-        uint64_t sum = 0;
-
-        for (unsigned w = 0; w < PAWL_WORKERS_MAX; w++) {
-            const char *base = (const char *)&app->metrics[w];
-
-            sum += atomic_load_explicit((const _Atomic uint64_t *)(const void *)(base +
-                                                                                 fields[i].offset),
-                                        memory_order_relaxed);
-        }
         memcpy(name + 9, fields[i].name, strlen(fields[i].name) + 1);
-        sink->number(sink->self, name, sum);
+        sink->number(sink->self, name, sum_of(app, fields[i].offset));
     }
+}
+
+static void latency_stats(struct pawl_app *app, const struct pawl_stats_sink *sink)
+{
+    static const unsigned bounds[] = PAWL_LATENCY_BOUNDS_US;
+    size_t offset = offsetof(struct pawl_dispatch_metrics, batch_us);
+    char name[32];
+
+    _Static_assert(sizeof(bounds) / sizeof(bounds[0]) == PAWL_LATENCY_BUCKETS - 1, "one has none");
+    for (unsigned i = 0; i < PAWL_LATENCY_BUCKETS; i++) {
+        if (i < PAWL_LATENCY_BUCKETS - 1) {
+            (void)snprintf(name, sizeof(name), "batch_us_%u", bounds[i]);
+        } else {
+            (void)snprintf(name, sizeof(name), "batch_us_more");
+        }
+        sink->number(sink->self, name, sum_of(app, offset + i * sizeof(uint64_t)));
+    }
+    sink->number(sink->self, "batch_us_sum",
+                 sum_of(app, offsetof(struct pawl_dispatch_metrics, batch_us_sum)));
 }
 
 static void rotation_stats(struct pawl_app *app, const struct pawl_stats_sink *sink)
@@ -290,6 +314,7 @@ void pawl_app_stats(struct pawl_app *app, const struct pawl_stats_sink *sink)
     token_stats(app, sink);
     dispatch_stats(app, sink);
     rotation_stats(app, sink);
+    latency_stats(app, sink);
     app->store.ops->stats(app->store.self, sink);
     if (app->more_stats != NULL) {
         app->more_stats(app->more_stats_ctx, sink);

@@ -21,6 +21,14 @@
 
 #include <stdatomic.h>
 
+/** Upper bounds of the buckets in which the time of a read is counted; the last has none. */
+#define PAWL_LATENCY_BOUNDS_US                             \
+    {                                                      \
+        10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000 \
+    }
+#define PAWL_LATENCY_BUCKETS 11
+#define PAWL_LATENCY_SAMPLE  64 /* a clock is read for one read in so many */
+
 /** Figures of one worker's dispatcher; one writer, read by anyone. */
 struct pawl_dispatch_metrics {
     _Atomic uint64_t checks;        /* requests, peeks included */
@@ -38,6 +46,9 @@ struct pawl_dispatch_metrics {
     _Atomic uint64_t pending;         /* jobs at the store now */
     _Atomic uint64_t rotate_rows[16]; /* by row of the decision table; [0] unused */
     _Atomic uint64_t reuse_events;
+    _Atomic uint64_t batch_us[PAWL_LATENCY_BUCKETS]; /* one read in PAWL_LATENCY_SAMPLE: from its
+                                                        bytes read to its answers written */
+    _Atomic uint64_t batch_us_sum;
 };
 
 struct pawl_dispatch;
@@ -69,7 +80,7 @@ struct pawl_app {
     uint8_t node[PAWL_ORIGIN_BYTES]; /* node id and boot nonce */
     struct pawl_instant started;
     uint64_t started_ms; /* fleet clock: facts from then on are events for operators */
-    bool test_clock; /* requests bring their own time */
+    bool test_clock;     /* requests bring their own time */
     /** Test clock only: a request's time becomes the time of the whole process. */
     void (*set_clock)(void *clock, uint64_t now_ms);
     uint32_t in_flight_max;

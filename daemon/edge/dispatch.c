@@ -160,6 +160,7 @@ static void on_batch(void *ctx)
     struct pawl_app *app = dispatch->app;
 
     dispatch->now = pawl_clock_read(app->clock);
+    dispatch->batch_ns = dispatch->now.instant.ns; /* the test clock moves `now` meanwhile */
     dispatch->staleness_ms =
         pawl_revocations_staleness_ms(&app->revocations->view, dispatch->now.instant.ns / 1000000);
     if (PAWL_UNLIKELY(dispatch->rules_version !=
@@ -322,9 +323,33 @@ static enum pawl_status on_frame(void *ctx, struct pawl_session *session, struct
     return PAWL_OK;
 }
 
+/* How long the read at hand took, on the clock that on_batch read. */
+static void take_latency(struct pawl_dispatch *dispatch)
+{
+    static const unsigned bounds[] = PAWL_LATENCY_BOUNDS_US;
+    struct pawl_dispatch_metrics *metrics = dispatch->metrics;
+    uint64_t took_us =
+        (pawl_clock_read(dispatch->app->clock).instant.ns - dispatch->batch_ns + 999) / 1000;
+    unsigned bucket = 0;
+
+    while (bucket < PAWL_LATENCY_BUCKETS - 1 && took_us > bounds[bucket]) {
+        bucket++;
+    }
+    pawl_count(&metrics->batch_us[bucket]);
+    atomic_store_explicit(&metrics->batch_us_sum,
+                          atomic_load_explicit(&metrics->batch_us_sum, memory_order_relaxed) +
+                              took_us,
+                          memory_order_relaxed);
+}
+
 static void on_batch_end(void *ctx, struct pawl_session *session)
 {
-    pawl_dispatch_flush(ctx, session);
+    struct pawl_dispatch *dispatch = ctx;
+
+    pawl_dispatch_flush(dispatch, session);
+    if (PAWL_UNLIKELY(dispatch->batches++ % PAWL_LATENCY_SAMPLE == 0)) {
+        take_latency(dispatch);
+    }
 }
 
 struct pawl_handler pawl_dispatch_handler(struct pawl_app *app)

@@ -112,6 +112,8 @@ struct pawl_dispatch {
     uint8_t arena_memory[PAWL_ARENA_BYTES];
     struct pawl_pending *pending_free;
     unsigned pending_count;
+    uint64_t batches;  /* reads, for the sample of their times */
+    uint64_t batch_ns; /* when the one at hand began */
     struct pawl_watch_wake *wake;
     struct pawl_pending *watchers; /* parked (watch.h) */
     unsigned watcher_count;
