@@ -179,18 +179,20 @@ struct jwt_rig {
 static inline const char *jwt_rig_write(struct jwt_rig *rig, const char *name, const void *data,
                                         size_t size)
 {
-    char *path = rig->path[rig->path_count++ % 16];
-    char fresh[176];
+    char path[sizeof(rig->path[0])];
+    char fresh[sizeof(path) + 8];
+    char *kept = rig->path[rig->path_count++ % 16];
 
-    (void)snprintf(path, sizeof(rig->path[0]), "%s/%s", rig->dir, name);
+    (void)snprintf(path, sizeof(path), "%s/%s", rig->dir, name);
     (void)snprintf(fresh, sizeof(fresh), "%s.new", path);
+    memcpy(kept, path, sizeof(path));
     FILE *file = fopen(fresh, "w");
 
     if (file == NULL || fwrite(data, 1, size, file) != size || fclose(file) != 0 ||
         chmod(fresh, 0600) != 0 || rename(fresh, path) != 0) {
         JWT_RIG_DIE("cannot write a file");
     }
-    return path;
+    return kept;
 }
 
 static inline const char *jwt_rig_file(struct jwt_rig *rig, const char *name, const char *text)

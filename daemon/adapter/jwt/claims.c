@@ -23,22 +23,22 @@ static bool append(struct pawl_jwt_record *record, const void *data, size_t size
 }
 
 static enum pawl_jwt_reason keep(struct pawl_jwt_record *record, enum pawl_jwt_text which,
-                                 const char *data, size_t size, size_t max)
+                                 struct pawl_bytes text, size_t max)
 {
     record->text[which].at = record->size;
-    if (size > max || !append(record, data, size)) {
+    if (text.size > max || !append(record, text.data, text.size)) {
         return PAWL_JWT_CLAIM;
     }
-    record->text[which].size = (uint16_t)size;
+    record->text[which].size = (uint16_t)text.size;
     return PAWL_JWT_OK;
 }
 
 /* A text claim that may be left out. */
-static enum pawl_jwt_reason read_text(const json_t *object, const char *name,
+static enum pawl_jwt_reason read_text(const struct pawl_json *object, const char *name,
                                       struct pawl_jwt_record *record, enum pawl_jwt_text which,
                                       bool *present)
 {
-    const json_t *value = json_object_get(object, name);
+    const struct pawl_json_value *value = pawl_json_member(object, name);
 
     if (present != NULL) {
         *present = value != NULL;
@@ -46,73 +46,72 @@ static enum pawl_jwt_reason read_text(const json_t *object, const char *name,
     if (value == NULL) {
         return PAWL_JWT_OK;
     }
-    if (!json_is_string(value)) {
+    if (value->type != PAWL_JSON_STRING) {
         return PAWL_JWT_CLAIM;
     }
-    return keep(record, which, json_string_value(value), json_string_length(value),
-                PAWL_JWT_CLAIM_MAX);
+    return keep(record, which, value->text, PAWL_JWT_CLAIM_MAX);
 }
 
 /* "7" and 7 are one subject: one key of revocations and limits. */
-static enum pawl_jwt_reason read_subject(const json_t *payload, const char *name,
+static enum pawl_jwt_reason read_subject(const struct pawl_json *payload, const char *name,
                                          struct pawl_jwt_record *record)
 {
-    const json_t *value = json_object_get(payload, name);
+    const struct pawl_json_value *value = pawl_json_member(payload, name);
     char digits[24];
 
-    if (!json_is_integer(value)) {
+    if (value == NULL || value->type != PAWL_JSON_INTEGER) {
         return read_text(payload, name, record, PAWL_JWT_TEXT_SUBJECT, NULL);
     }
-    json_int_t number = json_integer_value(value);
-
-    if (number > PAWL_JWT_NUMBER_MAX || number < -PAWL_JWT_NUMBER_MAX) {
+    if (value->integer > PAWL_JWT_NUMBER_MAX || value->integer < -PAWL_JWT_NUMBER_MAX) {
         return PAWL_JWT_CLAIM;
     }
-    int size = snprintf(digits, sizeof(digits), "%" JSON_INTEGER_FORMAT, number);
+    int size = snprintf(digits, sizeof(digits), "%" PRId64, value->integer);
 
-    return keep(record, PAWL_JWT_TEXT_SUBJECT, digits, (size_t)size, PAWL_JWT_CLAIM_MAX);
+    return keep(record, PAWL_JWT_TEXT_SUBJECT, pawl_bytes_of(digits, (size_t)size),
+                PAWL_JWT_CLAIM_MAX);
 }
 
 /* A whole number from 0 to 2^53 that may be left out. */
-static enum pawl_jwt_reason read_number(const json_t *payload, const char *name, int64_t *out,
-                                        bool *present)
+static enum pawl_jwt_reason read_number(const struct pawl_json *payload, const char *name,
+                                        int64_t *out, bool *present)
 {
-    const json_t *value = json_object_get(payload, name);
+    const struct pawl_json_value *value = pawl_json_member(payload, name);
 
     *present = value != NULL;
     if (value == NULL) {
         return PAWL_JWT_OK;
     }
-    *out = json_integer_value(value);
-    return json_is_integer(value) && *out >= 0 && *out <= PAWL_JWT_NUMBER_MAX ? PAWL_JWT_OK
-                                                                              : PAWL_JWT_CLAIM;
+    *out = value->integer;
+    return value->type == PAWL_JSON_INTEGER && *out >= 0 && *out <= PAWL_JWT_NUMBER_MAX
+               ? PAWL_JWT_OK
+               : PAWL_JWT_CLAIM;
 }
 
-static bool keep_audience(struct pawl_jwt_record *record, const json_t *value)
+static bool keep_audience(struct pawl_jwt_record *record, const struct pawl_json_value *value)
 {
-    size_t size = json_string_length(value);
-    uint8_t prefix = (uint8_t)size;
+    uint8_t prefix = (uint8_t)value->text.size;
 
-    if (!json_is_string(value) || size > PAWL_JWT_CLAIM_MAX || !append(record, &prefix, 1) ||
-        !append(record, json_string_value(value), size)) {
+    if (value->type != PAWL_JSON_STRING || value->text.size > PAWL_JWT_CLAIM_MAX ||
+        record->audience_count == PAWL_JWT_AUDIENCES_MAX || !append(record, &prefix, 1) ||
+        !append(record, value->text.data, value->text.size)) {
         return false;
     }
     record->audience_count++;
     return true;
 }
 
-static enum pawl_jwt_reason read_audience(const json_t *payload, struct pawl_jwt_record *record)
+static enum pawl_jwt_reason read_audience(const struct pawl_json *payload,
+                                          struct pawl_jwt_record *record)
 {
-    const json_t *value = json_object_get(payload, "aud");
+    const struct pawl_json_value *value = pawl_json_member(payload, "aud");
     bool good = true;
 
     record->audience_at = record->size;
-    if (json_is_array(value)) {
-        size_t count = json_array_size(value);
+    if (value != NULL && value->type == PAWL_JSON_ARRAY) {
+        unsigned first = (unsigned)(value - payload->value) + 1;
 
-        good = count <= PAWL_JWT_AUDIENCES_MAX;
-        for (size_t i = 0; good && i < count; i++) {
-            good = keep_audience(record, json_array_get(value, i));
+        for (unsigned i = first; good && i < value->end; i = payload->value[i].end) {
+            good = keep_audience(record, &payload->value[i]);
         }
     } else if (value != NULL) {
         good = keep_audience(record, value);
@@ -121,39 +120,41 @@ static enum pawl_jwt_reason read_audience(const json_t *payload, struct pawl_jwt
     return good ? PAWL_JWT_OK : PAWL_JWT_CLAIM;
 }
 
-static enum pawl_jwt_reason read_scope(const json_t *payload, struct pawl_jwt_record *record)
+static enum pawl_jwt_reason read_scope(const struct pawl_json *payload,
+                                       struct pawl_jwt_record *record)
 {
-    const json_t *value = json_object_get(payload, "scope");
+    const struct pawl_json_value *value = pawl_json_member(payload, "scope");
 
-    if (!json_is_string(value)) {
+    if (value == NULL || value->type != PAWL_JSON_STRING) {
         return PAWL_JWT_OK; /* some issuers write a list: it grants nothing here, and hurts nobody
                              */
     }
-    return keep(record, PAWL_JWT_TEXT_SCOPE, json_string_value(value), json_string_length(value),
-                PAWL_JWT_SCOPE_MAX);
+    return keep(record, PAWL_JWT_TEXT_SCOPE, value->text, PAWL_JWT_SCOPE_MAX);
 }
 
-static enum pawl_jwt_reason read_alg(const json_t *header, const struct pawl_jwt_alg_info **alg)
+static enum pawl_jwt_reason read_alg(const struct pawl_json *header,
+                                     const struct pawl_jwt_alg_info **alg)
 {
-    const json_t *value = json_object_get(header, "alg");
+    const struct pawl_json_value *value = pawl_json_member(header, "alg");
 
     if (value == NULL) {
         return PAWL_JWT_ALG_MISSING;
     }
-    if (!json_is_string(value)) {
+    if (value->type != PAWL_JSON_STRING) {
         return PAWL_JWT_ALG_UNKNOWN;
     }
-    if (strcasecmp(json_string_value(value), "none") == 0) {
+    if (value->text.size == 4 && strncasecmp((const char *)value->text.data, "none", 4) == 0) {
         return PAWL_JWT_ALG_NONE;
     }
-    *alg = pawl_jwt_alg_named(pawl_bytes_of(json_string_value(value), json_string_length(value)));
+    *alg = pawl_jwt_alg_named(value->text);
     return *alg == NULL ? PAWL_JWT_ALG_UNKNOWN : PAWL_JWT_OK;
 }
 
-enum pawl_jwt_reason pawl_jwt_read_header(const json_t *header, struct pawl_jwt_record *record,
+enum pawl_jwt_reason pawl_jwt_read_header(const struct pawl_json *header,
+                                          struct pawl_jwt_record *record,
                                           const struct pawl_jwt_alg_info **alg)
 {
-    if (json_object_get(header, "crit") != NULL || json_object_get(header, "b64") != NULL) {
+    if (pawl_json_member(header, "crit") != NULL || pawl_json_member(header, "b64") != NULL) {
         return PAWL_JWT_CRIT;
     }
     enum pawl_jwt_reason reason = read_alg(header, alg);
@@ -165,12 +166,14 @@ enum pawl_jwt_reason pawl_jwt_read_header(const json_t *header, struct pawl_jwt_
                                  : reason;
 }
 
-enum pawl_jwt_reason pawl_jwt_read_issuer(const json_t *payload, struct pawl_jwt_record *record)
+enum pawl_jwt_reason pawl_jwt_read_issuer(const struct pawl_json *payload,
+                                          struct pawl_jwt_record *record)
 {
     return read_text(payload, "iss", record, PAWL_JWT_TEXT_ISSUER, NULL);
 }
 
-static enum pawl_jwt_reason read_numbers(const json_t *payload, struct pawl_jwt_record *record)
+static enum pawl_jwt_reason read_numbers(const struct pawl_json *payload,
+                                         struct pawl_jwt_record *record)
 {
     int64_t generation = 0;
 
@@ -184,7 +187,8 @@ static enum pawl_jwt_reason read_numbers(const json_t *payload, struct pawl_jwt_
     return record->has_exp ? PAWL_JWT_OK : PAWL_JWT_EXP_MISSING;
 }
 
-enum pawl_jwt_reason pawl_jwt_read_claims(const json_t *payload, const struct pawl_jwt_names *names,
+enum pawl_jwt_reason pawl_jwt_read_claims(const struct pawl_json *payload,
+                                          const struct pawl_jwt_names *names,
                                           struct pawl_jwt_record *record)
 {
     if (read_text(payload, "jti", record, PAWL_JWT_TEXT_JTI, NULL) != PAWL_JWT_OK ||

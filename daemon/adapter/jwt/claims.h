@@ -9,7 +9,7 @@
 #define PAWL_ADAPTER_JWT_CLAIMS_H
 
 #include "adapter/jwt/alg.h"
-#include "adapter/jwt/jws.h"
+#include "adapter/jwt/json.h"
 #include "port/jwt.h"
 
 #define PAWL_JWT_CLAIM_MAX     255 /* as the wire's claims; tests/unit/test_jwt.c compares */
@@ -82,12 +82,12 @@ void pawl_jwt_record_clear(struct pawl_jwt_record *record);
  * ALG_NONE, ALG_UNKNOWN, CLAIM (kid or typ of another type or beyond the cap), INTERNAL.
  * jwk, jku, x5c, x5u and all other members are not looked at: a token brings no keys.
  */
-PAWL_MUST_USE enum pawl_jwt_reason pawl_jwt_read_header(const json_t *header,
+PAWL_MUST_USE enum pawl_jwt_reason pawl_jwt_read_header(const struct pawl_json *header,
                                                         struct pawl_jwt_record *record,
                                                         const struct pawl_jwt_alg_info **alg);
 
 /** Read iss alone, by which the key is chosen. OK or CLAIM. */
-PAWL_MUST_USE enum pawl_jwt_reason pawl_jwt_read_issuer(const json_t *payload,
+PAWL_MUST_USE enum pawl_jwt_reason pawl_jwt_read_issuer(const struct pawl_json *payload,
                                                         struct pawl_jwt_record *record);
 
 /**
@@ -96,7 +96,7 @@ PAWL_MUST_USE enum pawl_jwt_reason pawl_jwt_read_issuer(const json_t *payload,
  * may be a whole number and is then its decimal text; aud is a text or up to 32. A scope that is no
  * text counts as none.
  */
-PAWL_MUST_USE enum pawl_jwt_reason pawl_jwt_read_claims(const json_t *payload,
+PAWL_MUST_USE enum pawl_jwt_reason pawl_jwt_read_claims(const struct pawl_json *payload,
                                                         const struct pawl_jwt_names *names,
                                                         struct pawl_jwt_record *record);
 

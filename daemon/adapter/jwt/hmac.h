@@ -10,6 +10,7 @@
 #define PAWL_ADAPTER_JWT_HMAC_H
 
 #include "adapter/jwt/claims.h"
+#include "adapter/jwt/jws.h"
 #include "adapter/jwt/keys.h"
 
 struct pawl_hmac; /* private */

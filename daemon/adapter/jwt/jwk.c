@@ -2,7 +2,7 @@
 #include "adapter/jwt/keys.h"
 
 #include "adapter/jwt/base64url.h"
-#include "adapter/jwt/jws.h"
+#include "adapter/jwt/key_json.h"
 #include "core/keyhash.h"
 
 #include <openssl/core_names.h>

@@ -1,6 +1,8 @@
 #include "adapter/jwt/mint.h"
 
-#include "adapter/jwt/jws.h"
+#include "adapter/jwt/base64url.h"
+#include "adapter/jwt/json.h"
+#include "adapter/jwt/key_json.h"
 #include "adapter/jwt/keys.h"
 #include "core/keyhash.h"
 

@@ -9,6 +9,7 @@
 #define PAWL_ADAPTER_JWT_SIGNATURE_H
 
 #include "adapter/jwt/claims.h"
+#include "adapter/jwt/jws.h"
 #include "adapter/jwt/keys.h"
 
 struct pawl_signatures; /* private */

@@ -2,9 +2,6 @@
 
 #include <string.h>
 
-static const struct pawl_json_caps token_caps = { PAWL_JWT_DEPTH_MAX, PAWL_JWT_MEMBERS_MAX,
-                                                  PAWL_JWT_VALUES_MAX };
-
 bool pawl_jwt_verifier_init(struct pawl_jwt_verifier *verifier)
 {
     verifier->signatures = pawl_signatures_create();
@@ -52,18 +49,21 @@ static bool same(struct pawl_bytes a, struct pawl_bytes b)
     return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 
+/* Into the buffer that the parts were decoded to: escapes are resolved there. */
+static enum pawl_jwt_reason read_json(struct pawl_jwt_verifier *verifier, struct pawl_bytes part)
+{
+    return pawl_json_read(&verifier->json, verifier->buffer + (part.data - verifier->buffer),
+                          part.size);
+}
+
 static enum pawl_jwt_reason read_header(struct pawl_jwt_verifier *verifier,
                                         const struct pawl_jws *jws,
                                         const struct pawl_jwt_alg_info **alg)
 {
-    json_t *header = NULL;
-    enum pawl_jwt_reason reason = pawl_json_parse(jws->header, &token_caps, &header);
+    enum pawl_jwt_reason reason = read_json(verifier, jws->header);
 
-    if (reason == PAWL_JWT_OK) {
-        reason = pawl_jwt_read_header(header, &verifier->record, alg);
-    }
-    json_decref(header);
-    return reason;
+    return reason == PAWL_JWT_OK ? pawl_jwt_read_header(&verifier->json, &verifier->record, alg)
+                                 : reason;
 }
 
 /* By (issuer, kid), before any cryptography; RFC 8725 sections 3.1 and 3.8. */
@@ -93,11 +93,11 @@ static enum pawl_jwt_reason choose_key(const struct pawl_jwt_verifier *verifier,
 static enum pawl_jwt_reason read_payload(struct pawl_jwt_verifier *verifier,
                                          const struct pawl_jwt_request *request,
                                          const struct pawl_jws *jws,
-                                         const struct pawl_jwt_alg_info *alg, const json_t *payload)
+                                         const struct pawl_jwt_alg_info *alg)
 {
     const struct pawl_jwt_issuer *issuer = NULL;
     const struct pawl_jwt_key *key = NULL;
-    enum pawl_jwt_reason reason = pawl_jwt_read_issuer(payload, &verifier->record);
+    enum pawl_jwt_reason reason = pawl_jwt_read_issuer(&verifier->json, &verifier->record);
 
     if (reason == PAWL_JWT_OK) {
         reason = choose_key(verifier, request, alg, &issuer, &key);
@@ -115,7 +115,7 @@ static enum pawl_jwt_reason read_payload(struct pawl_jwt_verifier *verifier,
                                         issuer->settings->client_claim,
                                         issuer->settings->sid_claim };
 
-        reason = pawl_jwt_read_claims(payload, &names, &verifier->record);
+        reason = pawl_jwt_read_claims(&verifier->json, &names, &verifier->record);
     }
     return reason;
 }
@@ -125,7 +125,6 @@ static enum pawl_jwt_reason read_token(struct pawl_jwt_verifier *verifier,
 {
     const struct pawl_jwt_alg_info *alg = NULL;
     struct pawl_jws jws;
-    json_t *payload = NULL;
     enum pawl_jwt_reason reason = pawl_jws_split(request->raw, verifier->buffer, &jws);
 
     pawl_jwt_record_clear(&verifier->record);
@@ -133,12 +132,11 @@ static enum pawl_jwt_reason read_token(struct pawl_jwt_verifier *verifier,
         reason = read_header(verifier, &jws, &alg);
     }
     if (reason == PAWL_JWT_OK) {
-        reason = pawl_json_parse(jws.payload, &token_caps, &payload);
+        reason = read_json(verifier, jws.payload);
     }
     if (reason == PAWL_JWT_OK) {
-        reason = read_payload(verifier, request, &jws, alg, payload);
+        reason = read_payload(verifier, request, &jws, alg);
     }
-    json_decref(payload);
     return reason;
 }
 

@@ -23,6 +23,8 @@
 #define PAWL_ADAPTER_JWT_VERIFIER_H
 
 #include "adapter/jwt/cache.h"
+#include "adapter/jwt/json.h"
+#include "adapter/jwt/jws.h"
 #include "adapter/jwt/keys.h"
 #include "adapter/jwt/signature.h"
 
@@ -47,6 +49,7 @@ struct pawl_jwt_verifier {
     struct pawl_jwt_cache cache;
     uint64_t cache_max; /* what the cache was made for */
     struct pawl_jwt_record record;
+    struct pawl_json json;
     uint8_t buffer[PAWL_JWS_DECODED_MAX];
 
     /* ---- the keyring's ---- */
