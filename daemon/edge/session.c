@@ -539,8 +539,10 @@ static void on_ended(struct pawl_transport *transport, bool clean)
     if (session->state == PAWL_SESSION_CLOSED) {
         return;
     }
-    if (session->handshaking) {
-        pawl_session_failed(session);
+    if (session->handshaking && pawl_session_failed(session)) {
+        session->state = PAWL_SESSION_LINGERING;
+        pawl_deadline_arm(&session->worker->linger, &session->pace, loop_ms(session));
+        return;
     }
     if (!clean || session->state == PAWL_SESSION_LINGERING) {
         pawl_session_close(session);
@@ -670,7 +672,7 @@ void pawl_session_close(struct pawl_session *session)
     session->state = PAWL_SESSION_CLOSED;
     if (session->handshaking) {
         pawl_session_shaken(session);
-    } else if (session->is_tls) {
+    } else if (session->is_secured) {
         pawl_edge_stat_add(&session->worker->stats.tls_connections, UINT64_MAX);
     }
     pawl_identity_deinit(&session->identity);

@@ -45,6 +45,7 @@ struct pawl_session {
     unsigned guesses;      /* wrong credentials so far */
     bool is_tcp;           /* or TLS over it */
     bool is_tls;
+    bool is_secured;      /* the handshake is done */
     bool handshaking;     /* nothing may be written or read yet; @pace is the handshake's */
     bool dirty;           /* on the worker's list of sessions to step at the end of the turn */
     bool busy;            /* in consume: a step is due when it returns */
@@ -124,8 +125,11 @@ void pawl_session_opened(struct pawl_session *session);
 /** A handshake that was under way is not any more, whatever became of it. */
 void pawl_session_shaken(struct pawl_session *session);
 
-/** The connection of a handshake has failed: count it, and say why. */
-void pawl_session_failed(struct pawl_session *session);
+/**
+ * The connection of a handshake has failed: count it, and say why. True: the peer is being told,
+ * and gets a moment to read it; else close.
+ */
+PAWL_MUST_USE bool pawl_session_failed(struct pawl_session *session);
 
 /** Judge @session by the worker's guard of now, where it was judged by another. */
 void pawl_session_review(struct pawl_session *session);

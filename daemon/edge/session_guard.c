@@ -82,15 +82,19 @@ void pawl_session_shaken(struct pawl_session *session)
     pawl_edge_stat_add(&session->worker->stats.tls_handshaking, UINT64_MAX);
 }
 
-void pawl_session_failed(struct pawl_session *session)
+bool pawl_session_failed(struct pawl_session *session)
 {
     const char *why = pawl_transport_failure(&session->transport);
     struct pawl_bytes nobody = { NULL, 0 };
 
+    pawl_session_shaken(session);
     pawl_edge_stat_add(&session->worker->stats.tls_handshake_failures, 1);
-    if (why != NULL) { /* who goes away in the middle has said nothing to anybody */
-        say_refused(session, "tls", why, nobody);
+    if (why == NULL) {
+        return false; /* it went away in the middle, and said nothing */
     }
+    say_refused(session, "tls", why, nobody);
+    pawl_transport_discard(&session->transport);
+    return true;
 }
 
 /* ---- certificates -------------------------------------------------------------------------- */
@@ -115,6 +119,7 @@ void pawl_session_opened(struct pawl_session *session)
     struct pawl_tls_peer peer;
 
     pawl_session_shaken(session);
+    session->is_secured = true;
     pawl_edge_stat_add(&worker->stats.tls_handshakes, 1);
     pawl_edge_stat_add(&worker->stats.tls_connections, 1);
     session->read_ms = uv_now(&worker->loop);

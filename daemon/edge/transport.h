@@ -84,6 +84,7 @@ struct pawl_transport {
     bool leftover; /* decrypted bytes may be left in the connection */
     bool eof;      /* of the socket */
     bool ended;    /* events->ended is said */
+    bool discarding;
 };
 
 /**
@@ -120,6 +121,13 @@ bool pawl_transport_peer(const struct pawl_transport *transport, struct pawl_tls
 /** Whether what the peer has shown is trusted under @context (NULL: nothing is); else true. */
 bool pawl_transport_is_trusted(const struct pawl_transport *transport,
                                struct pawl_tls_context *context);
+
+/**
+ * TLS, from events->ended alone, after a failure that the peer is being told of: say that nothing
+ * more will be sent, and read away what still comes, so that no reset overtakes the alert.
+ * events->ended follows again at the end of it.
+ */
+void pawl_transport_discard(struct pawl_transport *transport);
 
 /** Read or stop reading; a call that changes nothing costs nothing. */
 void pawl_transport_read(struct pawl_transport *transport, bool on);

@@ -201,17 +201,6 @@ static void deliver(struct pawl_transport *transport)
     }
 }
 
-/** Unread bytes would turn the close into a reset, which may overtake the alert. */
-static void part(struct pawl_transport *transport)
-{
-    uv_os_fd_t fd;
-
-    if (uv_fileno(&transport->uv.handle, &fd) == 0) {
-        (void)shutdown(fd, SHUT_WR);
-        (void)recv(fd, transport->hub->cipher, sizeof(transport->hub->cipher), MSG_DONTWAIT);
-    }
-}
-
 /** After bytes came, or are looked at again: opened, handed over, answered, ended. */
 static void pump(struct pawl_transport *transport)
 {
@@ -239,7 +228,6 @@ static void pump(struct pawl_transport *transport)
     } else if (tls->state(connection) == PAWL_TLS_PEER_DONE) {
         say_ended(transport, true);
     } else if (tls->state(connection) == PAWL_TLS_FAILED || transport->eof) {
-        part(transport);
         say_ended(transport, false); /* an end that nobody signed may be anybody's */
     } else if (transport->opened && tls->is_partial(connection)) {
         transport->events->begun(transport);
@@ -254,6 +242,9 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
     (void)suggested;
     buf->base = (char *)hub->cipher;
     buf->len = sizeof(hub->cipher);
+    if (transport->discarding) {
+        return;
+    }
     if (hub->budget_turn != *hub->turn) {
         hub->budget_turn = *hub->turn;
         hub->handshakes = 0;
@@ -269,6 +260,12 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
     struct pawl_transport *transport = stream->data;
 
     if (size == 0 || size == UV_ENOBUFS) {
+        return;
+    }
+    if (transport->discarding) {
+        if (size < 0) {
+            say_ended(transport, false);
+        }
         return;
     }
     if (size < 0) {
@@ -373,6 +370,19 @@ void pawl_transport_tls_free(struct pawl_transport *transport)
         transport->tls->close(transport->connection);
         transport->connection = NULL;
     }
+}
+
+void pawl_transport_discard(struct pawl_transport *transport)
+{
+    uv_os_fd_t fd;
+
+    if (uv_fileno(&transport->uv.handle, &fd) == 0) {
+        (void)shutdown(fd, SHUT_WR);
+    }
+    transport->ended = false;
+    transport->leftover = false;
+    transport->discarding = true;
+    pawl_transport_read(transport, !transport->eof);
 }
 
 const char *pawl_transport_failure(const struct pawl_transport *transport)
