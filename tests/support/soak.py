@@ -1,8 +1,8 @@
 """./dev soak: what takes too long for ./dev test.
 
     ./dev soak [MINUTES]        kills, floods and fuzzers in turns for MINUTES (30), then set-up and
-                                ./dev demo in a bare root
-    ./dev soak --only loops|bare-root
+                                ./dev demo in a bare root, then the packages in another
+    ./dev soak --only loops|bare-root|package
     ./dev soak --only bare-root --then "./dev test"    run more in the bare root, after the demo
 
 Kills and mutated frames take a new seed each time and print it when they fail; PAWL_SEED repeats
@@ -167,18 +167,26 @@ def bare_root(then):
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def package():
+    """The packages of ./dev package, installed, started, upgraded and purged in a bare root."""
+    return all(subprocess.run(command, cwd=suites.ROOT).returncode == 0 for command in (
+        ["./dev", "package"], ["/usr/bin/python3", "tests/support/package_root.py"]))
+
+
 def main():
     parser = argparse.ArgumentParser(prog="./dev soak")
     parser.add_argument("minutes", nargs="?", type=float, default=30)
-    parser.add_argument("--only", choices=("loops", "bare-root"))
+    parser.add_argument("--only", choices=("loops", "bare-root", "package"))
     parser.add_argument("--then", action="append", default=[], metavar="COMMAND",
                         help="run in the bare root after ./dev demo; repeatable")
     arguments = parser.parse_args()
     outcomes = {}
-    if arguments.only != "bare-root":
+    if arguments.only in (None, "loops"):
         outcomes["loops"] = loops(arguments.minutes)
-    if arguments.only != "loops":
+    if arguments.only in (None, "bare-root"):
         outcomes["bare root"] = bare_root(arguments.then)
+    if arguments.only in (None, "package"):
+        outcomes["package"] = package()
     for name, good in outcomes.items():
         say(f"{name}: {'passed' if good else 'FAILED'}")
     return 0 if all(outcomes.values()) else 1
