@@ -47,7 +47,7 @@ void pawl_quota_advance(struct pawl_window *record, const struct pawl_quota_time
     if (now.ns > record->seen_ns) {
         record->seen_ns = now.ns;
     }
-    if (time->wall.unix_s >= period.end_s || record->total == 0) {
+    if (time->wall.unix_s >= period.end_s) {
         total_set(record, 0);
         period = time->period;
     } else if (time->wall.unix_s >= period.start_s) {

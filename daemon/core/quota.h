@@ -29,7 +29,10 @@ void pawl_quota_clear(struct pawl_window *record);
 void pawl_quota_advance(struct pawl_window *record, const struct pawl_quota_time *time,
                         struct pawl_instant now);
 
-/** True when nothing is charged, or the period is over by the wall clock and the other one. */
+/**
+ * True when the period is over by the wall clock and the other one. One with nothing charged is
+ * kept until then too: it knows that the period before has ended.
+ */
 bool pawl_quota_is_spent(const struct pawl_window *record, struct pawl_instant now,
                          struct pawl_wall wall);
 

@@ -98,7 +98,7 @@ bool pawl_record_touch(struct pawl_window *record, const struct pawl_terms *term
     bool spent = true;
 
     if (PAWL_UNLIKELY(record->kind != pawl_record_byte(terms->kind))) {
-        spent = pawl_record_is_spent(record, now, wall);
+        spent = record->length == 0 || pawl_record_is_spent(record, now, wall);
         become(record, terms);
         changed = true;
     } else if (record->window_ms != terms->rate.window_ms && record->length > 0) {
