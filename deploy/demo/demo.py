@@ -5,6 +5,7 @@ One line per claim; each line's answers are compared with what pawl promises. Th
 """
 
 import argparse
+import base64
 import concurrent.futures
 import json
 import os
@@ -28,6 +29,11 @@ limits:
   plan:    {rate: 1/hour, overrides: {partner: 3/hour}, bypass: ["probe-*"]}
   plan.premium: {rate: 2/hour}
   canary:  {rate: 1/hour, shadow: true}
+jwt:
+  issuers:
+    - issuer: https://auth.example
+      audience: api
+      keys: [{kid: h1, alg: HS256, secret_file: h1.secret}]
 """
 
 
@@ -43,6 +49,10 @@ class Demo:
     def start(self):
         config = self.folder / "pawld.yaml"
         config.write_text(CONFIG)
+        secret = self.folder / "h1.secret"
+        if not secret.exists():
+            secret.touch(0o600)
+            secret.write_bytes(base64.b64encode(os.urandom(48)))
         log = open(self.folder / "log", "ab")
         self.process = subprocess.Popen(
             [self.build / "pawld", "--config", config, "--listen", self.addr,
@@ -61,9 +71,9 @@ class Demo:
             self.process.wait(30)
             self.process = None
 
-    def ctl(self, *arguments, count=True):
+    def ctl(self, *arguments, count=True, stdin=None):
         done = subprocess.run([self.build / "pawlctl", "--addr", self.addr, "--json",
-                               *map(str, arguments)], capture_output=True, text=True)
+                               *map(str, arguments)], capture_output=True, text=True, input=stdin)
         self.answers += count
         try:
             return done.returncode, json.loads(done.stdout)
@@ -156,6 +166,32 @@ class Demo:
         self.claim("log-out everywhere ends the old session and spares a login in the same second",
                    (session(old), session(new)), ("revoked", "valid"))
 
+    def signed(self):
+        def mint(audience, *claims):
+            return self.ctl("token", "mint", "--alg", "HS256", "--kid", "h1", "--secret-file",
+                            self.folder / "h1.secret", "--iss", "https://auth.example", "--aud",
+                            audience, "--sub", "gina", "--sid", "s-1", *claims,
+                            count=False)[1]["token"]
+
+        def verify(token):
+            answer = self.ctl("token", "verify", stdin=token)[1]
+            return answer["status"], answer["reason"]
+
+        token, sister = mint("api", "--jti", "g1"), mint("api", "--jti", "g2")
+        good = verify(token)
+        acknowledged = self.ctl("revoke", "jwt", stdin=token)[1]["acknowledged"]
+        self.claim("a signed token is verified, logged out, and then refused",
+                   (good[0], acknowledged, verify(token)[0]), ("valid", "durable", "revoked"))
+        still = verify(sister)[0]
+        self.ctl("family", "end", "--sid", "s-1")
+        self.claim("another token of that login is good until the login itself is ended",
+                   (still, verify(sister)[0]), ("valid", "revoked"))
+        head, _, mac = token.rpartition(".")
+        forged = f"{head}.{'B' if mac[0] == 'A' else 'A'}{mac[1:]}"
+        self.claim("a forged one, a stripped one and one for somebody else, each with its reason",
+                   (verify(forged)[1], verify(f"{head}.")[1], verify(mint("billing"))[1]),
+                   ("signature", "parts", "audience"))
+
     def families(self):
         exp = int(time.time()) + 3600
         sid = self.ctl("family", "open", "--sub", "emil", "--jti", "r0", "--exp", exp)[1]["sid"]
@@ -202,6 +238,7 @@ class Demo:
         self.limits()
         self.kinds()
         self.tokens()
+        self.signed()
         self.crash(*self.families())
         print(f"{self.answers} answers, {self.wrong} wrong", flush=True)
         return 0 if self.wrong == 0 else 1
