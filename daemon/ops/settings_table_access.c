@@ -55,7 +55,7 @@ static const struct pawl_setting rows[] = {
       .min = 1,
       .max = 65536,
       .initial = "256",
-      .help = "TLS handshakes under way at once; further connections wait." },
+      .help = "TLS handshakes under way at once; for one more the oldest is closed." },
     { .path = "tls.clients",
       .type = PAWL_SETTING_LIST,
       ROOT(tls.clients, struct pawl_client_settings *),
