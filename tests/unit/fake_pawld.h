@@ -104,6 +104,17 @@ static inline size_t fake_hot_reply(struct fake *fake, const struct pawl_wire_re
     reply.verdict = mode == FAKE_DENY ? PAWL_DENY : PAWL_ALLOW;
     reply.has_token = request->has_token;
     reply.token.status = PAWL__V1__TOKEN_STATUS__TOKEN_VALID;
+    if (request->has_token && request->token.raw.size > 0) { /* "verified": tells what was sent */
+        static uint8_t packed[1024];
+        Pawl__V1__Token claims = PAWL__V1__TOKEN__INIT;
+
+        claims.jti = (ProtobufCBinaryData){ 4, (uint8_t *)(uintptr_t) "jti1" };
+        claims.subject =
+            (ProtobufCBinaryData){ request->token.raw.size > 64 ? 64 : request->token.raw.size,
+                                   (uint8_t *)(uintptr_t)request->token.raw.data };
+        claims.exp = 1900000000;
+        reply.token.claims = pawl_bytes_of(packed, pawl__v1__token__pack(&claims, packed));
+    }
     reply.result_count = request->body == PAWL_BODY_CHECK ? request->item_count : 0;
     for (uint32_t i = 0; i < reply.result_count; i++) {
         results[i].item = i;
@@ -142,7 +153,9 @@ static inline void fake_cold_reply(struct fake *fake, int fd, struct pawl_bytes 
         reply.rotate = &rotate;
     } else if (request->body_case == PAWL__V1__REQUEST__BODY_REVOKE) {
         revoke.acknowledged = PAWL__V1__ACK__ACK_DURABLE;
-        revoke.until = request->revoke->value.len; /* tells what was sent */
+        revoke.until = request->revoke->raw.len > 0 /* tells what was sent */
+                           ? 1000 * request->revoke->scope + request->revoke->raw.len
+                           : request->revoke->value.len;
         reply.revoke = &revoke;
     } else if (request->body_case == PAWL__V1__REQUEST__BODY_REFUND) {
         refund.n_refunded = 1;

@@ -258,6 +258,92 @@ static void writes_say_what_the_daemon_did(void **state)
     fake_stop(fake);
 }
 
+static void claims_of_a_token_that_pawld_verified_come_back(void **state)
+{
+    struct fake *fake = fake_start(FAKE_ANSWER);
+    struct pawl_client *client = client_for(fake->address, 0);
+    struct pawl_claims claims;
+    struct pawl_token token = { .struct_size = sizeof(token), .raw = pawl_str("a.b.c") };
+    struct pawl_token_check_call call = { .struct_size = sizeof(call), .token = &token };
+    struct pawl_token_check_result result = { .struct_size = sizeof(result) };
+    (void)state;
+
+    memset(&claims, 0xee, sizeof(claims));
+    result.token.claims = &claims;
+    assert_int_equal(pawl_client_token_check(client, &call, &result), PAWL_RC_OK);
+    assert_int_equal(result.token.status, PAWL_TOKEN_STATE_VALID);
+    assert_true(result.token.has_claims);
+    assert_ptr_equal(result.token.claims, &claims);
+    assert_string_equal(claims.jti.data, "jti1");
+    assert_string_equal(claims.subject.data, "a.b.c"); /* the fake tells the token it got */
+    assert_int_equal(claims.issuer.size, 0);
+    assert_int_equal(claims.exp_s, 1900000000);
+
+    /* Nowhere to put them: still an answer. */
+    result = (struct pawl_token_check_result){ .struct_size = sizeof(result) };
+    assert_int_equal(pawl_client_token_check(client, &call, &result), PAWL_RC_OK);
+    assert_int_equal(result.token.status, PAWL_TOKEN_STATE_VALID);
+    assert_null(result.token.claims);
+
+    /* Claims of our own: pawld verified nothing, and says nothing. */
+    token = (struct pawl_token){ .struct_size = sizeof(token), .jti = pawl_str("j") };
+    result = (struct pawl_token_check_result){ .struct_size = sizeof(result) };
+    result.token.claims = &claims;
+    assert_int_equal(pawl_client_token_check(client, &call, &result), PAWL_RC_OK);
+    assert_false(result.token.has_claims);
+    pawl_client_destroy(client);
+    fake_stop(fake);
+}
+
+static void one_check_carries_a_whole_token_and_limits(void **state)
+{
+    struct fake *fake = fake_start(FAKE_ANSWER);
+    struct pawl_client *client = client_for(fake->address, 0);
+    struct pawl_str key = pawl_str("k");
+    struct pawl_claims claims;
+    struct pawl_token token = { .struct_size = sizeof(token), .raw = pawl_str("d.e.f") };
+    struct pawl_check_item item = {
+        .rates = "5/minute", .key = &key, .key_count = 1, .on_error = PAWL_FAIL_CLOSED
+    };
+    struct pawl_check_call call = {
+        .struct_size = sizeof(call), .items = &item, .item_count = 1, .token = &token
+    };
+    struct pawl_check_result result = { .struct_size = sizeof(result) };
+    (void)state;
+
+    result.token.claims = &claims;
+    assert_int_equal(pawl_client_check(client, &call, &result), PAWL_RC_OK);
+    assert_int_equal(result.outcome, PAWL_OUTCOME_ALLOW);
+    assert_true(result.has_token && result.token.has_claims);
+    assert_string_equal(claims.subject.data, "d.e.f");
+    assert_int_equal(atomic_load(&fake->requests), 1);
+    pawl_client_destroy(client);
+    fake_stop(fake);
+}
+
+static void a_whole_token_is_revoked_by_itself_or_with_its_family(void **state)
+{
+    struct fake *fake = fake_start(FAKE_ANSWER);
+    struct pawl_client *client = client_for(fake->address, 0);
+    struct pawl_revoke_call revoke = { .struct_size = sizeof(revoke),
+                                       .scope = PAWL_REVOKE_JWT,
+                                       .value = pawl_str("aaa.bbb.ccc") };
+    struct pawl_revoke_result revoked = { .struct_size = sizeof(revoked) };
+    (void)state;
+
+    assert_int_equal(pawl_client_revoke(client, &revoke, &revoked), PAWL_RC_OK);
+    assert_int_equal(revoked.until_s, 1000 * PAWL_REVOKE_TOKEN + 11);
+    revoke.scope = PAWL_REVOKE_JWT_FAMILY;
+    assert_int_equal(pawl_client_revoke(client, &revoke, &revoked), PAWL_RC_OK);
+    assert_int_equal(revoked.until_s, 1000 * PAWL_REVOKE_FAMILY + 11);
+    revoke.value = pawl_str("");
+    assert_int_equal(pawl_client_revoke(client, &revoke, &revoked), PAWL_RC_INVALID);
+    assert_string_equal(pawl_revoke_scope_text(PAWL_REVOKE_JWT_FAMILY), "jwt_family");
+    assert_int_equal(pawl_revoke_scope_from_text("jwt_family"), PAWL_REVOKE_JWT_FAMILY);
+    pawl_client_destroy(client);
+    fake_stop(fake);
+}
+
 /* ---- no answers -------------------------------------------------------------------------- */
 
 static void nobody_there_is_decided_by_the_policy_of_the_call(void **state)
@@ -900,6 +986,9 @@ int main(void)
         cmocka_unit_test(a_policy_is_required_and_the_item_is_named),
         cmocka_unit_test(an_unknown_limit_is_an_error_and_no_policy_hides_it),
         cmocka_unit_test(writes_say_what_the_daemon_did),
+        cmocka_unit_test(claims_of_a_token_that_pawld_verified_come_back),
+        cmocka_unit_test(one_check_carries_a_whole_token_and_limits),
+        cmocka_unit_test(a_whole_token_is_revoked_by_itself_or_with_its_family),
         cmocka_unit_test(nobody_there_is_decided_by_the_policy_of_the_call),
         cmocka_unit_test(a_silent_daemon_costs_the_deadline_and_the_effect_is_unknown),
         cmocka_unit_test(a_charge_is_never_sent_twice),
