@@ -326,7 +326,7 @@ static int submit_check(struct pawl_http_exchange *exchange, struct check *check
                                     on_checked, exchange, NULL);
 }
 
-/* Whose token is it? Then the limits, by that name. */
+/* The token alone was asked for: that is all, or the limits come now, by its name. */
 static void on_token(void *data, const struct pawl_answer *answer)
 {
     struct pawl_http_exchange *exchange = data;
@@ -335,8 +335,9 @@ static void on_token(void *data, const struct pawl_answer *answer)
     const struct pawl_text *name;
     int rc;
 
-    if (answer->rc != PAWL_RC_OK || result->token.status != PAWL_TOKEN_STATE_VALID ||
-        result->token.claims == NULL || !result->token.has_claims) {
+    if (check->by < BY_SUBJECT || answer->rc != PAWL_RC_OK ||
+        result->token.status != PAWL_TOKEN_STATE_VALID || result->token.claims == NULL ||
+        !result->token.has_claims) {
         pawl_http_token_answer(exchange, &check->verdict, answer->rc, result);
         return;
     }

@@ -2,8 +2,9 @@
 
 #include <string.h>
 
-#define COUNTER PAWL_METRIC_COUNTER
-#define GAUGE   PAWL_METRIC_GAUGE
+#define COUNTER   PAWL_METRIC_COUNTER
+#define GAUGE     PAWL_METRIC_GAUGE
+#define HISTOGRAM PAWL_METRIC_HISTOGRAM
 
 /* clang-format off: a row a line where it fits */
 const struct pawl_metric pawl_metrics[] = {
@@ -30,21 +31,6 @@ const struct pawl_metric pawl_metrics[] = {
       NULL },
     { "memory_max_bytes", "pawl_memory_max_bytes", NULL, GAUGE, 0,
       "The ceiling of the limiter's table: memory_max." },
-    { "batch_us_1", "pawl_batch_seconds", "le=\"0.000001\"", PAWL_METRIC_HISTOGRAM, 1000000,
-      "From the bytes of a read to its answers, of one read in 64: no wait for the disk in it." },
-    { "batch_us_2", "pawl_batch_seconds", "le=\"0.000002\"", PAWL_METRIC_HISTOGRAM, 1000000, NULL },
-    { "batch_us_5", "pawl_batch_seconds", "le=\"0.000005\"", PAWL_METRIC_HISTOGRAM, 1000000, NULL },
-    { "batch_us_10", "pawl_batch_seconds", "le=\"0.00001\"", PAWL_METRIC_HISTOGRAM, 1000000, NULL },
-    { "batch_us_25", "pawl_batch_seconds", "le=\"0.000025\"", PAWL_METRIC_HISTOGRAM, 1000000,
-      NULL },
-    { "batch_us_50", "pawl_batch_seconds", "le=\"0.00005\"", PAWL_METRIC_HISTOGRAM, 1000000, NULL },
-    { "batch_us_100", "pawl_batch_seconds", "le=\"0.0001\"", PAWL_METRIC_HISTOGRAM, 1000000, NULL },
-    { "batch_us_250", "pawl_batch_seconds", "le=\"0.00025\"", PAWL_METRIC_HISTOGRAM, 1000000,
-      NULL },
-    { "batch_us_1000", "pawl_batch_seconds", "le=\"0.001\"", PAWL_METRIC_HISTOGRAM, 1000000, NULL },
-    { "batch_us_10000", "pawl_batch_seconds", "le=\"0.01\"", PAWL_METRIC_HISTOGRAM, 1000000, NULL },
-    { "batch_us_more", "pawl_batch_seconds", "le=\"+Inf\"", PAWL_METRIC_HISTOGRAM, 1000000, NULL },
-    { "batch_us_sum", "pawl_batch_seconds", NULL, PAWL_METRIC_HISTOGRAM, 1000000, NULL },
     { "keys", "pawl_keys", NULL, GAUGE, 0, "Keys that are counted in a record of their own." },
     { "overflow_keys", "pawl_overflow_cells", NULL, GAUGE, 0,
       "Cells that are shared by keys without a record." },
@@ -150,8 +136,8 @@ const struct pawl_metric pawl_metrics[] = {
       "Times the keys were replaced." },
     { "jwt_key_load_failed", "pawl_jwt_key_load_failed", NULL, GAUGE, 0,
       "1: the last load of keys failed; those before go on." },
-    { "jwt_reload_failed", "pawl_jwt_reload_failed", NULL, GAUGE, 0,
-      "1: the last reload of keys was refused; those before go on." },
+    { "jwt_reload_failed", "pawl_jwt_reload_failures_total", NULL, COUNTER, 0,
+      "Reloads of keys that were refused; those before go on." },
     { "requests_invalid", "pawl_requests_failed_total", "reason=\"invalid\"", COUNTER, 0,
       "Requests that got no answer to their question, by reason." },
     { "requests_forbidden", "pawl_requests_failed_total", "reason=\"forbidden\"", COUNTER, 0,
@@ -163,6 +149,19 @@ const struct pawl_metric pawl_metrics[] = {
       "Requests that wait for the store." },
     { "requests_reuse_events", "pawl_token_reuse_total", NULL, COUNTER, 0,
       "Refresh tokens that came twice: theft, or a broken client." },
+    { "batch_us_10", "pawl_batch_seconds", "le=\"0.00001\"", HISTOGRAM, 1000000,
+      "What the requests of a read took to be decided and answered, of a sample of reads." },
+    { "batch_us_25", "pawl_batch_seconds", "le=\"0.000025\"", HISTOGRAM, 0, NULL },
+    { "batch_us_50", "pawl_batch_seconds", "le=\"0.00005\"", HISTOGRAM, 0, NULL },
+    { "batch_us_100", "pawl_batch_seconds", "le=\"0.0001\"", HISTOGRAM, 0, NULL },
+    { "batch_us_250", "pawl_batch_seconds", "le=\"0.00025\"", HISTOGRAM, 0, NULL },
+    { "batch_us_500", "pawl_batch_seconds", "le=\"0.0005\"", HISTOGRAM, 0, NULL },
+    { "batch_us_1000", "pawl_batch_seconds", "le=\"0.001\"", HISTOGRAM, 0, NULL },
+    { "batch_us_2500", "pawl_batch_seconds", "le=\"0.0025\"", HISTOGRAM, 0, NULL },
+    { "batch_us_5000", "pawl_batch_seconds", "le=\"0.005\"", HISTOGRAM, 0, NULL },
+    { "batch_us_10000", "pawl_batch_seconds", "le=\"0.01\"", HISTOGRAM, 0, NULL },
+    { "batch_us_more", "pawl_batch_seconds", "le=\"+Inf\"", HISTOGRAM, 0, NULL },
+    { "batch_us_sum", "pawl_batch_seconds", NULL, HISTOGRAM, 1000000, NULL },
     { "leases_open", "pawl_leases", NULL, GAUGE, 0,
       "Reservations that wait for commit or cancel." },
     { "leases_places", "pawl_leases_places", NULL, GAUGE, 0,
