@@ -107,7 +107,7 @@ void pawl_http_wait(struct pawl_http_exchange *exchange);
 /** Wait, after a submit that said @rc; what was not taken is answered here with 503. */
 void pawl_http_wait_for(struct pawl_http_exchange *exchange, int rc);
 
-/* ---- routes: metrics.c, health.c, check.c, oauth.c ---- */
+/* ---- routes: metrics.c, health.c, check.c, oauth.c, console.c ---- */
 
 void pawl_http_metrics(struct pawl_http_exchange *exchange);
 void pawl_http_healthz(struct pawl_http_exchange *exchange);
@@ -115,5 +115,7 @@ void pawl_http_readyz(struct pawl_http_exchange *exchange);
 void pawl_http_check(struct pawl_http_exchange *exchange);
 void pawl_http_revoke(struct pawl_http_exchange *exchange);
 void pawl_http_introspect(struct pawl_http_exchange *exchange);
+void pawl_http_console(struct pawl_http_exchange *exchange);
+void pawl_http_console_data(struct pawl_http_exchange *exchange);
 
 #endif

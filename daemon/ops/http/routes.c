@@ -7,5 +7,10 @@ const struct pawl_http_route pawl_http_routes[] = {
     { .path = "/v1/check", .methods = PAWL_HTTP_GET | PAWL_HTTP_POST, .handle = pawl_http_check },
     { .path = "/oauth/revoke", .methods = PAWL_HTTP_POST, .handle = pawl_http_revoke },
     { .path = "/oauth/introspect", .methods = PAWL_HTTP_POST, .handle = pawl_http_introspect },
+    { .path = "/console", .methods = PAWL_HTTP_GET, .handle = pawl_http_console, .console = true },
+    { .path = "/console/data",
+      .methods = PAWL_HTTP_GET,
+      .handle = pawl_http_console_data,
+      .console = true },
     { .path = NULL },
 };
