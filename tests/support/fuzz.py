@@ -31,6 +31,7 @@ PARSERS = {
                     "daemon/ops/settings_text.c", "daemon/ops/settings_walk.c"],
     "fuzz_rate_text": ["daemon/core/rate_text.c"],
     "fuzz_sid": ["daemon/core/sid.c"],
+    "fuzz_zone": ["daemon/core/zone.c", "daemon/core/calendar.c"],
     "fuzz_address": ["daemon/core/address.c"],
     "fuzz_fact": ["daemon/core/fact.c"],
     "fuzz_family": ["daemon/core/family.c"],
