@@ -31,18 +31,33 @@ static bool on_fact(struct pawl_job *job, const struct pawl_fact *fact)
 
 /* ---- the answer ----------------------------------------------------------------------------- */
 
-static unsigned facts_read(struct pawl_pending *pending, ProtobufCBinaryData *facts)
+/* Facts of namespaces in which the session may not read are none of its business. */
+static bool may_see(struct pawl_session *session, struct pawl_bytes bytes, unsigned role)
 {
+    struct pawl_fact fact;
+
+    return pawl_fact_decode(&fact, bytes) == PAWL_OK && pawl_session_enter(session, fact.ns) &&
+           (pawl_session_roles(session) & role) != 0;
+}
+
+static unsigned facts_read(struct pawl_pending *pending, struct pawl_session *session,
+                           ProtobufCBinaryData *facts)
+{
+    unsigned role = pending->as.watch.snapshot ? PAWL_ROLE_ADMIN : PAWL_ROLE_READ;
+    unsigned count = 0;
     size_t at = 0;
 
     for (unsigned i = 0; i < pending->as.watch.count; i++) {
         size_t size = pending->bytes[at] | (size_t)pending->bytes[at + 1] << 8;
+        uint8_t *fact = pending->bytes + at + LENGTH_BYTES;
 
-        facts[i].data = pending->bytes + at + LENGTH_BYTES;
-        facts[i].len = size;
+        if (may_see(session, pawl_bytes_of(fact, size), role)) {
+            facts[count].data = fact;
+            facts[count++].len = size;
+        }
         at += LENGTH_BYTES + size;
     }
-    return pending->as.watch.count;
+    return count;
 }
 
 static void answer(struct pawl_pending *pending, struct pawl_session *session, bool gap)
@@ -53,7 +68,7 @@ static void answer(struct pawl_pending *pending, struct pawl_session *session, b
     Pawl__V1__Cursor *cursors[1] = { &cursor };
     Pawl__V1__Reply reply = PAWL__V1__REPLY__INIT;
 
-    body.n_facts = facts_read(pending, facts);
+    body.n_facts = facts_read(pending, session, facts);
     body.facts = facts;
     body.gap = gap;
     body.snapshot_end = !gap && !pending->job.more;
@@ -178,6 +193,7 @@ void pawl_dispatch_watch(struct pawl_dispatch *dispatch, struct pawl_session *se
     }
     memset(&pending->as.watch, 0, sizeof(pending->as.watch));
     pending->as.watch.last = after;
+    pending->as.watch.snapshot = watch->snapshot;
     pending->as.watch.count_max = watch->facts_max != 0 && watch->facts_max < PAWL_WATCH_FACTS_MAX
                                       ? watch->facts_max
                                       : PAWL_WATCH_FACTS_MAX;

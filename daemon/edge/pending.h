@@ -54,6 +54,7 @@ struct pawl_pending {
             struct pawl_fact_id last; /* handed out, or asked from */
             unsigned count;           /* facts in `bytes`, each behind its length */
             unsigned count_max;
+            bool snapshot;
             uint64_t seen;     /* app->watch.version before the store was asked */
             uint64_t until_ms; /* BOOTTIME: how long to wait; 0 = not at all */
         } watch;

@@ -106,6 +106,27 @@ def test_new_facts_want_the_role_read_and_all_of_them_admin(pawld, connect, wire
     assert connection.call(watch=wire.Watch(snapshot=True)).status == wire.STATUS_DENIED
 
 
+def test_facts_of_a_namespace_are_for_those_who_may_read_there(make_daemon, connect, wire,
+                                                               tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("a shared secret of some length")
+    secret.chmod(0o600)
+    daemon = make_daemon(config=f"credentials: [{{id: a, secret_file: {secret}, "
+                                "role: [read, admin], namespaces: [a]}]\n")
+    writer = connect(daemon.unix)
+    for ns in (b"a", b"b"):
+        reply = writer.call(revoke=wire.Revoke(scope=wire.SCOPE_SUBJECT, value=b"of-" + ns),
+                            namespace=ns)
+        assert reply.status == wire.STATUS_OK
+    reader = connect(daemon.tcp_uri)
+    hello = wire.Hello(version_min=1, version_max=1, namespace=b"a", credential_id=b"a",
+                       credential=b"a shared secret of some length")
+    assert reader.call(hello=hello, ping=wire.Ping()).status == wire.STATUS_OK
+    facts, _ = snapshot(reader, wire)
+    assert len(facts) == 1 and b"of-a" in facts[0]
+    assert len(snapshot(writer, wire)[0]) == 2
+
+
 def test_a_drain_answers_those_who_wait(make_daemon, connect, wire):
     daemon = make_daemon()
     connection = connect(daemon.unix)
