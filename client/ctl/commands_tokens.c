@@ -319,6 +319,7 @@ static int verdict_piped(struct ctl *ctl, struct pawl_token *token, struct pawl_
 
     code = code == EXIT_YES ? verdict_ask(ctl, token) : code;
     explicit_bzero(text, sizeof(text));
+    *piped = pawl_str(NULL);
     return code;
 }
 

@@ -107,6 +107,7 @@ static void put_peer(const struct pawl_audit *audit, struct pawl_json *json,
 }
 
 /* @line has PAWL_AUDIT_LINE_BYTES. Returns its size, end of line included. */
+/* NOLINTNEXTLINE(readability-non-const-parameter): written through json */
 static size_t build_line(const struct pawl_audit *audit, char *line, enum pawl_audit_event event,
                          const struct pawl_audit_peer *peer, const struct pawl_field *fields,
                          unsigned count)

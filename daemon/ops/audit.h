@@ -30,10 +30,11 @@
 #include "port/log.h"
 #include "port/stats.h"
 
-#define PAWL_AUDIT_BUFFER_BYTES (256 * 1024) /* that wait; as many again are being written */
-#define PAWL_AUDIT_LINE_BYTES   2048         /* of one line; a text that does not fit is cut */
-#define PAWL_AUDIT_ADDRESS_MAX  64
-#define PAWL_AUDIT_CLIENT_MAX   128
+#define PAWL_AUDIT_BUFFER_BYTES \
+    ((size_t)256 * 1024)            /* that wait; as many again are being written */
+#define PAWL_AUDIT_LINE_BYTES  2048 /* of one line; a text that does not fit is cut */
+#define PAWL_AUDIT_ADDRESS_MAX 64
+#define PAWL_AUDIT_CLIENT_MAX  128
 
 /** What is written: a closed list. */
 #define PAWL_AUDIT_EVENT_MAP(X)                                                              \
