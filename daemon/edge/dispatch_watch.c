@@ -222,7 +222,7 @@ static void wake_one(struct pawl_pending *pending)
         return;
     }
     pawl_session_owe(session, -1);
-    if (!wants_to_wait(pending)) {
+    if (!wants_to_wait(pending) || pawl_session_is_ending(session)) {
         answer(pending, session, false);
         pawl_pending_give(pending);
     } else if (!park(pending, session)) {

@@ -130,6 +130,9 @@ void pawl_session_owe(struct pawl_session *session, int change);
  */
 void pawl_session_accepted(struct pawl_session *session, uint64_t id);
 
+/** The peer sends nothing more, or the session is being closed: nobody should wait on its behalf. */
+bool pawl_session_is_ending(const struct pawl_session *session);
+
 struct pawl_ticket pawl_session_ticket(const struct pawl_session *session);
 
 /** The session of @ticket, or NULL when it has gone. */

@@ -804,6 +804,11 @@ void pawl_session_accepted(struct pawl_session *session, uint64_t id)
     }
 }
 
+bool pawl_session_is_ending(const struct pawl_session *session)
+{
+    return session->state != PAWL_SESSION_OPEN || session->peer_end;
+}
+
 struct pawl_ticket pawl_session_ticket(const struct pawl_session *session)
 {
     return session->ticket;
