@@ -39,6 +39,12 @@ PARSERS = {
     # The rest of the client makes requests and waits; these read what comes.
     "fuzz_reply": ["proto/pawl/v1/hot_read_reply.c", "client/src/cold_answers.c",
                    "client/src/outcome.c", "client/src/fallback.c"],
+    # Four tokens for each run: 800,000 in ./dev test.
+    "fuzz_jwt": ["daemon/adapter/jwt/base64url.c", "daemon/adapter/jwt/claims.c",
+                 "daemon/adapter/jwt/json.c", "daemon/adapter/jwt/jws.c",
+                 "daemon/adapter/jwt/verifier.c"],
+    "fuzz_jwks": ["daemon/adapter/jwt/jwk.c", "daemon/adapter/jwt/key_json.c",
+                  "daemon/adapter/jwt/pem.c"],
     # No parser, but a machine that bytes drive.
     "fuzz_limiter": ["daemon/core/window.c", "daemon/core/limiter.c",
                      "daemon/core/limiter_slab.c"],
