@@ -63,7 +63,8 @@ class Machine:
 @pytest.fixture
 def machine(make_daemon, shim, tmp_path):
     machine = Machine(tmp_path, shim)
-    pawld = make_daemon(env=machine.env, start=False)
+    # The shim opens files of its own in the daemon, which the sandbox would keep it from.
+    pawld = make_daemon("--set", "sandbox=false", env=machine.env, start=False)
     pawld.machine = machine
     pawld.start()
     return pawld
