@@ -3,8 +3,9 @@
  */
 #include "ops/settings_rows.h"
 
-#define KEY_TEXT_MAX (2 * (PAWL_LIMIT_KEY_BYTES_MAX + PAWL_LIMIT_PARTS_MAX)) /* all escaped */
-#define ONLY(name)   (1u << PAWL_ALGORITHM_##name)
+#define KEY_TEXT_MAX \
+    (UINT64_C(2) * (PAWL_LIMIT_KEY_BYTES_MAX + PAWL_LIMIT_PARTS_MAX)) /* all escaped */
+#define ONLY(name) (1u << PAWL_ALGORITHM_##name)
 
 static const struct pawl_setting_word on_error_words[] = {
     { "client", PAWL_ON_ERROR_NONE },

@@ -144,6 +144,7 @@ def test_what_anonymous_names_is_granted_without_a_proof(make_daemon, wire, conn
     pawld.stop()
     config = pawld.folder / "two.yaml"
     config.write_text(
+        "http: off\n"
         "listen:\n"
         f"  - {pawld.unix}\n"
         "  - {uri: 'tcp:127.0.0.1:0', anonymous: [check], role: [check, read]}\n"

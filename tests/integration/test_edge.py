@@ -402,7 +402,7 @@ def test_roles_on_a_unix_socket_go_by_the_peer_s_user_and_group(make_daemon, con
     pawld = make_daemon(start=False, tcp=False, config="limits: {}")
     path = pawld.socket
     os.chmod(pawld.folder, 0o755)
-    pawld.config = f"listen: [{{uri: 'unix:{path}', mode: '0666'}}]"
+    pawld.config = f"http: off\nlisten: [{{uri: 'unix:{path}', mode: '0666'}}]"
     plain = pawld.command
 
     def command():

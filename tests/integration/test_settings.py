@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+import web
 from conftest import BUILD, PATIENCE_S, wait_for
 
 NOW = 1_800_000_000
@@ -557,6 +558,33 @@ def test_counters_are_written_no_faster_than_set(make_daemon):
     wait_for(enough, "the counters on disk")
 
 
+# ---- HTTP --------------------------------------------------------------------------------------
+
+
+def test_http_is_off_with_listen_unless_it_is_asked_for(make_daemon):
+    quiet = make_daemon()
+    assert quiet.event("http_listening") is None
+    asked = make_daemon("--http", "127.0.0.1:0", start=False)
+    asked.start()
+    assert web.ask(web.http_port(asked), "/healthz").code == 200
+
+
+def test_http_beyond_loopback_is_refused_unless_written_out(make_daemon):
+    pawld = make_daemon("--http", "0.0.0.0:0", start=False)
+    pawld.start(wait=False)
+    assert pawld.process.wait(PATIENCE_S) == 2
+    assert "http_insecure: true" in str(pawld.log())
+    pawld = make_daemon("--http", "0.0.0.0:0", "--set", "http_insecure=true")
+    assert web.ask(web.http_port(pawld), "/healthz").code == 200
+
+
+@pytest.mark.parametrize("served", [True, False])
+def test_the_console_is_served_where_the_settings_say(make_daemon, served):
+    pawld = make_daemon("--http", "127.0.0.1:0", "--set", f"http_console={str(served).lower()}")
+    for path in ("/console", "/console/data"):
+        assert (web.ask(web.http_port(pawld), path).code == 200) is served
+
+
 # ---- log ---------------------------------------------------------------------------------------
 
 
@@ -586,11 +614,11 @@ def test_no_config_file_is_needed(tmp_path_factory, make_daemon):
         as_user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     env = {"HOME": str(home), "XDG_RUNTIME_DIR": str(runtime), "PATH": os.environ["PATH"],
            **{name: value for name, value in os.environ.items() if "SAN_" in name}}
-    # 7401 may be taken by whatever runs here; nothing else is said.
+    # 7401 and 7402 may be taken by whatever runs here; nothing else is said.
     log = open(pawld.log_path, "ab")
     pawld.seen = 0
     pawld.process = subprocess.Popen(
-        [*as_user, BUILD / "pawld", "--set",
+        [*as_user, BUILD / "pawld", "--http", "127.0.0.1:0", "--set",
          f'listen=["unix:{runtime}/pawl/pawld.sock", "tcp:127.0.0.1:0"]'],
         env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     log.close()
