@@ -230,6 +230,7 @@ static inline bool fake_request(struct fake *fake, struct fake_conn *conn,
     case FAKE_WRONG_BODY:
         request.body = PAWL_BODY_TOKEN_CHECK;
         request.has_token = true;
+        memset(&request.token, 0, sizeof(request.token)); /* not that of a request before */
         fake_answer(fake, conn, &request, message);
         return true;
     case FAKE_GOAWAY:
