@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import subprocess
+import threading
 import time
 
 import jwt as pyjwt
@@ -19,7 +20,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
-from conftest import BUILD, check_request, wait_for
+from conftest import BUILD, check_request, in_parallel, wait_for
 
 ISSUER = "https://auth.example"
 NOW = 1_800_000_000  # a fixed civil time, for the test clock
@@ -543,6 +544,42 @@ def test_keys_refresh_by_themselves_where_nothing_watches(make_daemon, keys, tmp
     assert "b.json" in failed["why"]
     verify(pawld, keys.mint("ES256", kid="two"), check=0)  # the keys before go on
     verify(pawld, keys.mint(kid="one"), check=0)
+
+
+@pytest.mark.threads
+def test_keys_that_are_replaced_under_load_refuse_no_good_token(make_daemon, keys, connect, wire,
+                                                                tmp_path):
+    jwks = tmp_path / "keys.json"
+    lasting = [keys.jwk("RS256", "one"), keys.jwk("ES256", "two")]
+    jwks.write_text(json.dumps({"keys": lasting}))
+    pawld = make_daemon("--set", "watch=false", config=config_of(
+        {"issuer": ISSUER, "audience": "api", "jwks_file": str(jwks)}))
+    tokens = [keys.mint("RS256", kid="one", jti=f"r{i}").encode() for i in range(20)]
+    tokens += [keys.mint("ES256", kid="two", jti=f"e{i}").encode() for i in range(20)]
+    done = threading.Event()
+
+    def ask(index):
+        if index == 0:
+            try:
+                for i in range(10):
+                    more = [keys.jwk("PS256", f"new-{i}")] if i % 2 == 0 else []
+                    jwks.write_text(json.dumps({"keys": more + lasting}))
+                    reload(pawld)
+            finally:
+                done.set()
+            return set()
+        connection, seen = connect(pawld.unix), set()
+        while not done.is_set():
+            connection.send(*(connection.request(check=check_request(
+                wire, b"k", rate=(10**9, 60000), token=wire.Token(raw=raw))) for raw in tokens))
+            for _ in tokens:
+                reply = connection.receive().check
+                seen.add((reply.verdict, reply.token.status, reply.token.detail))
+        return seen
+
+    seen = set.union(*in_parallel(4, ask))
+    assert seen == {(wire.VERDICT_ALLOW, wire.TOKEN_VALID, b"")}
+    assert pawld.status()["jwt_key_loads"] == 11
 
 
 def test_a_start_without_its_key_is_refused_with_the_file_s_name(make_daemon, keys):
