@@ -1,12 +1,16 @@
 """The systemd units: as closed as they say, and with what pawld needs."""
 
+import ctypes
+import errno
 import os
+import pathlib
 import re
+import signal
 import subprocess
 
 import pytest
 
-from conftest import BUILD, ROOT
+from conftest import BUILD, ROOT, wait_for
 
 UNITS = ROOT / "deploy" / "systemd"
 EXPOSURE_MAX = 2.0  # of 10; what systemd-analyze calls OK ends at 5
@@ -65,12 +69,46 @@ def system_calls(name):
     return found
 
 
-def test_the_service_allows_what_the_daemon_allows_itself():
-    """pawld's own filter, set once it has started, must not need what the unit has taken."""
+def allowed_calls():
+    """What SystemCallFilter= of the service comes to."""
     allowed = set()
     for line in values("pawld.service", "SystemCallFilter"):
         names = set().union(*(system_calls(name) for name in line.lstrip("~").split()))
         allowed = allowed - names if line.startswith("~") else allowed | names
+    return allowed | system_calls("@default")
+
+
+def filter_calls(names):
+    """Allow the calling process @names; all else fails with EPERM, as systemd does it."""
+    library = ctypes.CDLL("libseccomp.so.2")
+    library.seccomp_init.restype = ctypes.c_void_p
+    allow, eperm = 0x7FFF0000, 0x00050000 | errno.EPERM
+    made = ctypes.c_void_p(library.seccomp_init(ctypes.c_uint32(eperm)))
+    for name in names:
+        number = library.seccomp_syscall_resolve_name(name.encode())
+        if number >= 0:  # below: of other machines
+            library.seccomp_rule_add(made, ctypes.c_uint32(allow), number, 0)
+    if library.seccomp_load(made) != 0:
+        raise OSError("seccomp_load")
+
+
+@pytest.mark.release
+def test_the_daemon_lives_with_the_calls_that_the_service_allows(make_daemon):
+    names = sorted(allowed_calls())
+    pawld = make_daemon("--http", "127.0.0.1:0", start=False)
+    pawld.start(preexec_fn=lambda: filter_calls(names))
+    status = (pathlib.Path("/proc") / str(pawld.process.pid) / "status").read_text()
+    assert re.search(r"^Seccomp_filters:\s+([2-9])", status, re.M), "ours and its own"
+    pawld.ctl("check", "--rate", "5/minute", "k", check=0)
+    pawld.ctl("revoke", "subject", "--sub", "s", check=0)
+    pawld.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: pawld.event("reloaded"), "a reload")
+    assert pawld.stop() == 0
+
+
+def test_the_service_allows_what_the_daemon_allows_itself():
+    """pawld's own filter, set once it has started, must not need what the unit has taken."""
+    allowed = allowed_calls()
     source = (ROOT / "daemon/adapter/sys/syscalls.c").read_text()
     table = re.search(r"\{\n((?:\s+\"\w+\",.*\n|\s*/\*.*\n|\s*\n)+)", source).group(1)
     own = set(re.findall(r'^\s+"(\w+)"', table, re.M))
