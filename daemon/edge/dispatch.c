@@ -42,25 +42,12 @@ void pawl_reply_error(struct pawl_session *session, uint64_t id, unsigned status
     }
 }
 
-void pawl_reply_hot(struct pawl_session *session, const struct pawl_wire_reply *reply)
+void pawl_dispatch_forbid_check(struct pawl_dispatch *dispatch, struct pawl_session *session)
 {
-    uint8_t *out = pawl_session_reserve(session, pawl_wire_reply_bound(reply));
-
-    if (PAWL_LIKELY(out != NULL)) {
-        pawl_session_commit(session, pawl_wire_write_reply(out, reply));
-    }
-}
-
-bool pawl_dispatch_may_check(struct pawl_dispatch *dispatch, struct pawl_session *session)
-{
-    if (PAWL_LIKELY((pawl_session_roles(session) & PAWL_ROLE_CHECK) != 0)) {
-        return true;
-    }
     pawl_count(&dispatch->metrics->forbidden);
     pawl_audit_say_forbidden(dispatch, session, "check");
     pawl_reply_error(session, dispatch->request.id, PAWL__V1__STATUS__STATUS_DENIED,
                      "this connection lacks the role check; see DESIGN 12, roles");
-    return false;
 }
 
 /* The answer to a hello that came with the request goes with the reply. */
@@ -167,6 +154,7 @@ static void on_batch(void *ctx)
                       atomic_load_explicit(&app->rules.version, memory_order_acquire))) {
         pawl_rules_release(dispatch->rules);
         dispatch->rules = pawl_rules_current(&app->rules, &dispatch->rules_version);
+        memset(dispatch->last_rules, 0, sizeof(dispatch->last_rules));
     }
 }
 

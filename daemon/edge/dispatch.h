@@ -26,6 +26,7 @@
 #define PAWL_HELLO_BYTES 512          /* a packed HelloReply */
 #define PAWL_ERROR_BYTES 240
 #define PAWL_BATCH_SLOTS 32 /* checks are put off until so many records wait to be looked up */
+#define PAWL_LAST_RULES  8  /* limits found without hashing their names; a power of two */
 #define PAWL_ROLES_MAX   5
 #define PAWL_NS_DEFAULT  "default"
 
@@ -62,9 +63,7 @@ struct pawl_check {
      */
     uint64_t bypassed;
     struct pawl_bytes ns;
-    struct pawl_bytes message;           /* the request's bytes: there until the batch ends */
-    const struct pawl_limit_item *items; /* what the limiter was asked ... */
-    size_t item_count;                   /* ... until the next check is read */
+    struct pawl_bytes message; /* the request's bytes: there until the batch ends */
 };
 
 _Static_assert(PAWL_ITEMS_MAX <= 64, "a bit for each item of a check");
@@ -85,6 +84,7 @@ struct pawl_dispatch {
     unsigned index;               /* of the worker */
     struct pawl_rules *rules;
     unsigned rules_version;
+    const struct pawl_rule *last_rules[PAWL_LAST_RULES]; /* of `rules`, found last; or NULL */
     struct pawl_now now; /* of this batch, or of the request under the test clock */
     uint64_t staleness_ms;
     struct pawl_wire_request request;
@@ -92,6 +92,7 @@ struct pawl_dispatch {
     struct pawl_limit_item items[PAWL_ITEMS_MAX];
     struct pawl_limit_item asked[PAWL_ITEMS_MAX]; /* without bypassed ones, where there are some */
     uint8_t asked_index[PAWL_ITEMS_MAX];          /* which items these are */
+    size_t asked_count;                           /* what the limiter was asked last */
     struct pawl_wire_request again;               /* a check that was denied, read once more */
     struct pawl_limit_result results[PAWL_LIMITER_SLOTS_MAX];
     struct pawl_wire_result wire_results[PAWL_LIMITER_SLOTS_MAX];
@@ -133,10 +134,29 @@ static inline void pawl_count(_Atomic uint64_t *counter)
 void pawl_reply_error(struct pawl_session *session, uint64_t id, unsigned status, const char *text);
 
 /** Write @reply, that of a hot request, to the session's output. */
-void pawl_reply_hot(struct pawl_session *session, const struct pawl_wire_reply *reply);
+static inline void pawl_reply_hot(struct pawl_session *session, const struct pawl_wire_reply *reply)
+{
+    uint8_t *out = pawl_session_reserve(session, pawl_wire_reply_bound(reply));
+
+    if (PAWL_LIKELY(out != NULL)) {
+        pawl_session_commit(session, pawl_wire_write_reply(out, reply));
+    }
+}
+
+/** Answer, count and log that the peer lacks the role check. */
+void pawl_dispatch_forbid_check(struct pawl_dispatch *dispatch, struct pawl_session *session);
 
 /** Whether the peer has the role check; answers and counts where it has not. */
-bool pawl_dispatch_may_check(struct pawl_dispatch *dispatch, struct pawl_session *session);
+static inline bool pawl_dispatch_may_check(struct pawl_dispatch *dispatch,
+                                           struct pawl_session *session)
+{
+    bool may = (pawl_session_roles(session) & PAWL_ROLE_CHECK) != 0;
+
+    if (PAWL_UNLIKELY(!may)) {
+        pawl_dispatch_forbid_check(dispatch, session);
+    }
+    return may;
+}
 
 /**
  * Pack @reply (its id and status filled in) into the session's output, with the answer to a hello
@@ -233,9 +253,18 @@ unsigned pawl_dispatch_item(struct pawl_dispatch *dispatch, const struct pawl_wi
                             struct pawl_item_kind *kind);
 
 /** The item for @limit and the key and cost of @wire. */
-void pawl_dispatch_item_fill(const struct pawl_dispatch *dispatch,
-                             const struct pawl_wire_item *wire, const struct pawl_limit *limit,
-                             struct pawl_limit_item *item);
+static inline void pawl_dispatch_item_fill(const struct pawl_dispatch *dispatch,
+                                           const struct pawl_wire_item *wire,
+                                           const struct pawl_limit *limit,
+                                           struct pawl_limit_item *item)
+{
+    item->limit = limit;
+    item->ns = dispatch->ns;
+    item->parts = wire->key;
+    item->parts_count = wire->key_count;
+    item->cost = wire->cost == 0 ? 1 : wire->cost;
+    item->rates = NULL;
+}
 
 /**
  * protobuf-c's view of limit, key and rates as the hot codec's, to share one way to items. @item

@@ -110,30 +110,43 @@ static void note_denied(struct pawl_dispatch *dispatch, struct pawl_session *ses
     }
 }
 
-/* The results of the limiter as those of the wire; each item counts for its limit's figures. */
-static void fill_results(struct pawl_dispatch *dispatch, struct pawl_session *session,
-                         struct pawl_check *check, size_t count)
+/* The item with the results @first to before @end counts for its limit's figures. */
+static inline void count_item(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                              struct pawl_check *check, size_t first, size_t end)
 {
     const struct pawl_limit_result *results = dispatch->results;
+    const struct pawl_limit *limit = check->plan.slots[first].limit;
+    bool refused = !results[first].allowed;
+    bool overflow = results[first].overflow;
 
-    for (size_t i = 0; i < count;) {
-        const struct pawl_limit *limit = check->plan.slots[i].limit;
-        size_t first = i;
-        bool refused = false;
-        bool overflow = false;
+    for (size_t i = first + 1; i < end; i++) {
+        refused = refused || !results[i].allowed;
+        overflow = overflow || results[i].overflow;
+    }
+    pawl_dispatch_count(dispatch, limit, refused, overflow);
+    if (PAWL_UNLIKELY(refused && !limit->shadow)) {
+        note_denied(dispatch, session, check, first, results[first].item);
+    }
+}
 
-        do {
-            fill_result(&dispatch->wire_results[i], &results[i], limit);
-            refused = refused || !results[i].allowed;
-            overflow = overflow || results[i].overflow;
-            i++;
-        } while (i < count && results[i].item == results[first].item);
-        if (check->plan.op == PAWL_OP_CHECK) {
-            pawl_dispatch_count(dispatch, limit, refused, overflow);
-            if (PAWL_UNLIKELY(refused && !limit->shadow)) {
-                note_denied(dispatch, session, check, first, results[first].item);
-            }
+static void count_items(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                        struct pawl_check *check, size_t count)
+{
+    for (size_t first = 0, end; first < count; first = end) {
+        end = first + 1;
+        while (end < count && dispatch->results[end].item == dispatch->results[first].item) {
+            end++;
         }
+        count_item(dispatch, session, check, first, end);
+    }
+}
+
+/* The results of the limiter as those of the wire. */
+static void fill_results(struct pawl_dispatch *dispatch, const struct pawl_check *check,
+                         size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        fill_result(&dispatch->wire_results[i], &dispatch->results[i], check->plan.slots[i].limit);
     }
 }
 
@@ -176,8 +189,10 @@ static void send_exact(struct pawl_dispatch *dispatch, struct pawl_session *sess
     bool fits = pawl_wire_reply_bound(reply) <= sizeof(bytes);
     size_t size = fits ? pawl_wire_write_reply(bytes, reply) : 0;
 
-    pawl_dispatch_exact(dispatch, session, reply->id, check->items, check->item_count,
-                        pawl_bytes_of(bytes, size));
+    /* Such a check is not put off: its items are still there. */
+    pawl_dispatch_exact(dispatch, session, reply->id,
+                        check->bypassed != 0 ? dispatch->asked : dispatch->items,
+                        dispatch->asked_count, pawl_bytes_of(bytes, size));
 }
 
 static uint32_t joint_verdict(enum pawl_verdict limits, enum pawl_token_status token)
@@ -211,7 +226,12 @@ static void answer_check(struct pawl_dispatch *dispatch, struct pawl_session *se
     }
     reply.verdict = joint_verdict(outcome.verdict, check->token_status);
     reply.result_count = (uint32_t)outcome.results_count;
-    fill_results(dispatch, session, check, outcome.results_count);
+    fill_results(dispatch, check, outcome.results_count);
+    if (PAWL_LIKELY(outcome.results_count == 1 && check->plan.op == PAWL_OP_CHECK)) {
+        count_item(dispatch, session, check, 0, 1);
+    } else if (check->plan.op == PAWL_OP_CHECK) {
+        count_items(dispatch, session, check, outcome.results_count);
+    }
     if (PAWL_UNLIKELY(check->bypassed != 0)) {
         reply.result_count = join_bypassed(dispatch, check, reply.result_count);
     }
@@ -243,17 +263,16 @@ void pawl_dispatch_flush(struct pawl_dispatch *dispatch, struct pawl_session *se
 
 /* The items that are counted, together: those of keys that are never limited are left out. Returns
  * how many results there will be. */
-static size_t leave_out_bypassed(struct pawl_dispatch *dispatch, struct pawl_check *check)
+static size_t leave_out_bypassed(struct pawl_dispatch *dispatch, const struct pawl_check *check)
 {
     size_t rates = 0;
 
-    check->items = dispatch->asked;
-    check->item_count = 0;
+    dispatch->asked_count = 0;
     for (uint32_t i = 0; i < dispatch->request.item_count; i++) {
         rates += dispatch->items[i].limit->rates_count;
         if ((check->bypassed >> i & 1) == 0) {
-            dispatch->asked_index[check->item_count] = (uint8_t)i;
-            dispatch->asked[check->item_count++] = dispatch->items[i];
+            dispatch->asked_index[dispatch->asked_count] = (uint8_t)i;
+            dispatch->asked[dispatch->asked_count++] = dispatch->items[i];
         }
     }
     return rates;
@@ -264,15 +283,14 @@ static enum pawl_status prepare_check(struct pawl_dispatch *dispatch, struct paw
 {
     const struct pawl_wire_request *request = &dispatch->request;
 
-    check->items = dispatch->items;
-    check->item_count = request->item_count;
+    dispatch->asked_count = request->item_count;
     if (PAWL_UNLIKELY(check->bypassed != 0) &&
         leave_out_bypassed(dispatch, check) > PAWL_RESULTS_MAX) {
         return PAWL_ETOOBIG;
     }
     struct pawl_limit_request ask = {
-        .items = check->items,
-        .items_count = check->item_count,
+        .items = check->bypassed != 0 ? dispatch->asked : dispatch->items,
+        .items_count = dispatch->asked_count,
         .mode = (enum pawl_limiter_mode)request->mode,
         /* A request that its token does not admit costs its caller nothing. */
         .op = check->token_status == PAWL_TOKEN_VALID ? (enum pawl_limiter_op)request->op
@@ -283,7 +301,7 @@ static enum pawl_status prepare_check(struct pawl_dispatch *dispatch, struct paw
 
     check->plan.slots = &dispatch->slots[dispatch->batch_slots];
     check->plan.slots_max = PAWL_LIMITER_SLOTS_MAX;
-    if (PAWL_UNLIKELY(check->item_count == 0)) {
+    if (PAWL_UNLIKELY(dispatch->asked_count == 0)) {
         check->plan.slots_count = 0;
         check->plan.op = ask.op;
         return PAWL_OK;
@@ -325,7 +343,9 @@ void pawl_dispatch_check(struct pawl_dispatch *dispatch, struct pawl_session *se
     if (PAWL_UNLIKELY(!pawl_dispatch_may_check(dispatch, session))) {
         return;
     }
-    pawl_token_make_room(dispatch, session);
+    if (request->has_token) {
+        pawl_token_make_room(dispatch, session);
+    }
     struct pawl_check *check = &dispatch->batch[dispatch->batch_count];
 
     check->exact = false;

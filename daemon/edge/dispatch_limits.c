@@ -68,18 +68,6 @@ static unsigned inline_item(struct pawl_dispatch *dispatch, const struct pawl_wi
     return 0;
 }
 
-void pawl_dispatch_item_fill(const struct pawl_dispatch *dispatch,
-                             const struct pawl_wire_item *wire, const struct pawl_limit *limit,
-                             struct pawl_limit_item *item)
-{
-    item->limit = limit;
-    item->ns = dispatch->ns;
-    item->parts = wire->key;
-    item->parts_count = wire->key_count;
-    item->cost = wire->cost == 0 ? 1 : wire->cost;
-    item->rates = NULL;
-}
-
 /* Only limits that have overrides or a bypass list come here. A key that the limiter will refuse is
  * left to it. */
 static void look_up_key(const struct pawl_rule *rule, struct pawl_limit_item *item,
@@ -93,14 +81,32 @@ static void look_up_key(const struct pawl_rule *rule, struct pawl_limit_item *it
     }
 }
 
+/* The rule that @wire names. Servers ask for the same few limits again and again: those found last
+ * are compared before the name is hashed. */
+static const struct pawl_rule *find_rule(struct pawl_dispatch *dispatch,
+                                         const struct pawl_wire_item *wire)
+{
+    struct pawl_bytes name = wire->limit;
+    const struct pawl_rule **last =
+        &dispatch
+             ->last_rules[(name.data[0] ^ name.data[name.size - 1] ^ name.size) % PAWL_LAST_RULES];
+
+    if (PAWL_UNLIKELY(wire->tier.size > 0)) {
+        return pawl_rules_find(dispatch->rules, dispatch->ns, name, wire->tier);
+    }
+    if (PAWL_UNLIKELY(*last == NULL || !pawl_rule_is(*last, dispatch->ns, name))) {
+        *last = pawl_rules_find(dispatch->rules, dispatch->ns, name, wire->tier);
+    }
+    return *last;
+}
+
 unsigned pawl_dispatch_item(struct pawl_dispatch *dispatch, const struct pawl_wire_item *wire,
                             struct pawl_limit *inline_limit, struct pawl_limit_item *item,
                             struct pawl_item_kind *kind)
 {
     *kind = (struct pawl_item_kind){ false, false };
     if (wire->limit.size > 0) {
-        const struct pawl_rule *rule =
-            pawl_rules_find(dispatch->rules, dispatch->ns, wire->limit, wire->tier);
+        const struct pawl_rule *rule = find_rule(dispatch, wire);
 
         if (rule == NULL) {
             return item_error(dispatch, PAWL__V1__STATUS__STATUS_NOT_FOUND,

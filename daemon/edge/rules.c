@@ -21,11 +21,6 @@ static uint64_t name_hash(const struct pawl_rules *rules, struct pawl_bytes ns,
     return pawl_keyhash64(&rules->placement, pack.data, pack.size);
 }
 
-static bool same_text(const char *text, struct pawl_bytes bytes)
-{
-    return strlen(text) == bytes.size && memcmp(text, bytes.data, bytes.size) == 0;
-}
-
 static const struct pawl_rule *find_exactly(const struct pawl_rules *rules, struct pawl_bytes ns,
                                             struct pawl_bytes name)
 {
@@ -38,7 +33,7 @@ static const struct pawl_rule *find_exactly(const struct pawl_rules *rules, stru
     while (rules->buckets[at] != 0) {
         const struct pawl_rule *rule = &rules->rules[rules->buckets[at] - 1];
 
-        if (same_text(rule->limit.name, name) && same_text(rule->limit.ns, ns)) {
+        if (pawl_rule_is(rule, ns, name)) {
             return rule;
         }
         at = (at + 1) & rules->bucket_mask;
@@ -206,6 +201,7 @@ static enum pawl_status rule_init(struct pawl_rules *rules, struct pawl_rule *ru
     limit->algorithm = from->algorithm;
     limit->bursts[0] = from->burst; /* the settings give one only to a limit of one rate */
     rule->zone = "";
+    rule->ns_size = (uint8_t)strlen(limit->ns);
     rule->exact = from->consistency == PAWL_CONSISTENCY_EXACT;
     if (rule->exact) {
         status = exact_check(from, error);

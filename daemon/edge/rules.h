@@ -19,6 +19,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #define PAWL_EXACT_BYTES_MAX 8192U /* of the records that one exact check saves */
 
@@ -28,6 +29,7 @@ struct pawl_rule {
     const char *zone;            /* name of its time zone, of a calendar quota; else "" */
     uint32_t place;              /* of its figures (observe.h) */
     bool exact;                  /* consistency: exact: saved durably before the answer */
+    uint8_t ns_size;             /* of limit.ns */
     struct pawl_limit limit;
 };
 
@@ -89,6 +91,15 @@ static inline const struct pawl_rule *pawl_rule_of(const struct pawl_limit *limi
                ? NULL
                : (const struct pawl_rule *)(const void *)((const char *)limit -
                                                           offsetof(struct pawl_rule, limit));
+}
+
+/** Is this the limit @name of @ns? */
+static inline bool pawl_rule_is(const struct pawl_rule *rule, struct pawl_bytes ns,
+                                struct pawl_bytes name)
+{
+    return rule->limit.name_size == name.size && rule->ns_size == ns.size &&
+           memcmp(rule->limit.name, name.data, name.size) == 0 &&
+           memcmp(rule->limit.ns, ns.data, ns.size) == 0;
 }
 
 /** By position, for listing: NULL behind the last. Sorted by namespace, then name. */
