@@ -527,11 +527,32 @@ def reply_seeds():
             for flags in (0, 3)}
 
 
+def tls_seeds():
+    """First how the bytes go in (fuzz_tls.c), then the bytes."""
+    import ssl
+    hello = ssl.MemoryBIO()
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client = client.wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost")
+    try:
+        client.do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    first = hello.read()
+    return {"hello": b"\xfc" + first, "hello_bytewise": b"\x00" + first,
+            "hello_twice": b"\xfc" + first + first, "http": b"\xfcGET / HTTP/1.1\r\n\r\n",
+            "record": b"\xfd\x17\x03\x03\x00\x20" + b"x" * 32,
+            "record_too_long": b"\xfd\x17\x03\x03\xff\xff" + b"x" * 64,
+            "alert": b"\xfd\x15\x03\x03\x00\x02\x02\x28",
+            "change_cipher": b"\xfd\x14\x03\x03\x00\x01\x01" * 40,
+            "plain": b"\xff" + b"hello" * 40}
+
+
 FOLDERS = {
     "frame": frame_seeds, "hot": lambda: wire_seeds("hot"), "cold": lambda: wire_seeds("cold"),
     "fact": fact_seeds, "family": family_seeds, "limiter_record": record_seeds,
     "limiter": limiter_seeds,
     "sid": sid_seeds, "address": address_seeds, "time_text": time_seeds, "reply": reply_seeds,
+    "tls": tls_seeds,
 }
 
 

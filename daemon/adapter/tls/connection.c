@@ -419,7 +419,9 @@ static void finish(struct pawl_tls_connection *connection)
 
 static bool is_partial(const struct pawl_tls_connection *connection)
 {
-    return SSL_has_pending(connection->ssl) == 1 || connection->in_size > connection->in_start;
+    /* Between a header and its body nothing counts as pending. */
+    return SSL_has_pending(connection->ssl) == 1 || connection->in_size > connection->in_start ||
+           strcmp(SSL_rstate_string(connection->ssl), "RB") == 0;
 }
 
 /* ---- who the peer is ----------------------------------------------------------------------- */
