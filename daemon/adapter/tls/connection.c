@@ -222,7 +222,9 @@ static bool expect_name(SSL *ssl, const char *name)
         }
     }
     return name[0] != '\0' && SSL_set1_host(ssl, name) == 1 &&
-           SSL_set_tlsext_host_name(ssl, name) == 1;
+           /* SSL_set_tlsext_host_name(), whose cast clang does not like. */
+           SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+                    (void *)(uintptr_t)name) == 1;
 }
 
 static struct pawl_tls_connection *connect_connection(struct pawl_tls_context *context,

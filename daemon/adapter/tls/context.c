@@ -230,6 +230,7 @@ static enum pawl_status use_ca(SSL_CTX *ssl, const char *file, bool names, struc
 static bool set_policy(SSL_CTX *ssl)
 {
     X509_VERIFY_PARAM *verify = SSL_CTX_get0_param(ssl);
+    char groups[] = GROUPS; /* the macro below casts a const away, which clang does not like */
 
     (void)SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION |
                                        SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE |
@@ -244,7 +245,7 @@ static bool set_policy(SSL_CTX *ssl)
     return SSL_CTX_set_min_proto_version(ssl, TLS1_3_VERSION) == 1 &&
            SSL_CTX_set_max_proto_version(ssl, TLS1_3_VERSION) == 1 &&
            SSL_CTX_set_num_tickets(ssl, 0) == 1 && SSL_CTX_set_max_early_data(ssl, 0) == 1 &&
-           SSL_CTX_set1_groups_list(ssl, GROUPS) == 1 &&
+           SSL_CTX_set1_groups_list(ssl, groups) == 1 &&
            SSL_CTX_set_ciphersuites(ssl, CIPHERS) == 1;
 }
 
