@@ -547,11 +547,31 @@ def tls_seeds():
             "plain": b"\xff" + b"hello" * 40}
 
 
+def http_seeds():
+    """The first byte says which parser: 0 form, 1 Authorization, 2 Host, 3 X-Forwarded-For."""
+    texts = {0: ["", "token=a&token_type_hint=b", "a=%41+%e4%BD%A0&&b==&c", "a=%", "a=%4", "a=%zz",
+                 "=1", "&&", "&".join("abcdefgh" * 8), "&".join(["x=1"] * 65), "limit=api&key=1",
+                 "a%00=%00"],
+             1: ["Bearer abc.def.ghi", "bearer  x==", "Basic d2ViOnNlY3JldA==", "Basic YTo=",
+                 "Basic YTpi", "Basic OmI=", "Basic YQ==", "Basic YTp=", "Basic YR==", "Basic Y=",
+                 "Basic ", "Bearer", "Bearer a b", "Digest x", "", "Basic " + "QUFB" * 400,
+                 "Basic " + "Oj9+" * 8, "Basic a-_b", "Basic YTo/", "Basic YTo+"],
+             2: ["localhost", "LOCALHOST:80", "localhost:", "localhost:70000", "127.0.0.1:7402",
+                 "[::1]:7402", "[::1]", "[::1", "[::1]x", "[1.2.3.4]", "pawl.internal",
+                 "pawl.internal:1", "evil.example", "1.2.3.4.evil", "", "::1", "1.2.3.4:x",
+                 "[" + "1" * 70 + "]", "9" * 70],
+             3: ["1.2.3.4", "6.6.6.6, 1.2.3.4", "a,b,[2001:db8::1]:443", "1.2.3.4,", ",", "",
+                 "unknown", "1.2.3.4:80,\t5.6.7.8 ", ",".join(["1.1.1.1"] * 20), "1.2.3.4:99999"]}
+    return {"http_%d_%d" % (kind, i): bytes([kind]) + text.encode()
+            for kind, some in texts.items() for i, text in enumerate(some)}
+
+
 FOLDERS = {
     "frame": frame_seeds, "hot": lambda: wire_seeds("hot"), "cold": lambda: wire_seeds("cold"),
     "fact": fact_seeds, "family": family_seeds, "limiter_record": record_seeds,
     "limiter": limiter_seeds,
     "sid": sid_seeds, "address": address_seeds, "time_text": time_seeds, "reply": reply_seeds,
+    "http": http_seeds,
     "tls": tls_seeds,
 }
 

@@ -270,7 +270,7 @@ static int add_ioctls(scmp_filter_ctx filter)
     int code = 0;
 
     for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]) && code == 0; i++) {
-        code = add_where(filter, "ioctl", SCMP_A1(SCMP_CMP_EQ, requests[i]));
+        code = add_where(filter, "ioctl", SCMP_A1(SCMP_CMP_EQ, requests[i], 0));
     }
     return code;
 }
@@ -282,7 +282,7 @@ static int add_prctls(scmp_filter_ctx filter)
     int code = 0;
 
     for (size_t i = 0; i < sizeof(options) / sizeof(options[0]) && code == 0; i++) {
-        code = add_where(filter, "prctl", SCMP_A0(SCMP_CMP_EQ, options[i]));
+        code = add_where(filter, "prctl", SCMP_A0(SCMP_CMP_EQ, options[i], 0));
     }
     return code;
 }
@@ -298,10 +298,10 @@ static int add_processes(scmp_filter_ctx filter)
     if (code == 0 && clone3 >= 0) {
         code = seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(ENOSYS), clone3, 0, NULL);
     }
-    code = code != 0 ? code : add_where(filter, "tgkill", SCMP_A0(SCMP_CMP_EQ, self));
-    code = code != 0 ? code : add_where(filter, "kill", SCMP_A0(SCMP_CMP_EQ, self));
+    code = code != 0 ? code : add_where(filter, "tgkill", SCMP_A0(SCMP_CMP_EQ, self, 0));
+    code = code != 0 ? code : add_where(filter, "kill", SCMP_A0(SCMP_CMP_EQ, self, 0));
     /* Limits are read and not raised. */
-    return code != 0 ? code : add_where(filter, "prlimit64", SCMP_A2(SCMP_CMP_EQ, 0));
+    return code != 0 ? code : add_where(filter, "prlimit64", SCMP_A2(SCMP_CMP_EQ, 0, 0));
 }
 
 static int fill(scmp_filter_ctx filter, bool may_connect)
