@@ -275,7 +275,9 @@ int command_export(struct ctl *ctl)
         return ctl_usage(ctl, what, "an export does not overwrite a file");
     }
     code = export_to(ctl, out);
-    if (path != NULL && (ferror(out) != 0) | (fclose(out) != 0)) {
+    bool torn = path != NULL && ferror(out) != 0;
+
+    if (path != NULL && (fclose(out) != 0 || torn)) {
         fprintf(stderr, "pawlctl: export: %s is not whole: %s\n", path, strerror(errno));
         return EXIT_UNKNOWN;
     }

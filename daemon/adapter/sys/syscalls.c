@@ -11,6 +11,9 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+/* SCMP_A0() and kin leave the last member out where one value is compared, which clang minds. */
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+
 #ifndef PR_SET_VMA
 #define PR_SET_VMA 0x53564d41 /* glibc names its memory */
 #endif
