@@ -2,6 +2,7 @@
  * The mapping of named limits.
  */
 #include "ops/settings_load.h"
+#include "ops/settings_read.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -66,6 +67,65 @@ static bool read_ahead(struct pawl_settings_loader *loader, const struct pawl_co
     return node != NULL;
 }
 
+static int by_key(const void *a, const void *b)
+{
+    const struct pawl_override_settings *left = a;
+    const struct pawl_override_settings *right = b;
+
+    return strcmp(left->key, right->key);
+}
+
+/** All overrides of a limit whose rates are read; each that does not fit is told. */
+static void read_each_override(struct pawl_settings_loader *loader,
+                               const struct pawl_config_node *node,
+                               struct pawl_limit_settings *limit, const char *shown)
+{
+    struct pawl_setting_reader reader = { .pool = loader->settings->pool };
+    const struct pawl_config_node *item;
+    unsigned count = 0;
+
+    limit->overrides = pawl_pool_take(reader.pool, (node->count + 1) * sizeof(*limit->overrides));
+    if (limit->overrides == NULL) {
+        loader->no_memory = true;
+        return;
+    }
+    for (item = node->first; item != NULL; item = item->next) {
+        switch (pawl_setting_read_override(item, limit, &limit->overrides[count], &reader)) {
+        case PAWL_OK:
+            count++;
+            break;
+        case PAWL_ENOMEM:
+            loader->no_memory = true;
+            return;
+        default:
+            pawl_settings_complain(loader, false, &reader.at->place, reader.shift, "%s: %s", shown,
+                                   reader.what);
+            break;
+        }
+    }
+    qsort(limit->overrides, count, sizeof(*limit->overrides), by_key);
+    limit->override_count = count;
+}
+
+static void read_overrides(struct pawl_settings_loader *loader, const struct pawl_setting *row,
+                           const struct pawl_config_node *node, struct pawl_limit_settings *limit,
+                           const char *shown)
+{
+    if (pawl_settings_is_null(node)) {
+        return; /* a heading with nothing under it */
+    }
+    if (node->kind != PAWL_NODE_MAPPING) {
+        pawl_settings_complain(loader, false, &node->place, 0,
+                               "%s: is %s; write a mapping like {KEY: 600/minute}", shown,
+                               pawl_settings_kind_text(node));
+    } else if (node->count > row->max) {
+        pawl_settings_complain(loader, false, &node->place, 0, "%s: has %u keys; give at most %u",
+                               shown, node->count, (unsigned)row->max);
+    } else if (limit->rate_count > 0) { /* else that is told */
+        read_each_override(loader, node, limit, shown);
+    }
+}
+
 static void read_limit_row(struct pawl_settings_loader *loader, const struct pawl_config_node *item,
                            const struct pawl_config_node *node, struct pawl_limit_settings *limit)
 {
@@ -80,7 +140,9 @@ static void read_limit_row(struct pawl_settings_loader *loader, const struct paw
     } else if (!pawl_setting_applies(row, limit)) {
         pawl_settings_complain(loader, false, &node->key_place, 0,
                                "%s: does nothing with this limit's algorithm; remove it", shown);
-    } else if (row->type != PAWL_SETTING_OVERRIDES || limit->rate_count > 0) {
+    } else if (row->type == PAWL_SETTING_OVERRIDES) {
+        read_overrides(loader, row, node, limit, shown);
+    } else {
         pawl_settings_read_row(loader, row, node, limit, shown);
     }
 }

@@ -371,9 +371,6 @@ static enum pawl_status check_kind(const struct pawl_setting *row,
     if (node->kind == PAWL_NODE_SEQUENCE && takes_list(row->type)) {
         return PAWL_OK;
     }
-    if (node->kind == PAWL_NODE_MAPPING && row->type == PAWL_SETTING_OVERRIDES) {
-        return PAWL_OK;
-    }
     pawl_setting_describe(row, wanted);
     return pawl_setting_refuse(reader, "is a %s; give %.200s",
                                node->kind == PAWL_NODE_SEQUENCE ? "list" : "mapping", wanted);
@@ -413,11 +410,10 @@ static enum pawl_status read_value(const struct pawl_setting *row,
         return pawl_setting_read_rates(node, base, reader);
     case PAWL_SETTING_TEXTS:
         return pawl_setting_read_texts(row, node, field, reader);
-    case PAWL_SETTING_OVERRIDES:
-        return pawl_setting_read_overrides(row, node, base, reader);
     case PAWL_SETTING_LISTENERS:
     case PAWL_SETTING_LIMITS:
     case PAWL_SETTING_LIST:
+    case PAWL_SETTING_OVERRIDES:
     case PAWL_SETTING_NONE:
     default:
         return pawl_setting_refuse(reader, "cannot be read as a value");

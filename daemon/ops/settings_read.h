@@ -31,11 +31,11 @@ enum pawl_status pawl_setting_read_rates(const struct pawl_config_node *node,
                                          struct pawl_limit_settings *limit,
                                          struct pawl_setting_reader *reader);
 
-/** The overrides of @limit, whose rates are read. */
-enum pawl_status pawl_setting_read_overrides(const struct pawl_setting *row,
-                                             const struct pawl_config_node *node,
-                                             struct pawl_limit_settings *limit,
-                                             struct pawl_setting_reader *reader);
+/** One override of @limit, whose rates are read. */
+enum pawl_status pawl_setting_read_override(const struct pawl_config_node *item,
+                                            const struct pawl_limit_settings *limit,
+                                            struct pawl_override_settings *override,
+                                            struct pawl_setting_reader *reader);
 
 /** A list of texts. */
 enum pawl_status pawl_setting_read_texts(const struct pawl_setting *row,

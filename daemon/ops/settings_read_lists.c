@@ -4,7 +4,6 @@
 #include "ops/settings_read.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/limiter.h"
@@ -239,18 +238,18 @@ static enum pawl_status find_rate(const struct pawl_config_node *item,
     return PAWL_OK;
 }
 
-static enum pawl_status read_override(const struct pawl_setting *row,
-                                      const struct pawl_config_node *item,
-                                      const struct pawl_limit_settings *limit,
-                                      struct pawl_override_settings *override,
-                                      struct pawl_setting_reader *reader)
+enum pawl_status pawl_setting_read_override(const struct pawl_config_node *item,
+                                            const struct pawl_limit_settings *limit,
+                                            struct pawl_override_settings *override,
+                                            struct pawl_setting_reader *reader)
 {
     struct pawl_limit_settings fresh = { .algorithm = limit->algorithm };
     const struct pawl_config_node *rate;
     size_t size = strlen(item->key);
 
-    (void)row;
+    reader->status = PAWL_OK;
     reader->at = item;
+    reader->shift = 0;
     if (size == 0 || !pawl_setting_is_clean(item->key)) {
         return pawl_setting_refuse(reader, size == 0 ? "has an empty key; remove it" : NOT_CLEAN);
     }
@@ -265,44 +264,4 @@ static enum pawl_status read_override(const struct pawl_setting *row,
     }
     reader->at = rate;
     return match_rates(limit, &fresh, override, reader);
-}
-
-static int by_key(const void *a, const void *b)
-{
-    const struct pawl_override_settings *left = a;
-    const struct pawl_override_settings *right = b;
-
-    return strcmp(left->key, right->key);
-}
-
-enum pawl_status pawl_setting_read_overrides(const struct pawl_setting *row,
-                                             const struct pawl_config_node *node,
-                                             struct pawl_limit_settings *limit,
-                                             struct pawl_setting_reader *reader)
-{
-    const struct pawl_config_node *item;
-    struct pawl_override_settings *overrides;
-    unsigned count = 0;
-
-    if (node->kind != PAWL_NODE_MAPPING) {
-        return pawl_setting_refuse(reader, "is not a mapping; write {KEY: 600/minute}");
-    }
-    if (node->count > row->max) {
-        return pawl_setting_refuse(reader, "has %u keys; give at most %" PRIu64, node->count,
-                                   row->max);
-    }
-    overrides = pawl_pool_take(reader->pool, (node->count + 1) * sizeof(*overrides));
-    if (overrides == NULL) {
-        return pawl_setting_no_memory(reader);
-    }
-    for (item = node->first; item != NULL; item = item->next) {
-        if (read_override(row, item, limit, &overrides[count], reader) != PAWL_OK) {
-            return reader->status;
-        }
-        count++;
-    }
-    qsort(overrides, count, sizeof(*overrides), by_key);
-    limit->overrides = count > 0 ? overrides : NULL;
-    limit->override_count = count;
-    return PAWL_OK;
 }

@@ -101,8 +101,8 @@ struct pawl_setting_reader {
 
 /**
  * Read @node as a value of @row into its field of @base. On failure the field keeps its value,
- * and reader->what says why. Not for LISTENERS, LIMITS and LIST. RATES and OVERRIDES are read by
- * the limit's algorithm, and OVERRIDES against its rates: those rows first.
+ * and reader->what says why. Not for LISTENERS, LIMITS, LIST and OVERRIDES. RATES are read by the
+ * limit's algorithm: that row first.
  */
 PAWL_MUST_USE enum pawl_status pawl_setting_read(const struct pawl_setting *row,
                                                  const struct pawl_config_node *node, void *base,

@@ -144,11 +144,27 @@ static void overrides_that_do_not_fit_are_refused_at_their_place(void **state)
     assert_refused("limits: {l: {rate: 5/s, overrides: {'a\\': 5/s}}}\n", "a \\ stands before");
     assert_refused("limits: {l: {rate: 5/s, overrides: {\"\": 5/s}}}\n", "has an empty key");
     assert_refused("limits: {l: {rate: 5/s, overrides: [a]}}\n",
-                   ":1:36: limits.l.overrides: is a list; give a mapping from up to 65536 keys");
+                   ":1:36: limits.l.overrides: is a list; write a mapping");
     assert_refused("limits: {l: {rate: 5/s, overrides: 5}}\n",
-                   ":1:36: limits.l.overrides: is not a mapping");
+                   ":1:36: limits.l.overrides: is a text; write a mapping");
     assert_refused("limits: {l: {rate: 5/s, overrides: {\"a|||||||||||||||||\": 5/s}}}\n",
                    "a key has at most 16 parts");
+}
+
+static void all_overrides_that_do_not_fit_are_told_at_once(void **state)
+{
+    struct loaded *loaded = load("limits:\n  l:\n    rate: 5/s\n    overrides:\n"
+                                 "      a: 5/m\n      b: 6/s\n      c: 7/fortnight\n");
+
+    (void)state;
+    assert_int_equal(loaded->problems.errors, 2);
+    assert_told(loaded, ":5:10: limits.l.overrides: \"a\" has to give");
+    assert_told(loaded, ":7:12: limits.l.overrides: ");
+    done(loaded);
+    loaded = load("limits: {l: {rate: 5/s, overrides: }}\n");
+    assert_good(loaded);
+    assert_int_equal(loaded->settings->limits[0].override_count, 0);
+    done(loaded);
 }
 
 /* ---- bypass -------------------------------------------------------------------------------- */
@@ -207,6 +223,7 @@ int main(void)
         cmocka_unit_test(another_algorithm_is_a_reloadable_change),
         cmocka_unit_test(overrides_are_rates_of_the_limit_s_windows),
         cmocka_unit_test(overrides_that_do_not_fit_are_refused_at_their_place),
+        cmocka_unit_test(all_overrides_that_do_not_fit_are_told_at_once),
         cmocka_unit_test(bypass_lists_keys_and_prefixes),
         cmocka_unit_test(a_changed_override_or_bypass_is_one_reloadable_change),
     };
