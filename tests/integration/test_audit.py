@@ -3,6 +3,7 @@ when its disk is full."""
 
 import json
 import os
+import pathlib
 import re
 import signal
 import time
@@ -196,3 +197,25 @@ def test_a_full_disk_stops_nothing_and_is_counted(audited, make_daemon):
     assert status["audit_write_errors"] >= 1 and status["audit_lines"] == 0
     assert status["audit_waiting_bytes"] > 0
     assert pawld.stop() == 0
+
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def words_of(header, macro):
+    """The words of an X-macro list in a header."""
+    text = (ROOT / header).read_text("utf-8")
+    body = text.split(f"#define {macro}(X)", 1)[1].split("\n\n", 1)[0]
+    return re.findall(r'X\(\w+,[^)"]*"(\w+)"\)', body)
+
+
+@pytest.mark.parametrize("header, macro, page", [
+    ("daemon/ops/audit.h", "PAWL_AUDIT_EVENT_MAP", "deploy/AUDIT.md"),
+    ("daemon/port/jwt.h", "PAWL_JWT_REASON_MAP", "deploy/TOKENS.md"),
+    ("daemon/core/verdict.h", "PAWL_TOKEN_CAUSE_MAP", "deploy/TOKENS.md"),
+])
+def test_every_event_and_every_reason_is_on_its_page(header, macro, page):
+    words = [word for word in words_of(header, macro) if word != "none"]
+    assert len(words) >= 8
+    described = set(re.findall(r"^\| `(\w+)` \|", (ROOT / page).read_text("utf-8"), re.M))
+    assert not set(words) - described, f"{page} says nothing of these"
