@@ -51,6 +51,7 @@ PARSERS = {
     # No parser, but a machine that bytes drive.
     "fuzz_limiter": ["daemon/core/window.c", "daemon/core/limiter.c",
                      "daemon/core/limiter_slab.c"],
+    "fuzz_algorithms": ["daemon/core/gcra.c", "daemon/core/slots.c", "daemon/core/quota.c"],
 }
 
 
