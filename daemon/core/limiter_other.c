@@ -33,6 +33,9 @@ struct pawl_terms pawl_slot_terms(const struct pawl_limiter_slot *slot, struct p
 
     terms.burst = slot->limit->bursts[slot->rate_index];
     if (terms.kind == PAWL_RECORD_CALENDAR) {
+        wall.unix_s = wall.unix_s < PAWL_CALENDAR_MIN_S   ? PAWL_CALENDAR_MIN_S
+                      : wall.unix_s > PAWL_CALENDAR_MAX_S ? PAWL_CALENDAR_MAX_S
+                                                          : wall.unix_s;
         terms.rate.window_ms = 0;
         terms.time.wall = wall;
         terms.time.period =

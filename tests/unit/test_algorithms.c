@@ -206,6 +206,28 @@ static void a_calendar_quota_ends_with_its_period_and_a_clock_set_back_keeps_it(
     table_end(&table);
 }
 
+static void a_wall_clock_out_of_the_calendar_is_its_first_or_last_day(void **state)
+{
+    static const int64_t walls[] = { INT64_MAX, INT64_MIN, PAWL_CALENDAR_MIN_S,
+                                     PAWL_CALENDAR_MAX_S };
+
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        struct table table;
+
+        table_begin(&table);
+        struct pawl_limit limit = limit_of(&table, PAWL_ALGORITHM_CALENDAR, "2/year");
+
+        wall_s = walls[i];
+        assert_true(take(&table, &limit, "ann", 2, 0));
+        wall_s = walls[i ^ 3];
+        assert_false(take(&table, &limit, "ann", 1, 0));
+        assert_true(results[0].reset_after_ms > 0);
+        table_end(&table);
+    }
+    wall_s = MAY;
+}
+
 static void a_quota_is_swept_only_when_both_clocks_are_past_its_period(void **state)
 {
     struct table table;
@@ -1118,6 +1140,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_gcra_limit_admits_its_burst_and_then_its_rate),
         cmocka_unit_test(a_calendar_quota_ends_with_its_period_and_a_clock_set_back_keeps_it),
+        cmocka_unit_test(a_wall_clock_out_of_the_calendar_is_its_first_or_last_day),
         cmocka_unit_test(a_quota_is_swept_only_when_both_clocks_are_past_its_period),
         cmocka_unit_test(slots_are_released_by_their_own_handle_once),
         cmocka_unit_test(four_thousand_slots_are_held_and_released_in_any_order),
