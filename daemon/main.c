@@ -49,6 +49,12 @@ static int settings_actions(struct daemon *daemon)
         return EXIT_USAGE;
     }
     if (daemon->options.action == PAWL_ACTION_CHECK_CONFIG) {
+        struct pawl_error error = { PAWL_OK, 0, "" };
+
+        if (pawl_build_rules_check(daemon->settings, &error) != PAWL_OK) {
+            (void)fprintf(stderr, "pawld: %s\n", error.text);
+            return EXIT_USAGE;
+        }
         (void)fprintf(stdout, "config: good\n");
         return 0;
     }
@@ -105,12 +111,8 @@ static uint64_t oldest_heartbeat_ms(const struct daemon *daemon)
 static void run_reload(struct daemon *daemon, const char *by)
 {
     pawl_service_reload_begin(&daemon->service);
-    enum pawl_status status = pawl_reload_run(&daemon->reload, by);
-
+    (void)pawl_reload_run(&daemon->reload, by);
     pawl_service_reload_end(&daemon->service);
-    pawl_audit_event(daemon->app.audit,
-                     status == PAWL_OK ? PAWL_AUDIT_RELOADED : PAWL_AUDIT_RELOAD_REFUSED, NULL,
-                     PAWL_F_TEXT("by", by));
 }
 
 static void on_pulse(void *data)
@@ -268,6 +270,7 @@ static void build_reload(struct daemon *daemon)
         .problems = &daemon->problems,
         .clock = &daemon->clock,
         .log = &daemon->log,
+        .audit = daemon->app.audit,
     };
     const struct pawl_reload_part rules = { "rules", prepare_rules, commit_rules, abort_rules,
                                             daemon };

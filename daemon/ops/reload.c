@@ -41,6 +41,8 @@ static enum pawl_status refuse(struct pawl_reload *reload, const char *by, const
     pawl_log_event(reload->options.log, PAWL_LOG_ERROR, "reload_refused", PAWL_F_TEXT("by", by),
                    PAWL_F_TEXT("part", part), PAWL_F_TEXT("why", why),
                    PAWL_F_TEXT("do", "the settings before go on; mend the file and try again"));
+    pawl_audit_event(reload->options.audit, PAWL_AUDIT_RELOAD_REFUSED, NULL, PAWL_F_TEXT("by", by),
+                     PAWL_F_TEXT("part", part), PAWL_F_TEXT("why", why));
     return status;
 }
 
@@ -136,6 +138,8 @@ enum pawl_status pawl_reload_run(struct pawl_reload *reload, const char *by)
     pawl_log_event(options->log, PAWL_LOG_INFO, "reloaded", PAWL_F_TEXT("by", by),
                    PAWL_F_U64("limits", fresh->limit_count),
                    PAWL_F_U64("generation", 1 + atomic_load(&reload->taken)));
+    pawl_audit_event(options->audit, PAWL_AUDIT_RELOADED, NULL, PAWL_F_TEXT("by", by),
+                     PAWL_F_U64("limits", fresh->limit_count));
     return PAWL_OK;
 }
 

@@ -19,6 +19,7 @@
 #include <stdatomic.h>
 
 #include "core/status.h"
+#include "ops/audit.h"
 #include "ops/settings.h"
 #include "port/clock.h"
 #include "port/log.h"
@@ -57,6 +58,7 @@ struct pawl_reload_options {
     struct pawl_problems *problems; /* room to use; kept */
     const struct pawl_clock *clock; /* kept */
     const struct pawl_log *log;     /* kept */
+    struct pawl_audit *audit;       /* kept; NULL = none */
 };
 
 /** Fields are private. */
@@ -75,7 +77,8 @@ void pawl_reload_init(struct pawl_reload *reload, const struct pawl_reload_optio
 void pawl_reload_add(struct pawl_reload *reload, const struct pawl_reload_part *part);
 
 /**
- * Reload. Says in the log what became of it: "reloaded", or "reload_refused" with the reason.
+ * Reload. Says in the log and in the audit log what became of it: "reloaded", or "reload_refused"
+ * with the reason.
  *
  * @by  who asked, for the log: "signal", "watch".
  * Returns PAWL_OK (taken); PAWL_EINVAL, PAWL_ENOMEM or the refusing part's status: all is as it

@@ -140,7 +140,8 @@ def test_reloads_taken_and_refused_and_both_ends_are_told(audited):
     assert events(pawld, "reloaded")[0]["by"] == "signal"
     (pawld.folder / "pawld.yaml").write_text("limits: {api: {rate: 5/fortnight}}\n")
     pawld.process.send_signal(signal.SIGHUP)
-    events(pawld, "reload_refused")
+    refused = events(pawld, "reload_refused")[0]
+    assert refused["by"] == "signal" and "fortnight" in refused["why"]
     pawld.stop()
     told = lines(pawld.audit_path)
     assert told[0]["event"] == "started" and told[-1]["event"] == "stopped"

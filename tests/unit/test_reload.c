@@ -132,7 +132,7 @@ static int setup(void **state)
     rig->clock.read = read_clock;
     rig->log = (struct pawl_log){ on_event, rig };
     const struct pawl_reload_options options = {
-        load_again, rig, &rig->settings, &rig->problems, &rig->clock, &rig->log,
+        load_again, rig, &rig->settings, &rig->problems, &rig->clock, &rig->log, NULL,
     };
 
     pawl_reload_init(&rig->reload, &options);
