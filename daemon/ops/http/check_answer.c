@@ -84,7 +84,7 @@ static void quote(char *out, size_t size, struct pawl_bytes text)
         if (c == '"' || c == '\\') {
             out[used++] = '\\';
         }
-        out[used++] = c >= 0x20 && c < 0x7f ? (char)c : '_';
+        out[used++] = (char)(c >= 0x20 && c < 0x7f ? c : '_');
     }
     out[used] = '\0';
 }

@@ -1,12 +1,12 @@
 #include "ops/http/process.h"
 
 #include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "ops/http/parse.h"
 
 void pawl_process_open(struct pawl_process_reader *reader)
 {
@@ -18,31 +18,41 @@ void pawl_process_open(struct pawl_process_reader *reader)
     reader->fds = opendir("/proc/self/fd");
 }
 
-/* proc(5): field 14 utime, 15 stime, 20 num_threads, 23 vsize, 24 rss; 3 stands behind the name,
- * which is in brackets and may hold anything. */
+/* Field @number of proc(5)'s stat as a number; @rest begins at field 3. 0: there is none. */
+static uint64_t field(const char *rest, unsigned number)
+{
+    uint64_t value = 0;
+
+    for (unsigned at = 3; at < number && rest != NULL; at++) {
+        rest = strchr(rest, ' ');
+        rest = rest != NULL ? rest + 1 : NULL;
+    }
+    if (rest == NULL ||
+        !pawl_http_number(pawl_bytes_of(rest, strspn(rest, "0123456789")), UINT64_MAX, &value)) {
+        return 0;
+    }
+    return value;
+}
+
 static void read_stat(int fd, struct pawl_process *process)
 {
     char text[1024];
     ssize_t size = fd >= 0 ? pread(fd, text, sizeof(text) - 1, 0) : -1;
-    uint64_t user = 0;
-    uint64_t system = 0;
-    uint64_t pages = 0;
     const char *rest;
 
     if (size <= 0) {
         return;
     }
     text[size] = '\0';
-    rest = strrchr(text, ')');
-    if (rest == NULL ||
-        sscanf(rest + 1,
-               " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64
-               " %*d %*d %*d %*d %" SCNu64 " %*d %*u %" SCNu64 " %" SCNu64,
-               &user, &system, &process->threads, &process->virtual_bytes, &pages) != 5) {
+    rest = strrchr(text, ')'); /* of the name, which may hold anything */
+    if (rest == NULL || rest[1] != ' ') {
         return;
     }
-    process->cpu_ms = (user + system) * 1000 / (uint64_t)sysconf(_SC_CLK_TCK);
-    process->resident_bytes = pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    rest += 2;
+    process->cpu_ms = (field(rest, 14) + field(rest, 15)) * 1000 / (uint64_t)sysconf(_SC_CLK_TCK);
+    process->threads = field(rest, 20);
+    process->virtual_bytes = field(rest, 23);
+    process->resident_bytes = field(rest, 24) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 void pawl_process_read(struct pawl_process_reader *reader, struct pawl_process *process)
