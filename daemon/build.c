@@ -200,6 +200,27 @@ struct pawl_rules *pawl_build_rules(struct daemon *daemon, const struct pawl_set
     return pawl_rules_create(settings, &world, error);
 }
 
+enum pawl_status pawl_build_rules_check(const struct pawl_settings *settings,
+                                        struct pawl_error *error)
+{
+    static const struct pawl_limiter no_limiter; /* of its subkey alone something is asked */
+    static const struct pawl_subkey no_key;
+    struct pawl_zones zones;
+    struct pawl_observe *observe = pawl_observe_create(&no_key, NULL);
+    const struct pawl_rules_world world = { &no_limiter, observe, &zones, 0 };
+
+    if (observe == NULL) {
+        return pawl_error_set(error, PAWL_ENOMEM, 0, "out of memory");
+    }
+    pawl_zoneinfo_init(&zones, NULL);
+    struct pawl_rules *rules = pawl_rules_create(settings, &world, error);
+    enum pawl_status status = rules != NULL ? PAWL_OK : error->status;
+
+    pawl_rules_release(rules);
+    pawl_observe_destroy(observe);
+    return status;
+}
+
 enum pawl_status pawl_build_app(struct daemon *daemon, struct pawl_error *error)
 {
     struct pawl_app *app = &daemon->app;

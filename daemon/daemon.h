@@ -93,6 +93,10 @@ PAWL_MUST_USE enum pawl_status pawl_build_limits_side(struct daemon *daemon,
 struct pawl_rules *pawl_build_rules(struct daemon *daemon, const struct pawl_settings *settings,
                                     struct pawl_error *error);
 
+/** Whether rules can be built of @settings, zones of limits included; nothing remains. */
+PAWL_MUST_USE enum pawl_status pawl_build_rules_check(const struct pawl_settings *settings,
+                                                      struct pawl_error *error);
+
 /** The store, loaded, and what workers share; needs all of the above. */
 PAWL_MUST_USE enum pawl_status pawl_build_app(struct daemon *daemon, struct pawl_error *error);
 

@@ -4,8 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One record, as it is saved (window.h), behind its size. */
-#define EXACT_RECORD_BYTES(precision) (4U + PAWL_RECORD_HEAD_BYTES + 9U * (precision))
+#include "core/slots.h"
+
+#define RECORD_HEAD_BYTES (4U + PAWL_RECORD_HEAD_BYTES) /* its size, and its head */
 
 #define KEY_BYTES_MAX (2 * (4 + PAWL_LIMIT_NAME_MAX) + 8)
 
@@ -168,16 +169,52 @@ static enum pawl_status calendar_init(struct pawl_rules *rules, struct pawl_rule
 
 /* ---- a rule -------------------------------------------------------------------------------- */
 
+/* The largest count that a key may have at rate @index. */
+static uint64_t largest_count(const struct pawl_limit_settings *from, unsigned index)
+{
+    uint64_t largest = from->rates[index].count;
+
+    for (unsigned i = 0; i < from->override_count; i++) {
+        uint64_t count = from->overrides[i].rates[index].count;
+
+        largest = count > largest ? count : largest;
+    }
+    return largest;
+}
+
+/* What the records of one key come to when they are saved (core/window.h, core/slots.h). */
+static size_t saved_bytes(const struct pawl_limit_settings *from)
+{
+    size_t bytes = 0;
+
+    for (unsigned i = 0; i < from->rate_count; i++) {
+        bytes += RECORD_HEAD_BYTES;
+        if (from->algorithm == PAWL_ALGORITHM_SLIDING) {
+            bytes += (size_t)9 * from->precision;
+        } else if (from->algorithm == PAWL_ALGORITHM_CONCURRENCY) {
+            uint64_t slots = largest_count(from, i);
+
+            bytes += 14 * (size_t)(slots < PAWL_SLOTS_MAX ? slots : PAWL_SLOTS_MAX);
+        } else {
+            bytes += 64;
+        }
+    }
+    return bytes;
+}
+
 static enum pawl_status exact_check(const struct pawl_limit_settings *from,
                                     struct pawl_error *error)
 {
-    if (from->rate_count * EXACT_RECORD_BYTES(from->precision) <= PAWL_EXACT_BYTES_MAX) {
+    size_t bytes = saved_bytes(from);
+
+    if (bytes <= PAWL_EXACT_BYTES_MAX) {
         return PAWL_OK;
     }
     return pawl_error_set(error, PAWL_EINVAL, 0,
-                          "limit '%s' is saved at each check (consistency: exact): its rates "
-                          "times precision may come to %u at most; lower the precision",
-                          from->name, PAWL_EXACT_BYTES_MAX / 9 - 8);
+                          "limit '%.64s' is saved at each check (consistency: exact): its records "
+                          "may come to %u bytes, and these to %zu; lower the %s",
+                          from->name, PAWL_EXACT_BYTES_MAX, bytes,
+                          from->algorithm == PAWL_ALGORITHM_SLIDING ? "precision" : "slots");
 }
 
 static enum pawl_status rule_init(struct pawl_rules *rules, struct pawl_rule *rule,

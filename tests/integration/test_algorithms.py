@@ -4,6 +4,7 @@ concurrency, overrides, bypass lists, tiers, shadow mode, when_full; each reload
 
 import datetime
 import signal
+import subprocess
 import zoneinfo
 
 import pytest
@@ -170,6 +171,8 @@ def test_a_zone_that_does_not_exist_is_refused_at_start_and_at_reload(clocked, m
         assert wait_for(lambda: pawld.process.poll() is not None, "the end") and pawld.stop() != 0
         said = str(pawld.log())
         assert zone in said and "zone" in said, said
+        check = subprocess.run([*pawld.command(), "--check-config"], capture_output=True, text=True)
+        assert check.returncode == 2 and zone in check.stderr
     pawld, ask = clocked(text % "UTC")
     assert ask.allows("q", now=T)
     said = reload(pawld, text % "Mars/Olympus")
@@ -373,3 +376,28 @@ def test_when_full_is_reloaded_and_overflow_is_counted(make_daemon, asker, wire)
         assert full and all((r.allowed, r.charge) == (allowed, 0) for r in full)
         assert all(r.overflow for r in results if not r.full)
         assert allowed or all(r.retry_after_ms > 0 for r in full)
+
+
+# ---- consistency: exact --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [
+    "{rate: 2/day, algorithm: gcra}", "{rate: 2/month, algorithm: calendar}",
+    "{rate: 2/1d, algorithm: concurrency}"])
+def test_every_algorithm_may_be_exact(make_daemon, asker, limit):
+    """On disk before the answer: a crash forgets nothing."""
+    pawld = make_daemon(config="limits: {l: %s}" % limit.replace("}", ", consistency: exact}"))
+    ask = asker(pawld)
+    assert [ask.allows("l") for _ in range(3)] == [True, True, False]
+    pawld.kill()
+    pawld.start()
+    ask = asker(pawld)
+    assert not ask.allows("l")
+
+
+def test_an_exact_limit_of_more_slots_than_fit_is_refused(make_daemon):
+    pawld = make_daemon(start=False, config="""
+limits: {l: {rate: 1000/1d, algorithm: concurrency, consistency: exact}}""")
+    pawld.start(wait=False)
+    assert wait_for(lambda: pawld.process.poll() is not None, "the end")
+    assert pawld.stop() != 0 and "lower the slots" in str(pawld.log())
