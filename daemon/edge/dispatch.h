@@ -208,7 +208,9 @@ void pawl_dispatch_token(struct pawl_dispatch *dispatch, struct pawl_session *se
 static inline struct pawl_bytes pawl_dispatch_issuer(const struct pawl_dispatch *dispatch,
                                                      struct pawl_bytes given)
 {
-    return given.size > 0 ? given : pawl_name_bytes(&dispatch->rules->issuer);
+    struct pawl_bytes only = pawl_name_bytes(&dispatch->rules->issuer); /* "": none, or several */
+
+    return pawl_issuer_default(given, &only, 1);
 }
 
 /**
