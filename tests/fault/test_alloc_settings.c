@@ -26,9 +26,9 @@ static const char good_file[] =
     "limits:\n"
     "  login: {rate: 5/minute, on_error: closed}\n"
     "  api: {rate: [60/minute, 1000/day], precision: 8}\n"
-    "tokens: {max_lifetime: 30d}\n"
     "  quota: {rate: 9/month, algorithm: calendar, zone: Europe/Berlin,\n"
     "          overrides: {k: 99/month}, bypass: [a, b*]}\n"
+    "tokens: {max_lifetime: 30d}\n"
     "rotation: {leeway: 10s, mode: idempotent}\n"
     "http: \"127.0.0.1:7402\"\n"
     "http_hosts: [a, b]\n"
@@ -86,7 +86,7 @@ static unsigned fail_each(enum pawl_status expected, uint64_t length)
         if (status == PAWL_OK) { /* what failed was not needed: then nothing is missing */
             assert_int_equal(expected, PAWL_OK);
             assert_non_null(settings);
-            assert_int_equal(settings->limit_count, 3);
+            assert_int_equal(settings->limit_count, 4);
         } else {
             assert_null(settings);
             if (status == PAWL_EINVAL) {
