@@ -261,9 +261,10 @@ static void take_filled(struct pawl_audit *audit)
     if (audit->dropped_unsaid > 0) {
         const struct pawl_field count = PAWL_F_U64("count", audit->dropped_unsaid);
         char line[PAWL_AUDIT_LINE_BYTES];
+        size_t size = build_line(audit, line, PAWL_AUDIT_DROPPED, NULL, &count, 1);
 
         audit->dropped_unsaid = 0;
-        (void)append(audit, line, build_line(audit, line, PAWL_AUDIT_DROPPED, NULL, &count, 1));
+        (void)append(audit, line, size);
     }
 }
 

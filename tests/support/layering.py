@@ -29,7 +29,7 @@ MAY_INCLUDE = {
     "daemon/edge": {"core", "port", "ops", "edge", "pawl"},
     "proto/pawl/v1": {"core", "pawl"},
     "client/src": {"core", "port", "pawl", "src", "adapter/tls"}, # TLS is the one adapter shared
-    "client/ctl": {"core", "pawl", "ctl", "adapter/jwt"}, # token mint
+    "client/ctl": {"core", "pawl", "ctl", "adapter/jwt", "adapter/tls"}, # token mint; load over TLS
 }
 
 # A third-party header appears in one folder only (per side: daemon and client are two programs).
