@@ -97,7 +97,7 @@ void pawl_http_bridge_init(struct pawl_http_bridge *bridge, struct pawl_app *app
         .health = look_at_health,
         .authenticate = authenticate,
         .observed = app->observe != NULL ? &bridge->observed : NULL,
-        .log = app->log,
+        .audit = app->audit,
         .self = bridge,
     };
 }

@@ -119,6 +119,7 @@ def test_nothing_may_be_stored_and_figures_count(daemon):
     assert status["http_requests"] == 5 and status["http_refused"] == 1
 
 
+@pytest.mark.threads
 def test_many_requests_on_one_connection_and_many_connections(daemon):
     def work(i):
         connection = http.client.HTTPConnection("127.0.0.1", daemon.http, timeout=PATIENCE_S)
@@ -379,6 +380,10 @@ def test_a_caller_proves_himself_first(daemon):
             assert answer.headers["WWW-Authenticate"].startswith("Basic realm=")
             assert answer.json["error"] == "invalid_client"
             assert b"active" not in answer.body
+    # those that showed a credential were counted and are in the audit log, the secret is not
+    assert daemon.status()["http_credentials_wrong"] == 2 * 3
+    wait_for(lambda: any(line.get("event") == "authentication_failed" for line in daemon.log()),
+             "the audit line")
     # and nothing was revoked by those
     assert introspect(daemon, mint()).json["active"] is True
 

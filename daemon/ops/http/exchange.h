@@ -73,6 +73,9 @@ struct pawl_process_reader *pawl_http_process_of(const struct pawl_http_exchange
 struct pawl_client *pawl_http_client_of(const struct pawl_http_exchange *exchange,
                                         enum pawl_http_client which);
 
+/** Somebody showed a wrong credential: counted. */
+void pawl_http_count_wrong(struct pawl_http_exchange *exchange);
+
 /** Zeroed memory until the exchange ends; NULL when out of it (PAWL_HTTP_EXCHANGE_BYTES). */
 void *pawl_http_take(struct pawl_http_exchange *exchange, size_t size);
 

@@ -73,7 +73,7 @@ struct pawl_http {
     struct pawl_process_reader process;
     uint64_t connections_max;
     /* written by the main loop, read by anybody who asks for status */
-    _Atomic uint64_t requests, refused, unauthorized, unavailable, connections;
+    _Atomic uint64_t requests, refused, unauthorized, unavailable, connections, credentials_wrong;
 };
 
 static void count(_Atomic uint64_t *figure, uint64_t change)
@@ -140,6 +140,11 @@ struct pawl_client *pawl_http_client_of(const struct pawl_http_exchange *exchang
                                         enum pawl_http_client which)
 {
     return exchange->http->clients[which].client;
+}
+
+void pawl_http_count_wrong(struct pawl_http_exchange *exchange)
+{
+    count(&exchange->http->credentials_wrong, 1);
 }
 
 void *pawl_http_take(struct pawl_http_exchange *exchange, size_t size)
@@ -771,6 +776,7 @@ void pawl_http_stats(const struct pawl_http *http, const struct pawl_stats_sink 
     sink->number(sink->self, "http_refused", atomic_load(&http->refused));
     sink->number(sink->self, "http_unauthorized", atomic_load(&http->unauthorized));
     sink->number(sink->self, "http_unavailable", atomic_load(&http->unavailable));
+    sink->number(sink->self, "http_credentials_wrong", atomic_load(&http->credentials_wrong));
     sink->number(sink->self, "http_connections", atomic_load(&http->connections));
     sink->number(sink->self, "http_connections_max", http->connections_max);
 }

@@ -20,13 +20,13 @@
 
 #include "core/status.h"
 #include "ops/settings.h"
-#include "port/log.h"
 #include "port/observe.h"
 #include "port/stats.h"
 #include "port/watch.h"
 
 #define PAWL_HTTP_WATCHES 3
 
+struct pawl_audit; /* ops/audit.h */
 struct pawl_http;
 
 /** Who a credential belongs to. */
@@ -59,7 +59,7 @@ struct pawl_http_world {
                          struct pawl_http_caller *caller);
     /** What operators look at (port/observe.h); NULL: not kept. */
     const struct pawl_observed *observed;
-    const struct pawl_log *log;
+    struct pawl_audit *audit; /* ops/audit.h; NULL: none */
     void *self;
 };
 

@@ -338,6 +338,8 @@ const struct pawl_metric pawl_metrics[] = {
       "HTTP requests refused before a route saw them: Host, path, method, size." },
     { "http_unauthorized", "pawl_http_unauthorized_total", NULL, COUNTER, 0, "HTTP answers 401." },
     { "http_unavailable", "pawl_http_unavailable_total", NULL, COUNTER, 0, "HTTP answers 503." },
+    { "http_credentials_wrong", "pawl_http_credentials_wrong_total", NULL, COUNTER, 0,
+      "Callers of the OAuth endpoints whose credential no entry has." },
     { "http_connections", "pawl_http_connections", NULL, GAUGE, 0, "HTTP connections now." },
     { "http_connections_max", "pawl_http_connections_max", NULL, GAUGE, 0,
       "How many there may be: http.connections_max." },

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "core/keyhash.h"
+#include "ops/audit.h"
 #include "ops/http/exchange.h"
 #include "ops/json.h"
 
@@ -27,8 +28,18 @@ struct ask {
 
 /* ---- who asks, for what ---- */
 
-static void refuse_caller(struct pawl_http_exchange *exchange)
+static void refuse_caller(struct pawl_http_exchange *exchange, const struct ask *ask)
 {
+    struct pawl_audit_peer peer = { .address = "http", .uid = -1 };
+    const char *who = ask->actor;
+
+    if (who[0] != '\0') {
+        pawl_http_count_wrong(exchange);
+        pawl_audit_event(pawl_http_world_of(exchange)->audit, PAWL_AUDIT_AUTH_FAILED, &peer,
+                         PAWL_F_TEXT("by", "credential"),
+                         PAWL_F_TEXT("why", "no entry has this id and secret"),
+                         PAWL_F_MASKED("client", pawl_bytes_of(who, strlen(who))));
+    }
     pawl_http_set(exchange, "WWW-Authenticate", "Basic realm=\"pawl\", charset=\"UTF-8\"");
     pawl_http_reply_error(exchange, 401, "invalid_client",
                           "HTTP Basic with the id and secret of an entry of credentials");
@@ -129,7 +140,7 @@ static bool read_request(struct pawl_http_exchange *exchange, unsigned role, str
     struct pawl_http_caller caller = { .roles = 0 };
 
     if (!authenticate(exchange, &caller, ask)) {
-        refuse_caller(exchange);
+        refuse_caller(exchange, ask);
         return false;
     }
     if (pawl_http_query_count(exchange) > 0) { /* they would end in somebody's access log */
