@@ -347,7 +347,7 @@ static int64_t change_day(const struct pawl_zone_change *change, int64_t year)
     }
     int64_t first = pawl_days_of_civil(year, change->month, 1);
     int64_t weekday = first + 4 - pawl_floor_div(first + 4, 7) * 7; /* 1970-01-01: a Thursday */
-    int64_t day = first + (change->weekday - weekday + 7) % 7 + (change->week - 1) * 7;
+    int64_t day = first + (change->weekday - weekday + 7) % 7 + (int64_t)(change->week - 1) * 7;
     int64_t last = first + pawl_days_in_month(year, change->month) - 1;
 
     return day > last ? day - 7 : day;

@@ -310,7 +310,7 @@ static void run_trace(const struct pawl_rate *rate, uint64_t burst, bool refunds
                                  : 0;
 
             assert_true(given <= events[which].cost);
-            events[which].cost -= given; /* rounded up where a part has flowed */
+            events[which].cost -= given;     /* rounded up where a part has flowed */
             events[which].name = UINT64_MAX; /* once for each charge */
         }
     }
