@@ -70,6 +70,7 @@ struct pawl_setting {
     size_t item_size, count_offset; /* LIST: of an item's struct; of the unsigned that counts */
     const char *initial;      /* the default as it would be written; NULL = computed, or none */
     const char *initial_help; /* where computed: in words */
+    const char *value_help;   /* what may be written, where type and bounds do not say it */
     const struct pawl_setting_word *words;
     const char *help; /* one line; LATER: what it will be */
 };

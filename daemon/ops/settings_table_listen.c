@@ -55,6 +55,7 @@ static const struct pawl_setting rows[] = {
       ROOT(http.text, const char *),
       .min = 1,
       .max = HTTP_TEXT_MAX,
+      .value_help = "ADDRESS:PORT with the number of an address, or off",
       .initial = "127.0.0.1:7402",
       .initial_help = "127.0.0.1:7402; off where --listen is given",
       .help = "Address and port of metrics, health, gateways and console; or off." },

@@ -95,6 +95,10 @@ void pawl_setting_describe(const struct pawl_setting *row, char *out)
     char high[32];
     char words[PAWL_SETTING_WHAT_BYTES - 32];
 
+    if (row->value_help != NULL) {
+        (void)snprintf(out, capacity, "%s", row->value_help);
+        return;
+    }
     switch (row->type) {
     case PAWL_SETTING_BOOL:
         (void)snprintf(out, capacity, "true or false");
@@ -113,7 +117,8 @@ void pawl_setting_describe(const struct pawl_setting *row, char *out)
         break;
     case PAWL_SETTING_WORDS:
         pawl_setting_join(row->words, words, sizeof(words));
-        (void)snprintf(out, capacity, "one or a list of %s", words);
+        (void)snprintf(out, capacity, "%sone or a list of %s",
+                       (row->flags & PAWL_SETTING_EMPTY_OK) != 0 ? "none, or " : "", words);
         break;
     case PAWL_SETTING_TIME:
         (void)snprintf(out, capacity, "off, or a time like \"2025-12-31T23:59:59Z\"");

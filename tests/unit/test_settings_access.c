@@ -140,7 +140,7 @@ static void http_beyond_loopback_has_to_be_written_out(void **state)
     assert_refused("http: 7402\n", ":1:7: http: \"7402\" is not the number");
     assert_refused("http: \"unix:/x\"\n", "is not the number of an address and a port");
     assert_refused("http: \"127.0.0.1:7401\"\n", ":1:7: http: \"127.0.0.1:7401\" is listen[1]");
-    assert_refused("http: {port: 1}\n", ":1:7: http: is a mapping; give 1 to");
+    assert_refused("http: {port: 1}\n", ":1:7: http: is a mapping; give ADDRESS:PORT with");
 }
 
 static void http_hosts_are_a_text_or_a_list(void **state)
