@@ -42,26 +42,30 @@ struct pawl_file_watch {
 
 /* ---- how a file looks ---------------------------------------------------------------------- */
 
-static uint64_t mix(uint64_t print, const void *data, size_t size)
+static uint64_t mix_name(uint64_t print, const char *name)
 {
-    const uint8_t *bytes = data;
-
-    for (size_t i = 0; i < size; i++) { /* FNV-1a: against accidents, which are all there is */
-        print = (print ^ bytes[i]) * UINT64_C(0x100000001b3);
+    for (; *name != '\0'; name++) { /* FNV-1a: against accidents, which are all there is */
+        print = (print ^ (uint8_t)*name) * UINT64_C(0x100000001b3);
     }
     return print;
 }
 
+static uint64_t mix_word(uint64_t print, uint64_t word)
+{
+    print = (print ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+    return print ^ (print >> 32);
+}
+
 static uint64_t print_of_stat(uint64_t print, const struct stat *info)
 {
-    const uint64_t words[] = {
-        (uint64_t)info->st_dev,          (uint64_t)info->st_ino,
-        (uint64_t)info->st_size,         (uint64_t)info->st_mtim.tv_sec,
-        (uint64_t)info->st_mtim.tv_nsec, (uint64_t)info->st_ctim.tv_sec,
-        (uint64_t)info->st_ctim.tv_nsec, (uint64_t)info->st_mode,
-    };
-
-    return mix(print, words, sizeof(words));
+    print = mix_word(print, (uint64_t)info->st_dev);
+    print = mix_word(print, (uint64_t)info->st_ino);
+    print = mix_word(print, (uint64_t)info->st_mode);
+    print = mix_word(print, (uint64_t)info->st_size);
+    print = mix_word(print, (uint64_t)info->st_mtim.tv_sec);
+    print = mix_word(print, (uint64_t)info->st_mtim.tv_nsec);
+    print = mix_word(print, (uint64_t)info->st_ctim.tv_sec);
+    return mix_word(print, (uint64_t)info->st_ctim.tv_nsec);
 }
 
 /* Entries in any order: their prints are added. */
@@ -76,7 +80,7 @@ static uint64_t print_of_entries(const char *path)
         return (uint64_t)errno;
     }
     while (left-- > 0 && (entry = readdir(folder)) != NULL) {
-        uint64_t print = mix(1, entry->d_name, strlen(entry->d_name));
+        uint64_t print = mix_name(1, entry->d_name);
         struct stat info;
 
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) {
@@ -100,7 +104,7 @@ static uint64_t print_of(const char *path)
         return print_of_stat(2, &info);
     }
     /* Its own times do not count: a file made and removed beside the others changes them. */
-    return mix(print_of_entries(path), &info.st_ino, sizeof(info.st_ino));
+    return mix_word(print_of_entries(path), (uint64_t)info.st_ino);
 }
 
 /* ---- sets ---------------------------------------------------------------------------------- */
@@ -173,7 +177,8 @@ static enum pawl_status set_add(struct set *set, const char *path, uint64_t prin
         return PAWL_ENOMEM;
     }
     memmove(&set->files[place + 1], &set->files[place], (set->count - place) * sizeof(*set->files));
-    set->files[place] = (struct file){ copy, print };
+    set->files[place].path = copy;
+    set->files[place].print = print;
     set->count++;
     return PAWL_OK;
 }
