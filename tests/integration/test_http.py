@@ -160,6 +160,14 @@ def test_a_draining_node_is_healthy_and_not_ready(make_daemon, tmp_path, connect
                       "not ready")
     assert answer.json["reasons"] == ["draining"]
     assert ask(daemon.http, "/healthz").code == 200
+    # nobody decides any more: that is no refusal, and the caller's word on it counts
+    answer = wait_for(lambda: (lambda a: a if a.code != 200 else None)(
+        check(daemon.http, limit="api", key="late")), "undecided")
+    assert answer.code == 503 and answer.json["verdict"] == "undecided", answer
+    answer = check(daemon.http, limit="api", key="late", on_error="open")
+    assert answer.code == 200 and answer.headers["X-Pawl-Reason"] == "fallback", answer
+    assert check(daemon.http, token="required", limit="api", key="a", on_error="open",
+                 headers=bearer(mint())).code == 503 # open is for limits, never for tokens
     held.close()
     daemon.process.wait(PATIENCE_S)
 
@@ -190,6 +198,37 @@ def test_several_limits_are_all_or_none(daemon):
         '"api";q=60;w=60, "api-2";q=1000;w=86400, "login";q=2;w=60'
     peek = check(daemon.http, ("peek", "1"), limit="api", key="k")
     assert '"api";r=58' in peek.headers["RateLimit"] # the refusal charged nothing
+
+
+def test_names_of_limits_are_quoted_where_they_are_told(make_daemon, tmp_path):
+    name = 'we"i\\rd,one;q:9'
+    daemon = web.with_http(make_daemon, tmp_path,
+                           config="limits: {{'" + name + "': {{rate: 1/minute}}}}")
+    answer = check(daemon.http, limit=name, key="k")
+    assert answer.code == 200, answer
+    quoted = name.replace("\\", "\\\\").replace('"', '\\"')
+    assert answer.headers["RateLimit-Policy"] == f'"{quoted}";q=1;w=60'
+    assert f'pawl_limit_allowed_total{{limit="{quoted}",namespace="default"}} 1' in \
+        ask(daemon.http, "/metrics").body.decode()
+
+
+def test_it_listens_on_ipv6_too(make_daemon):
+    daemon = make_daemon("--http", "[::1]:0")
+    port = web.http_port(daemon)
+    assert ask(port, "/healthz", host="::1").code == 200
+    assert check_at("::1", port, "rate").code == 400
+
+
+def check_at(host, port, limit):
+    return ask(port, f"/v1/check?limit={limit}&key=a", host=host)
+
+
+def test_an_address_that_is_taken_is_said_by_name(daemon, make_daemon):
+    other = make_daemon("--http", f"127.0.0.1:{daemon.http}", start=False)
+    other.start(wait=False)
+    assert other.process.wait(PATIENCE_S) == 1
+    why = other.event("stopped")["why"]
+    assert f"127.0.0.1:{daemon.http}" in why and "in use" in why, why
 
 
 def test_a_cost_that_never_fits_is_403_and_has_no_retry(daemon):
