@@ -245,6 +245,28 @@ static enum pawl_status sign_any(const struct pawl_jwt_mint *mint,
     return status;
 }
 
+/* Out of memory libraries may drop some of the claims, and report success. */
+static bool says(const char *token, struct pawl_bytes claims)
+{
+    static const size_t room = PAWL_BASE64URL_DECODED(2 * PAWL_JWT_MINT_BYTES_MAX);
+    const char *first = strchr(token, '.');
+    const char *last = strrchr(token, '.');
+    uint8_t *payload = malloc(room);
+    size_t size = 0;
+    bool good =
+        payload != NULL && first != NULL && last > first &&
+        (size_t)(last - first) < PAWL_JWT_MINT_BYTES_MAX * (size_t)2 &&
+        pawl_base64url_decode(pawl_bytes_of(first + 1, (size_t)(last - first) - 1), payload, &size);
+    json_t *found = good ? json_loadb((const char *)payload, size, 0, NULL) : NULL;
+    json_t *wanted = json_loadb((const char *)claims.data, claims.size, 0, NULL);
+
+    good = found != NULL && wanted != NULL && json_equal(found, wanted) != 0;
+    json_decref(found);
+    json_decref(wanted);
+    free(payload);
+    return good;
+}
+
 static enum pawl_status hand_over(char *token, char *out, size_t capacity, size_t *size,
                                   struct pawl_error *error)
 {
@@ -285,5 +307,9 @@ enum pawl_status pawl_jwt_mint(const struct pawl_jwt_mint *mint, char *out, size
         status = sign_any(mint, alg, claims, &token, error);
     }
     free(claims);
+    if (status == PAWL_OK && !says(token, mint->claims)) {
+        free(token);
+        return no_memory(error);
+    }
     return status == PAWL_OK ? hand_over(token, out, capacity, size, error) : status;
 }

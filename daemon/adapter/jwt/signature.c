@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MEMORY_PROBE 65536 /* more than a verification takes */
+
 struct pawl_signatures {
     EVP_MD *sha256, *sha384, *sha512;
     EVP_MD_CTX *whole, *part; /* reused for each token */
@@ -196,7 +198,18 @@ static EVP_PKEY_CTX *context_of(struct pawl_signatures *signatures, const struct
     return *place;
 }
 
-/* 1 is yes. Everything else is no, unless memory ran out: that is not known. */
+/* Not every door of OpenSSL says that memory ran out; it is asked for here. */
+static bool is_memory_left(void)
+{
+    void *volatile probe = malloc(MEMORY_PROBE);
+    bool left = probe != NULL;
+
+    free(probe);
+    return left;
+}
+
+/* 1 is yes. Everything else is no, unless memory ran out: that is not known. Nothing that a token
+ * can bring about may be taken for that. */
 static enum pawl_jwt_reason reason_of(int result)
 {
     bool no_memory = false;
@@ -207,7 +220,7 @@ static enum pawl_jwt_reason reason_of(int result)
     for (unsigned long code = ERR_get_error(); code != 0; code = ERR_get_error()) {
         no_memory = no_memory || ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE;
     }
-    return no_memory ? PAWL_JWT_INTERNAL : PAWL_JWT_SIGNATURE;
+    return no_memory || !is_memory_left() ? PAWL_JWT_INTERNAL : PAWL_JWT_SIGNATURE;
 }
 
 static enum pawl_jwt_reason by_digest(struct pawl_signatures *signatures,
@@ -261,18 +274,31 @@ static enum pawl_jwt_reason by_ed25519(struct pawl_signatures *signatures,
                                       jws->signed_part.data, jws->signed_part.size));
 }
 
+static enum pawl_jwt_reason by_public_key(struct pawl_signatures *signatures,
+                                          const struct pawl_jwt_key *key,
+                                          const struct pawl_jws *jws,
+                                          const struct pawl_jwt_record *record)
+{
+    return key->alg->kind == PAWL_JWT_KIND_ED
+               ? by_ed25519(signatures, key, jws)
+               : by_digest(signatures, key, jws, record->signed_sha256);
+}
+
 enum pawl_jwt_reason pawl_signatures_verify(struct pawl_signatures *signatures,
                                             const struct pawl_jwt_key *key, struct pawl_bytes raw,
                                             const struct pawl_jws *jws,
                                             const struct pawl_jwt_record *record)
 {
     ERR_clear_error();
-    switch (key->alg->kind) {
-    case PAWL_JWT_KIND_HMAC:
+    if (key->alg->kind == PAWL_JWT_KIND_HMAC) {
         return pawl_hmac_verify(signatures->hmac, key, raw, jws, record);
-    case PAWL_JWT_KIND_ED:
-        return by_ed25519(signatures, key, jws);
-    default:
-        return by_digest(signatures, key, jws, record->signed_sha256);
     }
+    enum pawl_jwt_reason reason = by_public_key(signatures, key, jws, record);
+
+    /* For PSS and Ed25519 OpenSSL calls a single allocation that failed a wrong signature. */
+    if (reason == PAWL_JWT_SIGNATURE &&
+        (key->alg->kind == PAWL_JWT_KIND_PSS || key->alg->kind == PAWL_JWT_KIND_ED)) {
+        reason = by_public_key(signatures, key, jws, record);
+    }
+    return reason;
 }
