@@ -137,7 +137,11 @@ def prove(packages):
         for deb in debs:
             shutil.copy(deb, inside)
         root.run("dpkg -i /srv/*.deb")
-        soak.say("package root: installed")
+        if not (root.path / "etc/systemd/system/multi-user.target.wants/pawld.service").is_symlink():
+            raise SystemExit("package root: the service is not enabled")
+        if any(root.path.glob("etc/systemd/system/*.wants/pawld.socket")):
+            raise SystemExit("package root: the socket is enabled, which nobody asked for")
+        soak.say("package root: installed, and enabled")
         first = session(root, "pawlctl --addr unix:/run/pawl/pawld.sock check --limit login alice\n"
                               "pawlctl --addr unix:/run/pawl/pawld.sock check --limit login alice\n"
                               "pawlctl --addr unix:/run/pawl/pawld.sock revoke subject --sub mallory")
