@@ -211,6 +211,8 @@ static enum pawl_status use_ca(SSL_CTX *ssl, const char *file, bool names, struc
         if (X509_STORE_add_cert(store, ca) != 1 || (names && SSL_CTX_add_client_CA(ssl, ca) != 1)) {
             status = refuse_pem(error, "ca", file, "a certificate in it cannot be used");
         }
+        /* What OpenSSL works out of it and keeps is there before threads share it. */
+        (void)X509_check_purpose(ca, -1, 0);
         X509_free(ca);
         count++;
     }
