@@ -16,7 +16,7 @@ static size_t put_hex(char *out, uint32_t value, unsigned digits)
 
 static size_t put_hash(char *out, uint64_t hash)
 {
-    memcpy(out, "***", 3);
+    memset(out, '*', 3);
     return 3 + put_hex(out + 3, (uint32_t)hash, DIGITS);
 }
 
@@ -144,7 +144,7 @@ static size_t put_shown(char *out, struct pawl_bytes value)
     for (size_t i = 0; i < size; i++) {
         bool is_plain = value.data[i] > 0x20 && value.data[i] < 0x7f && value.data[i] != '|';
 
-        out[i] = is_plain ? (char)value.data[i] : '?';
+        out[i] = (char)(is_plain ? value.data[i] : (uint8_t)'?');
     }
     return size;
 }

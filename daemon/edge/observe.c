@@ -404,7 +404,7 @@ size_t pawl_observe_keys_of(struct pawl_observe *observe, struct pawl_bytes ns,
         workers += worker_at(observe, i) != NULL ? 1 : 0;
     }
     max = max < PAWL_OBSERVED_KEYS_MAX ? max : PAWL_OBSERVED_KEYS_MAX;
-    all.candidates = calloc(workers * KEYS + 1, sizeof(*all.candidates));
+    all.candidates = calloc(workers * (size_t)KEYS + 1, sizeof(*all.candidates));
     all.missed = calloc(PAWL_WORKERS_MAX, sizeof(*all.missed));
     if (all.candidates == NULL || all.missed == NULL) {
         goto out;

@@ -68,16 +68,21 @@ static const char *read_entry(const char *written, struct pawl_key_text *text, b
     text->size = 0;
     for (size_t i = 0; i < size; i++) {
         char byte = written[i];
-        char next = i + 1 < size ? written[i + 1] : '\0';
+        char next = written[i + 1]; /* at the end the NUL */
         bool escaped = byte == '\\' && (next == '|' || next == '\\' || next == '*');
 
         if (is_prefix != NULL && byte == '*' && i + 1 == size) {
             *is_prefix = true;
             break;
         }
+        bool is_letter = escaped || byte != '|';
+
         i += escaped ? 1 : 0;
-        parts += !escaped && byte == '|' ? 1 : 0;
-        if (!put(text, escaped ? next : byte, escaped || byte != '|')) {
+        parts += is_letter ? 0 : 1;
+        if (escaped) {
+            byte = next;
+        }
+        if (!put(text, byte, is_letter)) {
             return "is longer than a key may be (1024 bytes)";
         }
     }

@@ -97,8 +97,10 @@ static enum pawl_status copy_text(char *out, const char *text, const char *what,
 static const struct pawl_rules_zone *zone_known(const struct pawl_rules *rules, const char *name)
 {
     for (unsigned i = 0; i < rules->zone_count; i++) {
-        if (strcmp(rules->zones[i]->name, name) == 0) {
-            return rules->zones[i];
+        const struct pawl_rules_zone *zone = rules->zones[i];
+
+        if (zone != NULL && strcmp(zone->name, name) == 0) {
+            return zone;
         }
     }
     return NULL;
