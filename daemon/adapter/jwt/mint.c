@@ -245,25 +245,37 @@ static enum pawl_status sign_any(const struct pawl_jwt_mint *mint,
     return status;
 }
 
-/* Out of memory libraries may drop some of the claims, and report success. */
-static bool says(const char *token, struct pawl_bytes claims)
+static json_t *part_of(const char *begin, const char *end)
 {
-    static const size_t room = PAWL_BASE64URL_DECODED(2 * PAWL_JWT_MINT_BYTES_MAX);
+    size_t length = (size_t)(end - begin);
+    uint8_t *bytes = malloc(PAWL_BASE64URL_DECODED(length));
+    size_t size = 0;
+    json_t *part = NULL;
+
+    if (bytes != NULL && pawl_base64url_decode(pawl_bytes_of(begin, length), bytes, &size)) {
+        part = json_loadb((const char *)bytes, size, 0, NULL);
+    }
+    free(bytes);
+    return part;
+}
+
+/* Out of memory libraries may leave something out, and report success. */
+static bool says(const char *token, const struct pawl_jwt_mint *mint)
+{
     const char *first = strchr(token, '.');
     const char *last = strrchr(token, '.');
-    uint8_t *payload = malloc(room);
-    size_t size = 0;
-    bool good =
-        payload != NULL && first != NULL && last > first &&
-        (size_t)(last - first) < PAWL_JWT_MINT_BYTES_MAX * (size_t)2 &&
-        pawl_base64url_decode(pawl_bytes_of(first + 1, (size_t)(last - first) - 1), payload, &size);
-    json_t *found = good ? json_loadb((const char *)payload, size, 0, NULL) : NULL;
-    json_t *wanted = json_loadb((const char *)claims.data, claims.size, 0, NULL);
+    bool parted = first != NULL && last > first;
+    json_t *header = parted ? part_of(token, first) : NULL;
+    json_t *payload = parted ? part_of(first + 1, last) : NULL;
+    json_t *wanted = json_loadb((const char *)mint->claims.data, mint->claims.size, 0, NULL);
+    const char *alg = json_string_value(json_object_get(header, "alg"));
+    bool good = alg != NULL && strcmp(alg, mint->alg) == 0 &&
+                has_kid(mint) == (json_object_get(header, "kid") != NULL) && payload != NULL &&
+                json_equal(payload, wanted) != 0;
 
-    good = found != NULL && wanted != NULL && json_equal(found, wanted) != 0;
-    json_decref(found);
+    json_decref(header);
+    json_decref(payload);
     json_decref(wanted);
-    free(payload);
     return good;
 }
 
@@ -307,7 +319,7 @@ enum pawl_status pawl_jwt_mint(const struct pawl_jwt_mint *mint, char *out, size
         status = sign_any(mint, alg, claims, &token, error);
     }
     free(claims);
-    if (status == PAWL_OK && !says(token, mint->claims)) {
+    if (status == PAWL_OK && !says(token, mint)) {
         free(token);
         return no_memory(error);
     }
