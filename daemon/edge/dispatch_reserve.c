@@ -167,7 +167,7 @@ static enum pawl_status open_lease(struct pawl_dispatch *dispatch, struct reserv
 static void note_denied(struct pawl_dispatch *dispatch, struct pawl_session *session,
                         const struct pawl_limit_item *item)
 {
-    struct pawl_limiter_slot slots[PAWL_RATES_MAX];
+    struct pawl_limiter_slot slots[PAWL_RATES_MAX] = { 0 };
     struct pawl_limiter_plan plan = { .slots = slots, .slots_max = PAWL_RATES_MAX };
     const struct pawl_limit_request alone = {
         .items = item, .items_count = 1, .now = dispatch->now.instant, .wall = dispatch->now.wall
