@@ -10,8 +10,8 @@
 
 static char *copy_text(const char *text)
 {
-    size_t size = strlen(text);
-    char *copy = pawl_edge_alloc(size + 1, 1);
+    size_t size = strlen(text) + 1;
+    char *copy = pawl_edge_alloc(size, 1);
 
     if (copy != NULL) {
         memcpy(copy, text, size);
@@ -248,12 +248,13 @@ static void add_grant(struct pawl_identity *identity, unsigned index)
 enum pawl_status pawl_identity_certify(struct pawl_identity *identity, struct pawl_guard *guard,
                                        const struct pawl_tls_peer *peer)
 {
-    unsigned before = identity->guard == guard ? identity->grant_count : 0;
+    unsigned before;
 
     if (!peer->has_certificate || guard->client_count == 0) {
         return PAWL_OK; /* nobody has said what certificates mean: as without one */
     }
     hold(identity, guard);
+    before = identity->grant_count;
     for (unsigned i = 0; i < guard->client_count; i++) {
         for (unsigned j = 0; j < peer->san_count; j++) {
             if (strcmp(guard->grants[i].name, peer->sans[j]) == 0) {

@@ -206,6 +206,7 @@ static void pump(struct pawl_transport *transport)
 {
     const struct pawl_tls_ops *tls = transport->tls;
     struct pawl_tls_connection *connection = transport->connection;
+    bool is_gone;
 
     if (!transport->opened && tls->state(connection) == PAWL_TLS_OPEN) {
         transport->opened = true;
@@ -221,13 +222,13 @@ static void pump(struct pawl_transport *transport)
     if (transport->ended) {
         return;
     }
-    if (!send_cipher(transport, true)) {
-        say_ended(transport, false);
-    } else if (transport->leftover) {
+    is_gone = !send_cipher(transport, true);
+    if (transport->leftover && !is_gone) {
         return; /* its end comes after what was before it */
-    } else if (tls->state(connection) == PAWL_TLS_PEER_DONE) {
+    }
+    if (tls->state(connection) == PAWL_TLS_PEER_DONE && !is_gone) {
         say_ended(transport, true);
-    } else if (tls->state(connection) == PAWL_TLS_FAILED || transport->eof) {
+    } else if (is_gone || transport->eof || tls->state(connection) == PAWL_TLS_FAILED) {
         say_ended(transport, false); /* an end that nobody signed may be anybody's */
     } else if (transport->opened && tls->is_partial(connection)) {
         transport->events->begun(transport);

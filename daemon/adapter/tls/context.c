@@ -64,6 +64,7 @@ static enum pawl_status read_file(const char *what, const char *file, BIO **text
     int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
     *text = NULL;
+    memset(info, 0, sizeof(*info));
     if (fd < 0) {
         return refuse_file(error, what, file);
     }
@@ -147,8 +148,9 @@ static int on_passphrase(char *out, int room, int is_writing, void *data)
 {
     bool *wanted = data;
 
-    (void)out;
-    (void)room;
+    if (room > 0) {
+        out[0] = '\0';
+    }
     (void)is_writing;
     *wanted = true;
     return -1;
