@@ -128,3 +128,14 @@ def test_reading_while_all_workers_deny(make_daemon, connect, wire):
     in_parallel(8, work)
     ask = Asker(connect(pawld.unix), wire)
     assert sum(k.denied for k in top(ask, keys_max=256).keys) >= ask.figures("l").denied == 860
+
+
+def test_top_needs_the_role_read(make_daemon, connect, wire):
+    pawld = make_daemon("--set", 'listen=["unix:all", {uri: "unix:few", role: check}]', start=False)
+    pawld.arguments[1] = pawld.arguments[1].replace("unix:", f"unix:{pawld.folder}/")
+    pawld.socket = pawld.folder / "all"
+    pawld.start()
+    few = Asker(connect(f"unix:{pawld.folder}/few"), wire)
+    reply = few.call(top=wire.Top())
+    assert reply.status == wire.STATUS_DENIED and b"read" in reply.error
+    assert top(Asker(connect(pawld.unix), wire)).limits[0].limit == b""
