@@ -296,7 +296,7 @@ const struct pawl_metric pawl_metrics[] = {
     { "credentials_wrong", "pawl_credentials_wrong_total", NULL, COUNTER, 0,
       "Credentials that no entry has, or with another secret." },
     { "tls_reloads", "pawl_tls_reloads_total", NULL, COUNTER, 0,
-      "Certificates taken, the first ones too." },
+      "Sets of certificate, key, CA, clients and credentials that reloads took." },
     { "tls_reload_failures", "pawl_tls_reload_failures_total", NULL, COUNTER, 0,
       "Certificates refused; those before go on." },
     { "tls_certificate_expires_s", "pawl_tls_certificate_expiry_timestamp_seconds", NULL, GAUGE, 0,
