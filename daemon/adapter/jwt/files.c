@@ -177,39 +177,47 @@ enum pawl_status pawl_jwt_list(const char *path, struct pawl_jwt_listing *listin
 
 /* ---- fingerprints -------------------------------------------------------------------------- */
 
+/** A chain: each step hashes what it was before and what is added. */
+struct chain {
+    uint8_t hash[PAWL_SHA256_BYTES];
+    int64_t words[7];
+    char path[4096 + 256];
+};
+
 /* Links are followed: in Kubernetes it is what "..data" points to that changes. */
-static void add_file(EVP_MD_CTX *hash, const char *path)
+static void add_file(struct chain *chain, const char *path)
 {
     struct stat info;
-    int64_t words[7] = { 0 };
 
+    memset(chain->words, 0, sizeof(chain->words));
+    memset(chain->path, 0, sizeof(chain->path));
+    (void)snprintf(chain->path, sizeof(chain->path), "%s", path);
     if (stat(path, &info) == 0) {
-        words[0] = 1;
-        words[1] = (int64_t)info.st_dev;
-        words[2] = (int64_t)info.st_ino;
-        words[3] = info.st_size;
-        words[4] = info.st_mtim.tv_sec;
-        words[5] = info.st_mtim.tv_nsec;
-        words[6] = info.st_ctim.tv_sec * 1000000000 + info.st_ctim.tv_nsec;
+        chain->words[0] = 1;
+        chain->words[1] = (int64_t)info.st_dev;
+        chain->words[2] = (int64_t)info.st_ino;
+        chain->words[3] = info.st_size;
+        chain->words[4] = info.st_mtim.tv_sec;
+        chain->words[5] = info.st_mtim.tv_nsec;
+        chain->words[6] = info.st_ctim.tv_sec * 1000000000 + info.st_ctim.tv_nsec;
     }
-    (void)EVP_DigestUpdate(hash, path, strlen(path) + 1);
-    (void)EVP_DigestUpdate(hash, words, sizeof(words));
+    pawl_sha256(chain->hash, chain, sizeof(*chain));
 }
 
-static void add_source(EVP_MD_CTX *hash, const char *path)
+static void add_source(struct chain *chain, const char *path)
 {
     struct pawl_jwt_listing *listing = malloc(sizeof(*listing));
     char joined[4096 + 256];
     bool is_directory;
 
     if (listing == NULL || pawl_jwt_list(path, listing, &is_directory, NULL) != PAWL_OK) {
-        add_file(hash, path);
+        add_file(chain, path);
     } else if (!is_directory) {
-        add_file(hash, path);
+        add_file(chain, path);
     } else {
         for (unsigned i = 0; i < listing->count; i++) {
             (void)snprintf(joined, sizeof(joined), "%s/%s", path, listing->name[i]);
-            add_file(hash, joined);
+            add_file(chain, joined);
         }
     }
     free(listing);
@@ -218,25 +226,20 @@ static void add_source(EVP_MD_CTX *hash, const char *path)
 void pawl_jwt_fingerprint(const struct pawl_jwt_settings *settings,
                           uint8_t out[PAWL_JWT_FINGERPRINT])
 {
-    EVP_MD_CTX *hash = EVP_MD_CTX_new();
+    struct chain chain;
 
-    memset(out, 0, PAWL_JWT_FINGERPRINT);
-    if (hash == NULL || EVP_DigestInit_ex(hash, EVP_sha256(), NULL) != 1) {
-        EVP_MD_CTX_free(hash);
-        return;
-    }
+    memset(&chain, 0, sizeof(chain));
     for (unsigned i = 0; i < settings->issuer_count; i++) {
         const struct pawl_jwt_issuer_settings *issuer = &settings->issuers[i];
 
         for (unsigned j = 0; j < issuer->key_count; j++) {
             const struct pawl_jwt_key_settings *key = &issuer->keys[j];
 
-            add_file(hash, key->file[0] != '\0' ? key->file : key->secret_file);
+            add_file(&chain, key->file[0] != '\0' ? key->file : key->secret_file);
         }
         if (issuer->jwks_file[0] != '\0') {
-            add_source(hash, issuer->jwks_file);
+            add_source(&chain, issuer->jwks_file);
         }
     }
-    (void)EVP_DigestFinal_ex(hash, out, NULL);
-    EVP_MD_CTX_free(hash);
+    memcpy(out, chain.hash, PAWL_JWT_FINGERPRINT);
 }

@@ -207,8 +207,7 @@ static void *open_verifier(void *self)
     struct pawl_jwt_keyring *keyring = self;
     struct pawl_jwt_verifier *verifier = calloc(1, sizeof(*verifier));
 
-    if (verifier == NULL || !pawl_jwt_verifier_init(verifier)) {
-        free(verifier);
+    if (verifier == NULL) {
         return NULL;
     }
     verifier->keyring = keyring;

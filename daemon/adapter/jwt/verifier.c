@@ -2,12 +2,6 @@
 
 #include <string.h>
 
-bool pawl_jwt_verifier_init(struct pawl_jwt_verifier *verifier)
-{
-    verifier->signatures = pawl_signatures_create();
-    return verifier->signatures != NULL;
-}
-
 void pawl_jwt_verifier_deinit(struct pawl_jwt_verifier *verifier)
 {
     pawl_signatures_destroy(verifier->signatures);
@@ -15,6 +9,18 @@ void pawl_jwt_verifier_deinit(struct pawl_jwt_verifier *verifier)
     pawl_jwt_keys_unref(verifier->keys);
     verifier->signatures = NULL;
     verifier->keys = NULL;
+}
+
+/* A daemon without issuers never wakes OpenSSL, whose start does not bear a failed allocation. */
+static bool use_signatures(struct pawl_jwt_verifier *verifier, const struct pawl_jwt_keys *keys)
+{
+    if (keys->issuer_count == 0) {
+        return true;
+    }
+    if (verifier->signatures == NULL) {
+        verifier->signatures = pawl_signatures_create();
+    }
+    return verifier->signatures != NULL && pawl_signatures_use(verifier->signatures, keys);
 }
 
 static bool resize_cache(struct pawl_jwt_verifier *verifier, uint64_t entries_max)
@@ -31,8 +37,7 @@ static bool resize_cache(struct pawl_jwt_verifier *verifier, uint64_t entries_ma
 void pawl_jwt_verifier_use(struct pawl_jwt_verifier *verifier, struct pawl_jwt_keys *keys)
 {
     struct pawl_jwt_keys *old = verifier->keys;
-    bool good = resize_cache(verifier, keys->settings.cache_max) &&
-                pawl_signatures_use(verifier->signatures, keys);
+    bool good = resize_cache(verifier, keys->settings.cache_max) && use_signatures(verifier, keys);
 
     if (!good) {
         pawl_jwt_cache_clear(&verifier->cache);

@@ -57,8 +57,7 @@ struct pawl_jwt_verifier {
     struct pawl_jwt_verifier *next, *previous;
 };
 
-/** False: no memory. @verifier is all zero. */
-PAWL_MUST_USE bool pawl_jwt_verifier_init(struct pawl_jwt_verifier *verifier);
+/** All zero is a verifier without keys. */
 void pawl_jwt_verifier_deinit(struct pawl_jwt_verifier *verifier);
 
 /** Take @keys, a reference that is the verifier's from then on, in place of the ones it has; what
