@@ -42,12 +42,18 @@ void pawl_reply_error(struct pawl_session *session, uint64_t id, unsigned status
     }
 }
 
-void pawl_dispatch_forbid_check(struct pawl_dispatch *dispatch, struct pawl_session *session)
+void pawl_dispatch_forbid(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                          const char *role)
 {
     pawl_count(&dispatch->metrics->forbidden);
-    pawl_audit_say_forbidden(dispatch, session, "check");
+    pawl_audit_say_forbidden(dispatch, session, role);
+    (void)snprintf(dispatch->error, sizeof(dispatch->error),
+                   "this connection lacks the role %s in namespace \"%.*s\": it comes by an entry "
+                   "of credentials or tls.clients, or by the Unix socket (root, the daemon's user, "
+                   "the socket's group)",
+                   role, (int)dispatch->ns.size, (const char *)dispatch->ns.data);
     pawl_reply_error(session, dispatch->request.id, PAWL__V1__STATUS__STATUS_DENIED,
-                     "this connection lacks the role check; see DESIGN 12, roles");
+                     dispatch->error);
 }
 
 /* The answer to a hello that came with the request goes with the reply. */
@@ -235,6 +241,7 @@ static void refuse_hello(struct pawl_dispatch *dispatch, struct pawl_session *se
 static void refuse_namespace(struct pawl_dispatch *dispatch, struct pawl_session *session)
 {
     pawl_count(&dispatch->metrics->forbidden);
+    pawl_audit_say_forbidden(dispatch, session, "any");
     (void)snprintf(dispatch->error, sizeof(dispatch->error),
                    "what this connection has proved gives it nothing in namespace \"%.*s\"",
                    (int)dispatch->ns.size, (const char *)dispatch->ns.data);

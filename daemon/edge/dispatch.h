@@ -143,8 +143,9 @@ static inline void pawl_reply_hot(struct pawl_session *session, const struct paw
     }
 }
 
-/** Answer, count and log that the peer lacks the role check. */
-void pawl_dispatch_forbid_check(struct pawl_dispatch *dispatch, struct pawl_session *session);
+/** Answer to the request at hand, count and audit that the peer lacks @role in its namespace. */
+void pawl_dispatch_forbid(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                          const char *role);
 
 /** Whether the peer has the role check; answers and counts where it has not. */
 static inline bool pawl_dispatch_may_check(struct pawl_dispatch *dispatch,
@@ -153,7 +154,7 @@ static inline bool pawl_dispatch_may_check(struct pawl_dispatch *dispatch,
     bool may = (pawl_session_roles(session) & PAWL_ROLE_CHECK) != 0;
 
     if (PAWL_UNLIKELY(!may)) {
-        pawl_dispatch_forbid_check(dispatch, session);
+        pawl_dispatch_forbid(dispatch, session, "check");
     }
     return may;
 }

@@ -245,17 +245,20 @@ static const char *request_name(Pawl__V1__Request__BodyCase body)
     return field != NULL ? field->name : "";
 }
 
+/* The roles that count for a request: what is done to the whole node wants them everywhere. */
+static unsigned roles_for(const struct pawl_session *session, Pawl__V1__Request__BodyCase body)
+{
+    return body == PAWL__V1__REQUEST__BODY_THAW ? pawl_session_roles_everywhere(session)
+                                                : pawl_session_roles(session);
+}
+
 static void dispatch_to(struct pawl_dispatch *dispatch, struct pawl_session *session,
                         const Pawl__V1__Request *request, unsigned index)
 {
-    if (handlers[index].role != 0 && (pawl_session_roles(session) & handlers[index].role) == 0) {
-        pawl_count(&dispatch->metrics->forbidden);
-        pawl_audit_say_forbidden(dispatch, session, handlers[index].role_name);
-        (void)snprintf(dispatch->error, sizeof(dispatch->error),
-                       "this connection lacks the role %s; use the Unix socket as root, as the "
-                       "daemon's user or as a member of the socket's group",
-                       handlers[index].role_name);
-        pawl_reply_error(session, request->id, PAWL__V1__STATUS__STATUS_DENIED, dispatch->error);
+    unsigned role = handlers[index].role;
+
+    if (role != 0 && (roles_for(session, request->body_case) & role) == 0) {
+        pawl_dispatch_forbid(dispatch, session, handlers[index].role_name);
         return;
     }
     if (handlers[index].role == PAWL_ROLE_ADMIN) {

@@ -177,6 +177,7 @@ void pawl_dispatch_watch(struct pawl_dispatch *dispatch, struct pawl_session *se
 
     if (watch->snapshot && (pawl_session_roles(session) & PAWL_ROLE_ADMIN) == 0) {
         pawl_count(&dispatch->metrics->forbidden);
+        pawl_audit_say_forbidden(dispatch, session, "admin");
         pawl_reply_error(
             session, request->id, PAWL__V1__STATUS__STATUS_DENIED,
             "a snapshot of all facts wants the role admin; watching new ones does not");
@@ -186,6 +187,9 @@ void pawl_dispatch_watch(struct pawl_dispatch *dispatch, struct pawl_session *se
         pawl_durable_invalid(dispatch, session, request->id,
                              "a watch has one cursor of this node, or none: use that of the reply");
         return;
+    }
+    if (watch->snapshot && watch->n_cursors == 0) {
+        pawl_audit_say_admin(dispatch, session, "watch"); /* its first page, for all of them */
     }
     pending = pawl_durable_take(dispatch, session, request->id);
     if (pending == NULL) {

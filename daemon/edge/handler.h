@@ -98,6 +98,9 @@ void pawl_session_commit(struct pawl_session *session, size_t size);
  */
 unsigned pawl_session_roles(const struct pawl_session *session);
 
+/** Those of them that the peer has in every namespace, also in those that nobody has named yet. */
+unsigned pawl_session_roles_everywhere(const struct pawl_session *session);
+
 /**
  * The request at hand is in @ns. False: this peer may do nothing in it, and the request is to be
  * refused. Cheap for the namespace that was entered before, and for peers that may enter all.
@@ -130,7 +133,8 @@ void pawl_session_owe(struct pawl_session *session, int change);
  */
 void pawl_session_accepted(struct pawl_session *session, uint64_t id);
 
-/** The peer sends nothing more, or the session is being closed: nobody should wait on its behalf. */
+/** The peer sends nothing more, or the session is being closed: nobody should wait on its behalf.
+ */
 bool pawl_session_is_ending(const struct pawl_session *session);
 
 struct pawl_ticket pawl_session_ticket(const struct pawl_session *session);

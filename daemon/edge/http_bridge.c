@@ -83,6 +83,14 @@ static bool authenticate(void *self, struct pawl_bytes id, struct pawl_bytes sec
     return known;
 }
 
+/* Whoever guesses secrets or asks in vain fills no disk: with the denials, so many a second. */
+static bool may_tell(void *self)
+{
+    const struct pawl_http_bridge *bridge = self;
+
+    return pawl_audit_may_deny(bridge->app->audit, pawl_clock_read(bridge->app->clock).instant);
+}
+
 void pawl_http_bridge_init(struct pawl_http_bridge *bridge, struct pawl_app *app,
                            struct pawl_server *server, struct pawl_http_world *world)
 {
@@ -98,6 +106,7 @@ void pawl_http_bridge_init(struct pawl_http_bridge *bridge, struct pawl_app *app
         .authenticate = authenticate,
         .observed = app->observe != NULL ? &bridge->observed : NULL,
         .audit = app->audit,
+        .may_tell = may_tell,
         .self = bridge,
     };
 }

@@ -197,14 +197,11 @@ static void settle(struct pawl_identity *identity)
     }
     identity->everywhere = true;
     identity->ns_size = 0;
-    identity->roles = identity->base;
     for (unsigned i = 0; i < identity->grant_count; i++) {
-        const struct pawl_guard_entry *grant = &identity->guard->grants[identity->grants[i]];
-
-        identity->everywhere = identity->everywhere && grant->everywhere;
-        identity->roles |= grant->everywhere ? grant->roles : 0;
+        identity->everywhere =
+            identity->everywhere && identity->guard->grants[identity->grants[i]].everywhere;
     }
-    identity->roles &= identity->cap;
+    identity->roles = pawl_identity_everywhere(identity);
 }
 
 void pawl_identity_init(struct pawl_identity *identity, unsigned cap, unsigned base, bool by_uid)
@@ -362,6 +359,18 @@ bool pawl_identity_look(struct pawl_identity *identity, struct pawl_bytes ns)
         memcpy(identity->ns, ns.data, ns.size);
     }
     return identity->roles != 0;
+}
+
+unsigned pawl_identity_everywhere(const struct pawl_identity *identity)
+{
+    unsigned roles = identity->base;
+
+    for (unsigned i = 0; i < identity->grant_count; i++) {
+        const struct pawl_guard_entry *grant = &identity->guard->grants[identity->grants[i]];
+
+        roles |= grant->everywhere ? grant->roles : 0;
+    }
+    return roles & identity->cap;
 }
 
 const char *pawl_identity_name(const struct pawl_identity *identity)

@@ -125,6 +125,9 @@ static inline bool pawl_identity_enter(struct pawl_identity *identity, struct pa
     return PAWL_LIKELY(identity->everywhere) || pawl_identity_look(identity, ns);
 }
 
+/** The roles that it has in all namespaces. */
+unsigned pawl_identity_everywhere(const struct pawl_identity *identity);
+
 /** The name of what it has proved, for audit: "dns:api", a credential's id, "". Lent. */
 const char *pawl_identity_name(const struct pawl_identity *identity);
 

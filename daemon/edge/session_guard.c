@@ -187,6 +187,11 @@ enum pawl_status pawl_session_authenticate(struct pawl_session *session, struct 
     return PAWL_EPERM;
 }
 
+unsigned pawl_session_roles_everywhere(const struct pawl_session *session)
+{
+    return pawl_identity_everywhere(&session->identity);
+}
+
 bool pawl_session_enter(struct pawl_session *session, struct pawl_bytes ns)
 {
     return pawl_identity_enter(&session->identity, ns);

@@ -84,8 +84,17 @@ static enum pawl_status do_append(struct txn *txn, struct pawl_job *job)
     return status;
 }
 
-/* Mark one fact as canceled. PAWL_OK, PAWL_ENOENT (nothing to cancel), PAWL_EUNAVAIL. */
-static enum pawl_status cancel_one(struct txn *txn, const struct pawl_fact_id *id)
+static bool same_bytes(struct pawl_bytes a, struct pawl_bytes b)
+{
+    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+}
+
+/*
+ * Mark one fact of namespace @ns as canceled: an id is easily guessed, and who may cancel in one
+ * namespace may not in another. PAWL_OK, PAWL_ENOENT (nothing to cancel), PAWL_EUNAVAIL.
+ */
+static enum pawl_status cancel_one(struct txn *txn, struct pawl_bytes ns,
+                                   const struct pawl_fact_id *id)
 {
     struct pawl_sqlite *store = txn->store;
     struct pawl_fact_row old;
@@ -105,7 +114,8 @@ static enum pawl_status cancel_one(struct txn *txn, const struct pawl_fact_id *i
         return PAWL_EUNAVAIL;
     }
     if (old.canceled || pawl_fact_decode(&fact, old.body) != PAWL_OK ||
-        pawl_fact_id_compare(&fact.id, id) != 0 || !pawl_fact_cancellable(&fact)) {
+        pawl_fact_id_compare(&fact.id, id) != 0 || !pawl_fact_cancellable(&fact) ||
+        !same_bytes(fact.ns, ns)) {
         pawl_db_walk_end(&store->db, PAWL_STMT_FACT_GET);
         return PAWL_ENOENT;
     }
@@ -138,7 +148,7 @@ static enum pawl_status do_cancel(struct txn *txn, struct pawl_job *job)
     for (size_t at = 0; at + PAWL_FACT_ID_BYTES <= ids.size; at += PAWL_FACT_ID_BYTES) {
         struct pawl_fact_id id = pawl_fact_id_read(ids.data + at);
 
-        status = cancel_one(txn, &id);
+        status = cancel_one(txn, job->fact.ns, &id);
         if (status == PAWL_EUNAVAIL) {
             return status;
         }
@@ -146,7 +156,8 @@ static enum pawl_status do_cancel(struct txn *txn, struct pawl_job *job)
     }
     if (job->canceled == 0) {
         return pawl_error_set(&job->error, PAWL_ENOENT, 0,
-                              "none of the ids names a token's fact that is held and counts");
+                              "none of the ids names a token's fact that is held and counts in "
+                              "this namespace");
     }
     return do_append(txn, job);
 }

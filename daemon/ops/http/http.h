@@ -60,6 +60,8 @@ struct pawl_http_world {
     /** What operators look at (port/observe.h); NULL: not kept. */
     const struct pawl_observed *observed;
     struct pawl_audit *audit; /* ops/audit.h; NULL: none */
+    /** May one more refusal be told to it now? Counted there where not. */
+    bool (*may_tell)(void *self);
     void *self;
 };
 

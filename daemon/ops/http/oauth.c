@@ -30,12 +30,15 @@ struct ask {
 
 static void refuse_caller(struct pawl_http_exchange *exchange, const struct ask *ask)
 {
+    const struct pawl_http_world *world = pawl_http_world_of(exchange);
     struct pawl_audit_peer peer = { .address = "http", .uid = -1 };
     const char *who = ask->actor;
 
     if (who[0] != '\0') {
         pawl_http_count_wrong(exchange);
-        pawl_audit_event(pawl_http_world_of(exchange)->audit, PAWL_AUDIT_AUTH_FAILED, &peer,
+    }
+    if (who[0] != '\0' && world->may_tell(world->self)) {
+        pawl_audit_event(world->audit, PAWL_AUDIT_AUTH_FAILED, &peer,
                          PAWL_F_TEXT("by", "credential"),
                          PAWL_F_TEXT("why", "no entry has this id and secret"),
                          PAWL_F_MASKED("client", pawl_bytes_of(who, strlen(who))));
@@ -43,6 +46,22 @@ static void refuse_caller(struct pawl_http_exchange *exchange, const struct ask 
     pawl_http_set(exchange, "WWW-Authenticate", "Basic realm=\"pawl\", charset=\"UTF-8\"");
     pawl_http_reply_error(exchange, 401, "invalid_client",
                           "HTTP Basic with the id and secret of an entry of credentials");
+}
+
+/* Somebody known asks for what is not his. */
+static void refuse_role(struct pawl_http_exchange *exchange, const struct ask *ask, unsigned role)
+{
+    const struct pawl_http_world *world = pawl_http_world_of(exchange);
+    struct pawl_audit_peer peer = { .address = "http", .uid = -1 };
+
+    (void)snprintf(peer.client, sizeof(peer.client), "%s", ask->actor + sizeof("http:") - 1);
+    if (world->may_tell(world->self)) {
+        pawl_audit_event(world->audit, PAWL_AUDIT_FORBIDDEN, &peer,
+                         PAWL_F_BYTES("ns", pawl_bytes_of(ask->ns, strlen(ask->ns))),
+                         PAWL_F_TEXT("role", role == PAWL_GRANT_REVOKE ? "revoke" : "check"));
+    }
+    pawl_http_reply_error(exchange, 403, "unauthorized_client",
+                          "this credential has not the role in this namespace");
 }
 
 /* RFC 6749, 2.3.1 has both parts form-encoded; many clients send them as they are. */
@@ -148,8 +167,7 @@ static bool read_request(struct pawl_http_exchange *exchange, unsigned role, str
         return false;
     }
     if (!choose_namespace(form, &caller, ask) || (caller.roles & role) == 0) {
-        pawl_http_reply_error(exchange, 403, "unauthorized_client",
-                              "this credential has not the role in this namespace");
+        refuse_role(exchange, ask, role);
         return false;
     }
     if (token == NULL || token->size == 0 || token->size > TOKEN_MAX ||
