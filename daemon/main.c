@@ -350,8 +350,10 @@ static void server_options(struct daemon *daemon, struct pawl_server_options *op
     options->audit = daemon->app.audit;
 }
 
-static void say_ready(struct daemon *daemon)
+static void on_started(void *data)
 {
+    struct daemon *daemon = data;
+
     pawl_service_ready(&daemon->service, pawl_server_workers(daemon->server));
     pawl_log_event(&daemon->log, PAWL_LOG_INFO, "ready", PAWL_F_TEXT("version", PAWL_VERSION),
                    PAWL_F_U64("workers", pawl_server_workers(daemon->server)),
@@ -395,6 +397,7 @@ static enum pawl_status serve(struct daemon *daemon, struct pawl_error *error)
         .on_pulse = on_pulse,
         .on_second = on_second,
         .on_reload = on_reload,
+        .on_started = on_started,
         .on_drain_start = on_drain_start,
         .on_force = on_force,
         .app = daemon,
@@ -418,7 +421,6 @@ static enum pawl_status serve(struct daemon *daemon, struct pawl_error *error)
         return status;
     }
     pawl_service_confine_calls(&daemon->service, daemon->settings);
-    say_ready(daemon);
     status = pawl_server_run(daemon->server, error);
     if (status == PAWL_ETIMEDOUT) {
         pawl_log_event(&daemon->log, PAWL_LOG_WARN, "drain_cut",

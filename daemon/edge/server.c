@@ -389,6 +389,9 @@ enum pawl_status pawl_server_run(struct pawl_server *server, struct pawl_error *
         return status;
     }
     server->running = true;
+    if (server->hooks.on_started != NULL) {
+        server->hooks.on_started(server->hooks.app);
+    }
     (void)uv_async_send(&server->wake); /* a stop may have come before */
     (void)uv_run(&server->loop, UV_RUN_DEFAULT);
     for (unsigned i = 0; i < server->worker_count; i++) {

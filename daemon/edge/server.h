@@ -72,6 +72,7 @@ struct pawl_server_hooks {
     void (*on_pulse)(void *app);       /* every 100 ms */
     void (*on_second)(void *app);      /* every second */
     void (*on_reload)(void *app);      /* SIGHUP */
+    void (*on_started)(void *app);     /* every worker's thread runs, and the signals are taken */
     void (*on_drain_start)(void *app); /* first SIGTERM, SIGINT or pawl_server_stop() */
     void (*on_force)(void *app);       /* second one; may leave the process */
     void *app;
