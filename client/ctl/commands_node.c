@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #define STATS_MAX 1024
 
@@ -153,6 +154,26 @@ int command_ping(struct ctl *ctl)
     return EXIT_YES;
 }
 
+/* "token", "family": the commands that begin with @word. False: none does. */
+static bool help_group(const char *word)
+{
+    bool found = false;
+
+    for (int id = COMMAND_NONE + 1; id < COMMAND_COUNT; id++) {
+        const struct command_spec *command = command_spec((enum command_id)id);
+        size_t size = strlen(word);
+
+        if (strncmp(command->name, word, size) == 0 && command->name[size] == ' ') {
+            (void)printf("  %-14s %s\n", command->name, command->summary);
+            found = true;
+        }
+    }
+    if (found) {
+        (void)printf("\npawlctl help %s ... says more of each.\n", word);
+    }
+    return found;
+}
+
 int command_help(struct ctl *ctl)
 {
     uint32_t used = 0;
@@ -160,6 +181,9 @@ int command_help(struct ctl *ctl)
 
     if (ctl->options.word_count > 0) {
         command = command_find(ctl->options.words, ctl->options.word_count, &used);
+        if (command == NULL && ctl->options.word_count == 1 && help_group(ctl->options.words[0])) {
+            return EXIT_YES;
+        }
         if (command == NULL) {
             return ctl_usage(ctl, "help: no such command", "pawlctl --help lists all of them");
         }

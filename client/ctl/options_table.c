@@ -47,7 +47,8 @@ static const struct command_spec command_table[] = {
           BIT(REASON) | BIT(ACTOR) | BIT(FAMILY),
       0, 1, 1 },
     { COMMAND_UNREVOKE, "unrevoke", "ID...", "cancel revocations of tokens by their ids",
-      "Ids as revoke printed them. Families and cutoffs cannot be cancelled.",
+      "Ids as revoke printed them, of the namespace (--ns). Families and cutoffs cannot be\n"
+      "cancelled.",
       BIT(ACK) | BIT(ACTOR), 0, 1, ARGUMENTS_MAX },
     { COMMAND_TOKEN_CHECK, "token check", "", "is a token, known by its claims, still good?",
       "Exit code 0: valid. 1: revoked, expired or invalid. 3: nobody could tell.",
@@ -77,7 +78,9 @@ static const struct command_spec command_table[] = {
     { COMMAND_STATUS, "status", "[PREFIX]", "the daemon's figures", "", 0, 0, 0, 1 },
     { COMMAND_MEMBERS, "members", "", "the nodes that answer", "", 0, 0, 0, 0 },
     { COMMAND_THAW, "thaw", "", "end the frozen state after facts were lost",
-      "Every token issued up to the moment of the thaw is refused from then on.",
+      "Every token issued up to the moment of the thaw is refused from then on, in all "
+      "namespaces:\n"
+      "that wants the role admin in all of them.",
       BIT(LOST_SINCE) | BIT(ACTOR), BIT(LOST_SINCE), 0, 0 },
     { COMMAND_PING, "ping", "", "does somebody answer?", "", 0, 0, 0, 0 },
     { COMMAND_RESERVE, "reserve", "KEY... | LIMIT=KEY...",

@@ -170,3 +170,12 @@ def test_bash_completes_commands_and_the_options_each_takes():
     assert complete(["pawlctl", "token", "check", "--jt"]) == ["--jti"]
     assert complete(["pawlctl", "check", "--jt"]) == []
     assert "--rate" in complete(["pawlctl", "check", "--"])
+
+
+def test_help_of_the_first_word_of_a_command_names_those_that_begin_so(make_daemon):
+    nobody = make_daemon(start=False)
+    for word, commands in (("token", ("token check", "token verify", "token mint")),
+                           ("family", ("family open", "family end"))):
+        said = nobody.ctl("help", word, json_output=False, check=0).text
+        assert all(command in said for command in commands), said
+    assert nobody.ctl("help", "tok", json_output=False).code == 2
