@@ -1,8 +1,9 @@
 """./dev soak: what takes too long for ./dev test.
 
-    ./dev soak [MINUTES]        kills, floods and fuzzers in turns for MINUTES (30), then set-up and
-                                ./dev demo in a bare root, then the packages in another
-    ./dev soak --only loops|bare-root|package
+    ./dev soak [MINUTES]        kills, floods and fuzzers in turns for MINUTES (30), then 10 minutes of
+                                mutated tokens, then set-up and ./dev demo in a bare root, then the
+                                packages in another
+    ./dev soak --only loops|tokens|bare-root|package
     ./dev soak --only bare-root --then "./dev test"    run more in the bare root, after the demo
 
 Kills and mutated frames take a new seed each time and print it when they fail; PAWL_SEED repeats
@@ -27,6 +28,7 @@ BARE_SUITE = "bookworm"
 SEEDED = ["test_kills.py", "test_edge.py::test_thousands_of_mutated_frames_harm_nobody",
           "test_damage.py::test_every_single_flip_is_harmless_or_noticed"]
 FUZZ_SECONDS = 20  # for each fuzzer, in each round
+TOKEN_SECONDS = 600
 
 
 def say(text):
@@ -52,11 +54,15 @@ def pytest_step(preset, tests):
     return done.returncode == 0
 
 
-def fuzz_step():
+def fuzz(*arguments):
     suites.build("fuzz")
-    return subprocess.run(["/usr/bin/python3", "tests/support/fuzz.py", str(FUZZ_SECONDS)],
+    return subprocess.run(["/usr/bin/python3", "tests/support/fuzz.py", *map(str, arguments)],
                           cwd=suites.ROOT, stdout=subprocess.DEVNULL,
                           stderr=subprocess.DEVNULL).returncode == 0
+
+
+def fuzz_step():
+    return fuzz(FUZZ_SECONDS)
 
 
 STEPS = [
@@ -176,13 +182,15 @@ def package():
 def main():
     parser = argparse.ArgumentParser(prog="./dev soak")
     parser.add_argument("minutes", nargs="?", type=float, default=30)
-    parser.add_argument("--only", choices=("loops", "bare-root", "package"))
+    parser.add_argument("--only", choices=("loops", "tokens", "bare-root", "package"))
     parser.add_argument("--then", action="append", default=[], metavar="COMMAND",
                         help="run in the bare root after ./dev demo; repeatable")
     arguments = parser.parse_args()
     outcomes = {}
     if arguments.only in (None, "loops"):
         outcomes["loops"] = loops(arguments.minutes)
+    if arguments.only in (None, "tokens"):
+        outcomes["tokens"] = fuzz("fuzz_jwt", TOKEN_SECONDS)
     if arguments.only in (None, "bare-root"):
         outcomes["bare root"] = bare_root(arguments.then)
     if arguments.only in (None, "package"):
