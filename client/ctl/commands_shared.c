@@ -2,6 +2,7 @@
 #include "output.h"
 
 #include <stdio.h>
+#include <string.h>
 
 int ctl_usage(const struct ctl *ctl, const char *what, const char *hint)
 {
@@ -12,10 +13,18 @@ int ctl_usage(const struct ctl *ctl, const char *what, const char *hint)
     return EXIT_USAGE;
 }
 
-static const char *hint_for(int rc)
+/* @text is what the handle said of it. */
+static const char *hint_for(int rc, const char *text)
 {
     switch (rc) {
     case PAWL_RC_CONNECT:
+        if (strstr(text, "certificate required") != NULL) {
+            return "show one (--tls-cert, --tls-key); with --credential alone the daemon wants "
+                   "tls.client_certificates: optional";
+        }
+        if (strstr(text, "certificate") != NULL || strstr(text, "alert") != NULL) {
+            return "somebody answers, and TLS failed: see --tls-ca, --tls-name, --tls-cert";
+        }
         return "is pawld running? --addr or PAWL_ADDR says where";
     case PAWL_RC_NOT_PERMITTED:
         return "ask over the daemon's Unix socket, as root or as its user or group, or show a "
@@ -32,7 +41,7 @@ static const char *hint_for(int rc)
 int ctl_warn(const struct ctl *ctl, int rc, const struct pawl_info *info)
 {
     const char *text = info->text[0] != '\0' ? info->text : pawl_rc_text(rc);
-    const char *hint = hint_for(rc);
+    const char *hint = hint_for(rc, text);
 
     fprintf(stderr, "pawlctl: %s: %s%s%s\n", ctl->options.command->name, text,
             *hint != '\0' ? "; " : "", hint);

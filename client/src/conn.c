@@ -410,7 +410,9 @@ static bool on_hello(struct pawl_client *client, struct conn *conn, struct pawl_
         reply->status == PAWL__V1__STATUS__STATUS_UNSUPPORTED) {
         return false;
     }
-    if (reply->status == PAWL__V1__STATUS__STATUS_DENIED && client->credential_size > 0) {
+    /* With an answer to hello the credential was good, though not for the namespace of hello. */
+    if (reply->status == PAWL__V1__STATUS__STATUS_DENIED && reply->hello == NULL &&
+        client->credential_size > 0) {
         pawl_client_conn_error(client, conn->endpoint, "the daemon refused the credential");
         pawl_client_conn_fail(client, conn, PAWL_RC_NOT_PERMITTED);
         return true;
@@ -482,6 +484,9 @@ static int handle_frames(struct pawl_client *client, struct conn *conn)
             return count;
         }
         at += PAWL_FRAME_HEADER_BYTES + message.size;
+        if (conn->in_size < at) {
+            return count; /* closed over this one: what was behind it is nobody's */
+        }
     }
     memmove(conn->in, conn->in + at, conn->in_size - at);
     conn->in_size -= at;

@@ -48,9 +48,8 @@ void pawl_dispatch_forbid(struct pawl_dispatch *dispatch, struct pawl_session *s
     pawl_count(&dispatch->metrics->forbidden);
     pawl_audit_say_forbidden(dispatch, session, role);
     (void)snprintf(dispatch->error, sizeof(dispatch->error),
-                   "this connection lacks the role %s in namespace \"%.*s\": it comes by an entry "
-                   "of credentials or tls.clients, or by the Unix socket (root, the daemon's user, "
-                   "the socket's group)",
+                   "this connection lacks the role %s in namespace \"%.*s\": see credentials, "
+                   "tls.clients and listen in the settings",
                    role, (int)dispatch->ns.size, (const char *)dispatch->ns.data);
     pawl_reply_error(session, dispatch->request.id, PAWL__V1__STATUS__STATUS_DENIED,
                      dispatch->error);
@@ -238,15 +237,21 @@ static void refuse_hello(struct pawl_dispatch *dispatch, struct pawl_session *se
     }
 }
 
-static void refuse_namespace(struct pawl_dispatch *dispatch, struct pawl_session *session)
+/* The answer to a hello that came along says that what it proved was good. */
+static void refuse_namespace(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                             struct pawl_bytes hello_reply)
 {
+    struct pawl_wire_reply reply = { .id = dispatch->request.id,
+                                     .status = PAWL__V1__STATUS__STATUS_DENIED,
+                                     .hello = hello_reply };
+
     pawl_count(&dispatch->metrics->forbidden);
     pawl_audit_say_forbidden(dispatch, session, "any");
     (void)snprintf(dispatch->error, sizeof(dispatch->error),
                    "what this connection has proved gives it nothing in namespace \"%.*s\"",
                    (int)dispatch->ns.size, (const char *)dispatch->ns.data);
-    pawl_reply_error(session, dispatch->request.id, PAWL__V1__STATUS__STATUS_DENIED,
-                     dispatch->error);
+    reply.error = pawl_bytes_of(dispatch->error, strnlen(dispatch->error, PAWL_ERROR_BYTES));
+    pawl_reply_hot(session, &reply);
 }
 
 static void by_body(struct pawl_dispatch *dispatch, struct pawl_session *session,
@@ -311,7 +316,7 @@ static enum pawl_status on_frame(void *ctx, struct pawl_session *session, struct
     }
     take_namespace(dispatch, session);
     if (PAWL_UNLIKELY(!pawl_session_enter(session, dispatch->ns))) {
-        refuse_namespace(dispatch, session);
+        refuse_namespace(dispatch, session, hello_reply);
         return PAWL_OK;
     }
     by_body(dispatch, session, message, hello_reply);

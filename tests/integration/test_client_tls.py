@@ -47,6 +47,7 @@ tls:
     - {{san: "dns:worker", role: [check, read]}}
 credentials:
   - {{id: api, secret_file: {secret}, role: [check, revoke]}}
+  - {{id: shop, secret_file: {secret}, role: check, namespaces: [shop]}}
 """)
     daemon = make_daemon("--listen", f"tls:127.0.0.1:{port}", "--config", str(config), tcp=False)
     daemon.tls_uri = f"tls:127.0.0.1:{port}"
@@ -84,7 +85,16 @@ def test_a_wrong_credential_is_refused_by_name(tls_daemon, authority, tmp_path):
     wrong.write_text("not the secret that it should be\n")
     result = ask(tls_daemon, "--credential", "api", "--credential-file", wrong, "ping",
                  ca=authority.certificate)
-    assert result.code == 3 and "credential" in result.error
+    assert result.code == 3 and "the daemon refused the credential" in result.error
+
+
+def test_a_credential_of_one_namespace_is_good_there_and_said_to_be_none_elsewhere(tls_daemon,
+                                                                                   authority):
+    shown = ["--credential", "shop", "--credential-file", tls_daemon.secret]
+    question = ["check", "--rate", "5/minute", "k"]
+    assert ask(tls_daemon, *shown, "--ns", "shop", *question, ca=authority.certificate).code == 0
+    refused = ask(tls_daemon, *shown, *question, ca=authority.certificate)
+    assert refused.code == 3 and 'gives it nothing in namespace "default"' in refused.error
 
 
 def test_without_either_nothing_is_granted(tls_daemon, authority):
