@@ -134,6 +134,8 @@ PAWL_MUST_USE bool pawl_session_failed(struct pawl_session *session);
 /** Judge @session by the worker's guard of now, where it was judged by another. */
 void pawl_session_review(struct pawl_session *session);
 
+/* ---- session_deadlines.c ---- */
+
 /** Close those whose deadlines have passed; the worker's tick. */
 void pawl_session_expire(struct pawl_worker *worker);
 
