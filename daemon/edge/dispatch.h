@@ -224,7 +224,8 @@ enum pawl_jwt_reason pawl_dispatch_verify(struct pawl_dispatch *dispatch,
 
 /**
  * Whether a token that a write is about could be read (OK, KEY_REVOKED); else answers @id with the
- * reason: without keys as not supported, with none of ours as not valid.
+ * reason: without keys as not supported, by a key that is not in use (yet) as unavailable, with
+ * none of ours as not valid.
  */
 bool pawl_dispatch_raw_is_read(struct pawl_dispatch *dispatch, struct pawl_session *session,
                                uint64_t id, enum pawl_jwt_reason reason);

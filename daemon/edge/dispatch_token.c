@@ -66,6 +66,15 @@ bool pawl_dispatch_raw_is_read(struct pawl_dispatch *dispatch, struct pawl_sessi
         pawl_reply_error(session, id, PAWL__V1__STATUS__STATUS_UNAVAILABLE,
                          "the token could not be looked at; try again");
         return false;
+    case PAWL_JWT_KEY_UNKNOWN:
+    case PAWL_JWT_KEY_PENDING: /* its key may come, and the token would be good then */
+        (void)snprintf(dispatch->error, sizeof(dispatch->error),
+                       "the token's key is not in use here (%s): nothing was done; ask again when "
+                       "it is, or name the token by its jti",
+                       pawl_jwt_reason_text(reason));
+        pawl_count(&dispatch->metrics->unavailable);
+        pawl_reply_error(session, id, PAWL__V1__STATUS__STATUS_UNAVAILABLE, dispatch->error);
+        return false;
     default:
         (void)snprintf(dispatch->error, sizeof(dispatch->error),
                        "this is no token of a configured issuer: %s", pawl_jwt_reason_text(reason));

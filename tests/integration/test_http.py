@@ -472,6 +472,14 @@ def test_tokens_that_are_no_good_need_no_revoking(daemon):
     assert answer.code == 400
 
 
+def test_a_log_out_is_not_said_to_be_done_while_the_token_s_key_has_not_come(daemon):
+    token = mint(kid="tomorrow")
+    answer = revoke(daemon, token)
+    assert answer.code == 503 and answer.headers["Retry-After"] == "1"
+    assert daemon.ctl("revoke", "jwt", stdin=token).code == 3
+    assert introspect(daemon, token).json == {"active": False}
+
+
 def test_an_opaque_token_is_revoked_by_its_hash_and_never_active(daemon):
     assert introspect(daemon, "some-opaque-token").json == {"active": False}
     assert revoke(daemon, "some-opaque-token").code == 200

@@ -108,14 +108,14 @@ def b64(data):
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def mint(**claims):
+def mint(kid="h1", **claims):
     """A token that the daemon of with_http() takes, signed with HS256 by hand."""
     now = int(time.time())
     payload = {"iss": ISSUER, "aud": "api", "sub": "alice", "jti": "j1", "client_id": "app",
                "iat": now, "exp": now + 600, **claims}
     payload = {name: value for name, value in payload.items() if value is not None}
     text = ".".join(b64(json.dumps(part, separators=(",", ":")).encode())
-                    for part in ({"alg": "HS256", "kid": "h1", "typ": "JWT"}, payload))
+                    for part in ({"alg": "HS256", "kid": kid, "typ": "JWT"}, payload))
     return text + "." + b64(hmac.new(SECRET, text.encode(), hashlib.sha256).digest())
 
 
