@@ -183,6 +183,7 @@ static void deliver(struct pawl_transport *transport)
     while (transport->reading && !transport->ended) {
         uint8_t *room = NULL;
         size_t size = 0;
+        size_t got;
 
         transport->events->room(transport, &room, &size);
         if (size == 0) {
@@ -190,11 +191,13 @@ static void deliver(struct pawl_transport *transport)
             pawl_transport_tls_read(transport, true); /* to the hub's list */
             return;
         }
-        size = tls->read(transport->connection, room, size);
-        if (size == 0) {
+        got = tls->read(transport->connection, room, size);
+        if (got > 0) {
+            transport->events->bytes(transport, got);
+        }
+        if (got < size) { /* all there was: asking again costs as much as a small record */
             break;
         }
-        transport->events->bytes(transport, size);
     }
     if (!transport->reading) {
         transport->leftover = true; /* perhaps: whoever reads again looks */
