@@ -102,7 +102,11 @@ void target_rate_line(const struct pawl_rate_result *rate, const struct target *
     char window[DURATION_TEXT_BYTES];
     char wait[DURATION_TEXT_BYTES];
 
-    duration_text_format(rate->window_ms, window);
+    if (rate->window_ms > 0) {
+        duration_text_format(rate->window_ms, window);
+    } else {
+        (void)snprintf(window, sizeof(window), "quota"); /* its months differ: pawlctl limits */
+    }
     if (rate->bypass) {
         printf("  %-24.*s never limited\n", (int)target->key.size, (const char *)target->key.data);
         return;

@@ -47,6 +47,7 @@ def test_inline_slots_and_bursts(limited):
 def test_named_kinds(limited):
     assert verdicts(limited, 5, "burst=k") == [True] * 4 + [False]
     assert verdicts(limited, 3, "month=k") == [True, True, False]
+    assert " 2/quota " in limited.ctl("peek", "month=k", json_output=False).text
     assert verdicts(limited, 3, "canary=k") == [True] * 3
     assert verdicts(limited, 3, "api=small") == [True, True, False]
     assert verdicts(limited, 6, "api=big") == [True] * 5 + [False]
