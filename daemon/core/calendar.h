@@ -1,5 +1,5 @@
 /*
- * Calendar quotas: so much in each hour, day, week, month or year of a time zone (DESIGN 5).
+ * Calendar quotas: so much in each hour, day, week, month or year of a time zone.
  *
  * A period begins where the clock on the wall of its zone first reads midnight of its first day or
  * later, and ends where the next one begins: a day has 23 or 25 hours where the zone changes. An

@@ -1,5 +1,5 @@
 /*
- * Facts: records about tokens that are never taken back (DESIGN 6).
+ * Facts: records about tokens that are never taken back.
  *
  * A fact is a revocation (this token, this family, or everything of X), a cutoff (all tokens of X
  * up to a moment) or a cancel (these facts about tokens no longer count). Facts are joined only:
@@ -164,7 +164,7 @@ PAWL_HOT struct pawl_id pawl_scope_keyer_id(const struct pawl_scope_keyer *keyer
 struct pawl_id pawl_fact_scope_id(const struct pawl_subkey *facts, const struct pawl_fact *fact);
 
 /**
- * Until when a fact has to be kept, in unix seconds (DESIGN 6): for one token its exp plus the
+ * Until when a fact has to be kept, in unix seconds: for one token its exp plus the
  * slack, but never later than a token can live; for anything else the longest life.
  *
  * @exp_s           the largest exp ever claimed for the token; <= 0: not known.

@@ -1,5 +1,5 @@
 /*
- * A family: all refresh tokens descended from one login, as one record (ROTATION 1).
+ * A family: all refresh tokens descended from one login, as one record.
  *
  * The record is O(1): the current token, the one before it, and hashes of the last 8. It owns its
  * bytes, so that a new version can be made beside the old one. Its state goes one way, ACTIVE to
@@ -130,7 +130,7 @@ bool pawl_family_revoke(struct pawl_family *family, enum pawl_reason reason,
                         struct pawl_bytes actor, uint64_t at_ms);
 
 /**
- * Join two versions of one family (ROTATION 8) into @out, which may be @a or @b. REVOKED absorbs,
+ * Join two versions of one family into @out, which may be @a or @b. REVOKED absorbs,
  * the earliest reason stays; the higher generation wins; one generation with two different tokens
  * is a fork, which revokes; ends of life and of grace take the smaller value.
  *

@@ -2,8 +2,8 @@
  * Keyed hashes: identities, row MACs, subkeys, digests of opaque tokens.
  *
  * The only place that knows libsodium. One root secret gives one subkey for each purpose
- * (keyed BLAKE2b); knowing one subkey gives no other (DESIGN 8). Identities are SipHash-2-4 with
- * 128 bits of output (Aumasson, Bernstein: "SipHash", 2012; LIBRARIES 8 has why not XXH3).
+ * (keyed BLAKE2b); knowing one subkey gives no other. Identities are SipHash-2-4 with
+ * 128 bits of output (Aumasson, Bernstein: "SipHash", 2012; XXH3 is no keyed hash).
  *
  * Everything here is pure and may be called from any thread.
  */
@@ -20,7 +20,7 @@ struct pawl_subkey {
     uint8_t bytes[16];
 };
 
-/** One subkey for each purpose; the names are those of DESIGN 8. */
+/** One subkey for each purpose; the names go into their derivation. */
 enum pawl_subkey_purpose {
     PAWL_SUBKEY_LIMITS = 1, /* identities and records of counters */
     PAWL_SUBKEY_FACTS = 2,  /* identities and MACs of facts and families */

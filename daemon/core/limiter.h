@@ -1,5 +1,5 @@
 /*
- * The limiter: who has done how much, and may this call go on (DESIGN 5).
+ * The limiter: who has done how much, and may this call go on.
  *
  * A table of windows (window.h), one for each (namespace, limit, key parts, rate slot), in shards
  * with a mutex each, inside one region of memory given by the caller. The region is a ceiling:

@@ -43,7 +43,7 @@ struct pawl_freshness {
     bool usable; /* "valid" may be answered */
 };
 
-/** The defaults of DESIGN 13; older_than_store is accept there. */
+/** The defaults of the settings; older_than_store is accept there. */
 struct pawl_token_policy pawl_token_policy_default(void);
 
 /** Refuse values beyond the caps. @error says which and what is allowed; may be NULL. */

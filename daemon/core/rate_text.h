@@ -1,5 +1,5 @@
 /*
- * Rates as text: "100/minute", "100/5m", "5 per 30 s", "100/60", "10/s, 1000/day" (DESIGN 5).
+ * Rates as text: "100/minute", "100/5m", "5 per 30 s", "100/60", "10/s, 1000/day".
  *
  *   list   = rate *( "," rate )                     at most PAWL_RATES_MAX
  *   rate   = count "/" period | count "per" period

@@ -1,6 +1,6 @@
 /*
  * The revocation table: every scope key that a fact is about, in memory that other processes can
- * map read-only (DESIGN 6).
+ * map read-only.
  *
  * Open addressing over 128-bit keyed ids in a region that the caller made (a sealed, sparse memfd,
  * all zero) and mapped. 256 shards, 64 for each class of identities (tokens, families, subjects,
@@ -42,7 +42,7 @@
 enum pawl_revocations_mode {
     PAWL_REVOCATIONS_LOADING = 0, /* not all facts are in: a miss says nothing */
     PAWL_REVOCATIONS_SERVING = 1,
-    PAWL_REVOCATIONS_FROZEN = 2, /* facts may be missing (DESIGN 7): a miss says nothing */
+    PAWL_REVOCATIONS_FROZEN = 2, /* facts may be missing: a miss says nothing */
 };
 
 /* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): what beats lies on its own lines */
@@ -167,7 +167,7 @@ uint64_t pawl_revocations_staleness_ms(const struct pawl_revocations_view *view,
 
 /**
  * A cutoff for every namespace, known by a fact or not: facts were lost, and nobody can say whose
- * (DESIGN 7, thaw). 0 ends it. Any thread.
+ * (thaw). 0 ends it. Any thread.
  */
 void pawl_revocations_set_floor(struct pawl_revocations *table, uint64_t floor_ms);
 
@@ -185,7 +185,7 @@ enum pawl_revocations_mode pawl_revocations_get_mode(const struct pawl_revocatio
  *
  * @scope   what @id was made from. @entry  until_s > 0; cutoff_ms > 0 exactly for cutoff scopes.
  * @now_s   for leaving out expired entries when an area is built anew: a clock that cannot run
- *          fast (DESIGN 7, "Clocks"). 0: nothing is ever left out.
+ *          fast. 0: nothing is ever left out.
  *
  * Returns PAWL_OK; PAWL_EFULL, with everything as it was, when `max` entries that have not expired
  * are in; PAWL_EINVAL. Blocks for a build of one or two shards at most (each 1/64 of its class).

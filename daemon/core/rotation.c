@@ -398,8 +398,8 @@ static bool row_6_family_revoked(struct turn *turn)
 
 /*
  * A family that is known is judged by its birth alone: an API node whose clock is ahead mints
- * tokens with an iat after the cutoff, and a family from before it must not live on through them
- * (ROTATION 5). iat is for strangers.
+ * tokens with an iat after the cutoff, and a family from before it must not live on through them.
+ * iat is for strangers.
  */
 static bool cutoff_hits(const struct turn *turn, uint64_t cutoff_ms)
 {
@@ -610,7 +610,7 @@ static bool row_15_adopt(struct turn *turn)
     return answer_successor(turn, 15, PAWL_ROTATION_ADOPTED);
 }
 
-/* In the order of ROTATION 3; the first that applies answers, and the last one always does. */
+/* In the order of the rows; the first that applies answers, and the last one always does. */
 static rotation_row *const rows[] = {
     row_1_closed,    row_2_malformed,      row_3_expired,       row_4_not_yet_valid,
     row_5_mismatch,  row_6_family_revoked, row_7_token_revoked, row_8_family_expired,

@@ -1,9 +1,9 @@
 /*
- * Rotation: one table decides every refresh (ROTATION 3), in the embedded store and the cluster.
+ * Rotation: one table decides every refresh, in the embedded store and the cluster.
  *
  * A pure function of (record, request, facts, policy, now) to (result, new record, effects); its
- * rows are numbered as in ROTATION.md and the number is in the outcome. The caller persists what
- * the effects say, all of it and before any answer, or answers UNAVAILABLE.
+ * rows are numbered as in rotation.c, and the number is in the outcome. The caller persists what the
+ * effects say, all of it and before any answer, or answers UNAVAILABLE.
  *
  *   pawl_rotation_sid(...)                  which record to read
  *   pawl_rotation_gather(...)               what the revocation table says
@@ -171,7 +171,7 @@ struct pawl_rotation_effects {
 /** Not to be copied or moved while `effects.facts` are in use: they point into it. */
 struct pawl_rotation_outcome {
     enum pawl_rotation_result result;
-    unsigned row;                   /* of ROTATION 3, 1 to 15 */
+    unsigned row;                   /* of the table in rotation.c, 1 to 15 */
     enum pawl_reason reason;        /* when REVOKED or REUSE */
     enum pawl_rotation_fault fault; /* when INVALID */
     bool superseded;                /* REVOKED: the presented token was not the current one */
@@ -184,7 +184,7 @@ struct pawl_rotation_outcome {
     struct pawl_rotation_effects effects;
 };
 
-/** The defaults of DESIGN 13. */
+/** The defaults of the settings. */
 struct pawl_rotation_policy pawl_rotation_policy_default(void);
 
 /**
@@ -248,7 +248,7 @@ bool pawl_rotation_revoke(struct pawl_family *record, enum pawl_reason reason,
                           uint64_t max_lifetime_s, struct pawl_fact *fact);
 
 /**
- * The secret of an opaque successor (ROTATION 6): a keyed hash of (family, generation, seed),
+ * The secret of an opaque successor: a keyed hash of (family, generation, seed),
  * so that GRACE can give the same one again without storing it. Its SHA-256 is what is proposed.
  *
  * @generation  of the successor. @seed  PAWL_FAMILY_SEED_BYTES fresh random bytes of this HTTP

@@ -1,5 +1,5 @@
 /*
- * Family ids that carry a birth time (DESIGN 6).
+ * Family ids that carry a birth time.
  *
  * A sid is a UUIDv7 (RFC 9562) on the fleet's clock whose last 32 bits are a MAC under the `sid`
  * subkey over namespace and the other bits; 42 bits are random. It goes into the tokens as a

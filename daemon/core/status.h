@@ -1,5 +1,5 @@
 /*
- * What can go wrong, once, as a list: code, name, text (CONVENTIONS 11).
+ * What can go wrong, once, as a list: code, name, text.
  *
  * A verdict is not a status: "denied" is no error, and "store not reachable" is no denial.
  */

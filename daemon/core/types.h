@@ -2,7 +2,7 @@
  * The words that every layer shares: views of bytes, the three clocks, verdicts.
  *
  * Zero is always the safe or the invalid meaning, so that a value nobody filled in never reads
- * as "allow" (DESIGN 4, CONVENTIONS 12).
+ * as "allow".
  */
 #ifndef PAWL_CORE_TYPES_H
 #define PAWL_CORE_TYPES_H
@@ -22,14 +22,14 @@ struct pawl_bytes {
     size_t size;
 };
 
-/** A 128-bit keyed hash: who a record belongs to, everywhere (DESIGN 5, "Identity"). */
+/** A 128-bit keyed hash: who a record belongs to, everywhere. */
 struct pawl_id {
     uint64_t lo;
     uint64_t hi;
 };
 
 /*
- * Three clocks, three types: the compiler refuses a mix-up (CONVENTIONS 4).
+ * Three clocks, three types: the compiler refuses a mix-up.
  */
 
 /** CLOCK_BOOTTIME of this machine; means nothing on another one or after a reboot. Limits. */

@@ -1,5 +1,5 @@
 /*
- * Is this token still good? One answer from all scopes (DESIGN 6, P5, P6).
+ * Is this token still good? One answer from all scopes (P5, P6).
  *
  * A verdict is any scope that hits: no scope masks another. A miss is only "valid" when the data
  * is complete, fresh enough for the operator's policy and the token not older than the store;
@@ -117,7 +117,7 @@ PAWL_HOT struct pawl_token_verdict pawl_token_finish(const struct pawl_token_vie
  */
 bool pawl_cutoff_hits(uint64_t cutoff_ms, uint64_t birth_ms, bool has_iat, int64_t iat_s);
 
-/** The words of DESIGN 13 ("valid", "revoked", ...), never NULL. */
+/** The words of the command line and of metrics ("valid", "revoked", ...), never NULL. */
 const char *pawl_token_status_name(enum pawl_token_status status);
 const char *pawl_token_cause_name(enum pawl_token_cause cause);
 

@@ -1,5 +1,5 @@
 /*
- * The sliding window: one record that counts one key at one rate (DESIGN 5).
+ * The sliding window: one record that counts one key at one rate.
  *
  * A record lies in bytes that the caller owns (8-byte aligned, PAWL_WINDOW_BYTES_MIN or more) and
  * is plain data: it may be copied with memcpy to a place of the same size. It holds at most
@@ -183,7 +183,7 @@ void pawl_window_move(struct pawl_window *to, size_t bytes, const struct pawl_wi
 
 /*
  * The serialized record, little endian, no padding. It carries ages, no times: a record leaves
- * the process only so (DESIGN 7).
+ * the process only so.
  *
  *   0   1  kind << 4 | version
  *   1   1  flags: 1 wide, 2 overflow cell; others 0

@@ -36,7 +36,7 @@ static bool is_in_groups(int fd, gid_t gid)
     return false;
 }
 
-/** DESIGN 12: on a Unix socket root, our own user and the socket's group may do everything. */
+/** On a Unix socket root, our own user and the socket's group may do everything. */
 static void ask_kernel(const struct pawl_listener *listener, struct pawl_arrival *arrival)
 {
     struct ucred peer = { 0, 0, 0 };

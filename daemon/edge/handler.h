@@ -27,7 +27,7 @@
 struct pawl_worker;
 struct pawl_session;
 
-/** What a peer may do; bits, DESIGN 12. */
+/** What a peer may do; bits. */
 enum pawl_role {
     PAWL_ROLE_CHECK = 1u << 0,
     PAWL_ROLE_READ = 1u << 1,

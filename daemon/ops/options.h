@@ -1,5 +1,5 @@
 /*
- * The command line of pawld (DESIGN 13). Parsing only: what is asked for is returned, nothing is
+ * The command line of pawld. Parsing only: what is asked for is returned, nothing is
  * opened or read.
  */
 #ifndef PAWL_OPS_OPTIONS_H

@@ -1,6 +1,6 @@
 /*
- * Verified tokens, as the edge sees them: whose signature is right, and what the token says
- * (DESIGN 9). Revocation and lifetime are judged afterwards, by core/verdict.h.
+ * Verified tokens, as the edge sees them: whose signature is right, and what the token says.
+ * Revocation and lifetime are judged afterwards, by core/verdict.h.
  *
  * Each worker opens a verifier of its own: it holds the worker's cache of verified tokens, and no
  * lock is taken per token. Keys are replaced as a whole by whoever made this object; a verifier

@@ -1,6 +1,6 @@
 /*
  * Figures for operators. Each module keeps a struct of 64-bit fields with one writer and hands
- * them out through this sink; only ops/ knows a text format (CONVENTIONS 21).
+ * them out through this sink; only ops/ knows a text format.
  */
 #ifndef PAWL_PORT_STATS_H
 #define PAWL_PORT_STATS_H

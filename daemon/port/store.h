@@ -1,5 +1,5 @@
 /*
- * The store, as the edge sees it: four verbs of the domain, not of a database (DESIGN 7).
+ * The store, as the edge sees it: four verbs of the domain, not of a database.
  *
  *   log      append facts (revocations, cutoffs, cancels) and hand out all that are held
  *   family   read, decide, compare-and-set one family of refresh tokens
@@ -114,7 +114,7 @@ struct pawl_store_events {
      */
     void (*on_cancel)(void *self, const struct pawl_fact *canceled,
                       const struct pawl_fact *remaining);
-    /** A saved counter record; @elapsed_ms is its age on the best clock (DESIGN 7, "Clocks"). */
+    /** A saved counter record; @elapsed_ms is its age on the best clock. */
     void (*on_counter)(void *self, struct pawl_bytes record, uint64_t elapsed_ms);
     /** The node froze or thawed; @reason is for logs and status. */
     void (*on_frozen)(void *self, bool frozen, const char *reason);
@@ -145,7 +145,7 @@ struct pawl_store_ops {
     enum pawl_status (*submit)(void *self, struct pawl_job *job);
     bool (*frozen)(void *self);
     /**
-     * Unix time in seconds on a clock that cannot run faster than BOOTTIME (DESIGN 7, "Clocks"):
+     * Unix time in seconds on a clock that cannot run faster than BOOTTIME:
      * facts whose `until` lies before it may be forgotten. 0: not known, forget nothing.
      */
     uint64_t (*slow_s)(void *self);

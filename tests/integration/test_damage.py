@@ -70,7 +70,7 @@ def aside(store, name="pawl.db"):
 
 
 def assert_frozen(store, reason, hits=None):
-    """The rules of a frozen node (DESIGN 7). @hits: jtis whose rows still hold."""
+    """The rules of a frozen node. @hits: jtis whose rows still hold."""
     pawld = store.pawld
     assert pawld.status()["frozen"] is True
     said = pawld.event("store_frozen")

@@ -1,4 +1,4 @@
-"""SIGHUP: new settings in place of the old, counts kept (DESIGN section 5), nothing lost or half
+"""SIGHUP: new settings in place of the old, counts kept, nothing lost or half
 done.
 """
 

@@ -2,7 +2,7 @@
  * The brute-force trailing window: a list of every admitted event, summed anew for each question.
  *
  * Written apart from daemon/core/window.c on purpose: it shares no code and no idea with it beyond
- * DESIGN 5 (an event's time rounds up to a ms, now rounds down, an event one window old has left).
+ * the rules (an event's time rounds up to a ms, now rounds down, an event one window old has left).
  * Slow, simple, uses malloc; for tests only.
  */
 #ifndef PAWL_TESTS_ORACLE_H
@@ -51,7 +51,7 @@ uint64_t oracle_real_total(const struct oracle *oracle, uint64_t window_ms);
 /** Sum of the events in the window in rounded ms, each leaving @late_ms later than it should. */
 uint64_t oracle_late_total(const struct oracle *oracle, uint64_t window_ms, uint64_t late_ms);
 
-/** All of it, rounded as DESIGN 5 says. */
+/** All of it, rounded as the window rounds. */
 struct oracle_view oracle_look(const struct oracle *oracle, uint64_t window_ms);
 
 /** The smallest number of ms after which @cost fits under @limit; UINT64_MAX if it never does. */

@@ -1,5 +1,5 @@
 /*
- * What a token says, read strictly (DESIGN 9): each claim of its one JSON type and within its cap,
+ * What a token says, read strictly: each claim of its one JSON type and within its cap,
  * or the token is refused. The record is one flat block, so that the cache keeps it by copying.
  *
  * Who the token is for and from when it holds are judged each time, on the record: the cache skips

@@ -89,8 +89,8 @@ static jwt_alg_t libjwt_alg(const struct pawl_jwt_alg_info *alg)
                                         : JWT_ALG_HS512;
 }
 
-/* Out of memory while it copies the key it reports success, with no algorithm and no claims
- * (LIBRARIES 3): so the algorithm is asked for. */
+/* Out of memory while it copies the key it reports success, with no algorithm and no claims:
+ * so the algorithm is asked for. */
 static bool by_libjwt(struct pawl_hmac *hmac, const struct pawl_jwt_key *key, struct pawl_bytes raw)
 {
     jwt_t *token = NULL;

@@ -1,5 +1,5 @@
 /*
- * HMAC tokens: two readers have to agree. libjwt says whether the MAC is right (DESIGN 9), and so
+ * HMAC tokens: two readers have to agree. libjwt says whether the MAC is right, and so
  * does OpenSSL, in constant time; a token passes only if both say yes.
  *
  * libjwt 1.10 does not look at tokens whose typ is there and is not "JWT" (RFC 9068: "at+jwt"); for

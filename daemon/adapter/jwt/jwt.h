@@ -1,5 +1,5 @@
 /*
- * Signed tokens: the keys of the configured issuers, and verifiers over them (DESIGN 9).
+ * Signed tokens: the keys of the configured issuers, and verifiers over them.
  *
  * A keyring holds one immutable set of keys at a time. It is built whole from the settings and the
  * files they name, or not at all; pawl_jwt_replace() and pawl_jwt_refresh() put a new one in its

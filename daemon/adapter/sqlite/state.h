@@ -30,7 +30,7 @@ struct pawl_state {
     uint64_t stamp_us; /* highest stamp that the store has seen */
     uint64_t floor_ms; /* a thaw: tokens of any namespace up to here are not to be trusted */
     bool test_clock;   /* never ran without --test-clock */
-    /* The clock of trimming: it runs only as BOOTTIME does (DESIGN 7, "Clocks"). */
+    /* The clock of trimming: it runs only as BOOTTIME does. */
     uint64_t trim_us;
     uint8_t trim_boot_id[PAWL_BOOT_ID_BYTES];
     uint64_t trim_boottime_ns;

@@ -1,5 +1,5 @@
 /*
- * The embedded store: port/store.h on SQLite and one flat file (DESIGN 7).
+ * The embedded store: port/store.h on SQLite and one flat file.
  *
  * In the data directory: pawl.db (facts, families), counters, mark (which store, how far), and
  * pawl-frozen.db while the node is frozen and took revocations. A writer thread commits facts and

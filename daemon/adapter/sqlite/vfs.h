@@ -3,7 +3,7 @@
  * and lets tests fail the n-th write or sync.
  *
  * A sync that failed once may have dropped the dirty pages, and the next one would say "done"
- * about data that never reached the disk; so the store stops trusting the file (CLUSTER D2).
+ * about data that never reached the disk; so the store stops trusting the file.
  *
  * Life: init, opens with `name` as the VFS, all closed, deinit. Counters are atomic; any thread.
  */

@@ -1,5 +1,5 @@
 /*
- * The counter file: records of the limiter, soft state, one flat file (DESIGN 7).
+ * The counter file: records of the limiter, soft state, one flat file.
  *
  * A journal of blocks, each with its own checksum and the clocks at which its records were taken;
  * later records replace earlier ones of the same identity, which is inside the record and none of
@@ -78,7 +78,7 @@ typedef void (*pawl_counter_record)(void *data, struct pawl_bytes record, uint64
  * How old something anchored at @then is for certain at @now. Under the same boot id BOOTTIME
  * tells. Under another one nothing can be told for certain, and the answer is 0: a civil clock that
  * was set an hour on would make records look too old and admit too much, while too young only
- * means that a caller waits for at most one window (P1; DESIGN 7 "too old never").
+ * means that a caller waits for at most one window (P1).
  */
 uint64_t pawl_counter_elapsed_ms(const struct pawl_counter_anchor *then,
                                  const struct pawl_counter_anchor *now);

@@ -1,6 +1,6 @@
 /*
  * Memory taken from the system in one piece: the limiter's table, and the revocation table that
- * other processes map (DESIGN 5 and 6). Pages cost nothing until they are touched, and go back
+ * other processes map. Pages cost nothing until they are touched, and go back
  * one by one. Lives until pawl_region_unmap(). Setting up is for one thread; giving pages back
  * for any.
  */

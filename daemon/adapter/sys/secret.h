@@ -1,5 +1,5 @@
 /*
- * The root secret (DESIGN 8): 32 bytes in a file that only its owner may read. Made at the first
+ * The root secret: 32 bytes in a file that only its owner may read. Made at the first
  * start; in a cluster the operator gives every node the same one.
  *
  * The file holds 64 hexadecimal digits (and a line end), or the 32 bytes as they are.

@@ -240,7 +240,7 @@ static bool set_policy(SSL_CTX *ssl)
                                        SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE |
                                        SSL_OP_PRIORITIZE_CHACHA);
     (void)SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    /* Every connection shows its certificate and is judged anew: nothing is resumed (DESIGN 12). */
+    /* Every connection shows its certificate and is judged anew: nothing is resumed. */
     (void)SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_security_level(ssl, 2);
     SSL_CTX_set_verify_depth(ssl, VERIFY_DEPTH);

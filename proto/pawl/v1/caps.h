@@ -1,5 +1,5 @@
 /*
- * The caps of the wire, all of them, enforced before anything is allocated (DESIGN 10).
+ * The caps of the wire, all of them, enforced before anything is allocated.
  *
  * They are part of the protocol: raising one is a compatible change for a server, lowering one is
  * not (COMPAT.md).

@@ -1,7 +1,7 @@
 /*
  * Cold messages: protobuf-c, unpacked into a capped arena.
  *
- * protobuf-c's own allocator turns 4 KiB of empty sub-messages into 278 KiB (LIBRARIES 2); the
+ * protobuf-c's own allocator turns 4 KiB of empty sub-messages into 278 KiB; the
  * arena returns NULL when full and the unpack fails cleanly. One arena per worker, reset for each
  * batch; nothing in it is freed singly.
  */
