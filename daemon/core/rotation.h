@@ -2,8 +2,8 @@
  * Rotation: one table decides every refresh, in the embedded store and the cluster.
  *
  * A pure function of (record, request, facts, policy, now) to (result, new record, effects); its
- * rows are numbered as in rotation.c, and the number is in the outcome. The caller persists what the
- * effects say, all of it and before any answer, or answers UNAVAILABLE.
+ * rows are numbered as in rotation.c, and the number is in the outcome. The caller persists what
+ * the effects say, all of it and before any answer, or answers UNAVAILABLE.
  *
  *   pawl_rotation_sid(...)                  which record to read
  *   pawl_rotation_gather(...)               what the revocation table says
