@@ -419,8 +419,11 @@ static void op_restart(struct input *in)
         at += 4 + size;
     }
     for (unsigned key = 0; key < KEYS; key++) {
-        if (m.known[key][2].in_period == 0) {
-            forget(key, 2); /* an empty quota is not saved, nor the period that it had begun */
+        /* An empty quota is not saved, nor one whose period both clocks have left at some time: if
+         * the wall clock goes back into it, it begins again. */
+        if (m.known[key][2].in_period == 0 ||
+            WALL + (int64_t)(m.now_ns / 1000 / MS) >= m.known[key][2].period_s + 3600) {
+            forget(key, 2);
         }
     }
 }
