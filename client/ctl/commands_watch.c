@@ -37,7 +37,7 @@ static void follower_begin(struct follower *follower, struct ctl *ctl)
 /* The next page, and the cursors moved behind it. */
 static int follower_next(struct follower *follower)
 {
-    struct pawl_fact_name cursors[CURSORS_MAX];
+    struct pawl_fact_name cursors[CURSORS_MAX] = { 0 };
     struct pawl_watch_call call = { .struct_size = sizeof(call),
                                     .cursors = follower->cursors,
                                     .cursor_count = follower->cursor_count,

@@ -395,7 +395,7 @@ enum pawl_status pawl_jwt_keys_load(struct pawl_jwt_keys **out,
                                     const struct pawl_jwt_settings *settings,
                                     struct pawl_jwt_report *report, struct pawl_error *error)
 {
-    struct pawl_jwt_report unread;
+    struct pawl_jwt_report unread = { 0 };
 
     report = report == NULL ? &unread : report;
     memset(report, 0, sizeof(*report));

@@ -303,7 +303,7 @@ enum pawl_status pawl_tls_server_context(const struct pawl_tls_server_options *o
                                          struct pawl_tls_context **context,
                                          struct pawl_tls_report *report, struct pawl_error *error)
 {
-    struct pawl_tls_report unused;
+    struct pawl_tls_report unused = { 0 };
     struct pawl_tls_context *made = NULL;
     enum pawl_status status;
 
@@ -342,7 +342,7 @@ enum pawl_status pawl_tls_client_context(const struct pawl_tls_client_options *o
                                          struct pawl_tls_context **context,
                                          struct pawl_tls_report *report, struct pawl_error *error)
 {
-    struct pawl_tls_report unused;
+    struct pawl_tls_report unused = { 0 };
     struct pawl_tls_context *made = NULL;
     enum pawl_status status;
 

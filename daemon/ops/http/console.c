@@ -24,11 +24,9 @@
 __asm__(".section .rodata\n"
         "pawl_console_page:\n"
         ".incbin \"" PAWL_CONSOLE_PAGE "\"\n"
-        "pawl_console_page_end:\n"
         ".byte 0\n"
         ".previous\n");
 extern const char pawl_console_page[];
-extern const char pawl_console_page_end[];
 
 /* ---- the page ------------------------------------------------------------------------------ */
 
@@ -86,8 +84,7 @@ void pawl_http_console(struct pawl_http_exchange *exchange)
     pawl_http_set(exchange, "Content-Security-Policy", policy);
     pawl_http_set(exchange, "Referrer-Policy", "no-referrer");
     pawl_http_reply(exchange, 200, "text/html; charset=utf-8",
-                    pawl_bytes_of(pawl_console_page,
-                                  (size_t)(pawl_console_page_end - pawl_console_page)));
+                    pawl_bytes_of(pawl_console_page, strlen(pawl_console_page)));
 }
 
 /* ---- its data ------------------------------------------------------------------------------ */
