@@ -37,7 +37,7 @@ static void follower_begin(struct follower *follower, struct ctl *ctl)
 /* The next page, and the cursors moved behind it. */
 static int follower_next(struct follower *follower)
 {
-    struct pawl_fact_name cursors[CURSORS_MAX] = { 0 };
+    struct pawl_fact_name cursors[CURSORS_MAX];
     struct pawl_watch_call call = { .struct_size = sizeof(call),
                                     .cursors = follower->cursors,
                                     .cursor_count = follower->cursor_count,
@@ -45,6 +45,7 @@ static int follower_next(struct follower *follower)
                                     .now_ms = follower->ctl->now_ms };
     int rc;
 
+    memset(cursors, 0, sizeof(cursors));
     if (follower->snapshot && follower->cursor_count == 0) {
         call.flags = PAWL_WATCH_SNAPSHOT;
     }

@@ -191,16 +191,19 @@ enum pawl_jwt_reason pawl_jwt_read_claims(const struct pawl_json *payload,
                                           const struct pawl_jwt_names *names,
                                           struct pawl_jwt_record *record)
 {
+    bool has_token_type = false;
+
     if (read_text(payload, "jti", record, PAWL_JWT_TEXT_JTI, NULL) != PAWL_JWT_OK ||
         read_subject(payload, names->subject, record) != PAWL_JWT_OK ||
         read_text(payload, names->client, record, PAWL_JWT_TEXT_CLIENT, NULL) != PAWL_JWT_OK ||
         read_text(payload, names->sid, record, PAWL_JWT_TEXT_SID, NULL) != PAWL_JWT_OK ||
-        read_text(payload, "token_type", record, PAWL_JWT_TEXT_TOKEN_TYPE,
-                  &record->has_token_type) != PAWL_JWT_OK ||
+        read_text(payload, "token_type", record, PAWL_JWT_TEXT_TOKEN_TYPE, &has_token_type) !=
+            PAWL_JWT_OK ||
         read_scope(payload, record) != PAWL_JWT_OK ||
         read_audience(payload, record) != PAWL_JWT_OK) {
         return PAWL_JWT_CLAIM;
     }
+    record->has_token_type = has_token_type;
     return read_numbers(payload, record);
 }
 

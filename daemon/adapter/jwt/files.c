@@ -210,9 +210,8 @@ static void add_source(struct chain *chain, const char *path)
     char joined[4096 + 256];
     bool is_directory;
 
-    if (listing == NULL || pawl_jwt_list(path, listing, &is_directory, NULL) != PAWL_OK) {
-        add_file(chain, path);
-    } else if (!is_directory) {
+    if (listing == NULL || pawl_jwt_list(path, listing, &is_directory, NULL) != PAWL_OK ||
+        !is_directory) {
         add_file(chain, path);
     } else {
         for (unsigned i = 0; i < listing->count; i++) {

@@ -395,9 +395,11 @@ enum pawl_status pawl_jwt_keys_load(struct pawl_jwt_keys **out,
                                     const struct pawl_jwt_settings *settings,
                                     struct pawl_jwt_report *report, struct pawl_error *error)
 {
-    struct pawl_jwt_report unread = { 0 };
+    struct pawl_jwt_report unread;
 
-    report = report == NULL ? &unread : report;
+    if (report == NULL) {
+        report = &unread;
+    }
     memset(report, 0, sizeof(*report));
     *out = NULL;
     if (settings->issuer_count > PAWL_JWT_ISSUERS_MAX) {

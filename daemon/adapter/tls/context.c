@@ -303,12 +303,14 @@ enum pawl_status pawl_tls_server_context(const struct pawl_tls_server_options *o
                                          struct pawl_tls_context **context,
                                          struct pawl_tls_report *report, struct pawl_error *error)
 {
-    struct pawl_tls_report unused = { 0 };
+    struct pawl_tls_report unused;
     struct pawl_tls_context *made = NULL;
     enum pawl_status status;
 
     *context = NULL;
-    report = report != NULL ? report : &unused;
+    if (report == NULL) {
+        report = &unused;
+    }
     memset(report, 0, sizeof(*report));
     ERR_clear_error();
     made = context_make(TLS_server_method(), error);
@@ -342,12 +344,14 @@ enum pawl_status pawl_tls_client_context(const struct pawl_tls_client_options *o
                                          struct pawl_tls_context **context,
                                          struct pawl_tls_report *report, struct pawl_error *error)
 {
-    struct pawl_tls_report unused = { 0 };
+    struct pawl_tls_report unused;
     struct pawl_tls_context *made = NULL;
     enum pawl_status status;
 
     *context = NULL;
-    report = report != NULL ? report : &unused;
+    if (report == NULL) {
+        report = &unused;
+    }
     memset(report, 0, sizeof(*report));
     if (is_given(options->certificate) != is_given(options->key)) {
         return pawl_error_set(error, PAWL_EINVAL, 0,
