@@ -238,12 +238,12 @@ static int export_to(struct ctl *ctl, FILE *out)
 {
     struct follower follower;
     struct canceled canceled = { NULL, 0, 0 };
-    struct progress progress;
+    struct progress progress = { .on = false };
     uint64_t written = 0;
     int code;
 
     follower_begin(&follower, ctl);
-    code = walk(&follower, NULL, &canceled, &written, NULL);
+    code = walk(&follower, NULL, &canceled, &written, &progress);
     if (code == EXIT_YES && canceled.count > 0) {
         qsort(canceled.names, canceled.count, sizeof(canceled.names[0]), name_compare);
     }

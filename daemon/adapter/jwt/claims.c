@@ -35,14 +35,10 @@ static enum pawl_jwt_reason keep(struct pawl_jwt_record *record, enum pawl_jwt_t
 
 /* A text claim that may be left out. */
 static enum pawl_jwt_reason read_text(const struct pawl_json *object, const char *name,
-                                      struct pawl_jwt_record *record, enum pawl_jwt_text which,
-                                      bool *present)
+                                      struct pawl_jwt_record *record, enum pawl_jwt_text which)
 {
     const struct pawl_json_value *value = pawl_json_member(object, name);
 
-    if (present != NULL) {
-        *present = value != NULL;
-    }
     if (value == NULL) {
         return PAWL_JWT_OK;
     }
@@ -60,7 +56,7 @@ static enum pawl_jwt_reason read_subject(const struct pawl_json *payload, const 
     char digits[24];
 
     if (value == NULL || value->type != PAWL_JSON_INTEGER) {
-        return read_text(payload, name, record, PAWL_JWT_TEXT_SUBJECT, NULL);
+        return read_text(payload, name, record, PAWL_JWT_TEXT_SUBJECT);
     }
     if (value->integer > PAWL_JWT_NUMBER_MAX || value->integer < -PAWL_JWT_NUMBER_MAX) {
         return PAWL_JWT_CLAIM;
@@ -160,16 +156,16 @@ enum pawl_jwt_reason pawl_jwt_read_header(const struct pawl_json *header,
     enum pawl_jwt_reason reason = read_alg(header, alg);
 
     if (reason == PAWL_JWT_OK) {
-        reason = read_text(header, "typ", record, PAWL_JWT_TEXT_TYP, &record->has_typ);
+        record->has_typ = pawl_json_member(header, "typ") != NULL;
+        reason = read_text(header, "typ", record, PAWL_JWT_TEXT_TYP);
     }
-    return reason == PAWL_JWT_OK ? read_text(header, "kid", record, PAWL_JWT_TEXT_KID, NULL)
-                                 : reason;
+    return reason == PAWL_JWT_OK ? read_text(header, "kid", record, PAWL_JWT_TEXT_KID) : reason;
 }
 
 enum pawl_jwt_reason pawl_jwt_read_issuer(const struct pawl_json *payload,
                                           struct pawl_jwt_record *record)
 {
-    return read_text(payload, "iss", record, PAWL_JWT_TEXT_ISSUER, NULL);
+    return read_text(payload, "iss", record, PAWL_JWT_TEXT_ISSUER);
 }
 
 static enum pawl_jwt_reason read_numbers(const struct pawl_json *payload,
@@ -191,19 +187,16 @@ enum pawl_jwt_reason pawl_jwt_read_claims(const struct pawl_json *payload,
                                           const struct pawl_jwt_names *names,
                                           struct pawl_jwt_record *record)
 {
-    bool has_token_type = false;
-
-    if (read_text(payload, "jti", record, PAWL_JWT_TEXT_JTI, NULL) != PAWL_JWT_OK ||
+    record->has_token_type = pawl_json_member(payload, "token_type") != NULL;
+    if (read_text(payload, "jti", record, PAWL_JWT_TEXT_JTI) != PAWL_JWT_OK ||
         read_subject(payload, names->subject, record) != PAWL_JWT_OK ||
-        read_text(payload, names->client, record, PAWL_JWT_TEXT_CLIENT, NULL) != PAWL_JWT_OK ||
-        read_text(payload, names->sid, record, PAWL_JWT_TEXT_SID, NULL) != PAWL_JWT_OK ||
-        read_text(payload, "token_type", record, PAWL_JWT_TEXT_TOKEN_TYPE, &has_token_type) !=
-            PAWL_JWT_OK ||
+        read_text(payload, names->client, record, PAWL_JWT_TEXT_CLIENT) != PAWL_JWT_OK ||
+        read_text(payload, names->sid, record, PAWL_JWT_TEXT_SID) != PAWL_JWT_OK ||
+        read_text(payload, "token_type", record, PAWL_JWT_TEXT_TOKEN_TYPE) != PAWL_JWT_OK ||
         read_scope(payload, record) != PAWL_JWT_OK ||
         read_audience(payload, record) != PAWL_JWT_OK) {
         return PAWL_JWT_CLAIM;
     }
-    record->has_token_type = has_token_type;
     return read_numbers(payload, record);
 }
 
