@@ -90,6 +90,19 @@ def test_a_body_without_a_length_is_cut_off_too(daemon):
                 endless.sendall(chunk)
 
 
+@pytest.mark.parametrize("headers", [
+    b"Content-Length: 4\r\nTransfer-Encoding: chunked", b"Content-Length: 4\r\nContent-Length: 4",
+    b"Content-Length: 4\r\nContent-Length: 5", b"Transfer-Encoding: gzip",
+    b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+])
+def test_a_body_with_two_ends_is_refused_and_nothing_behind_it_is_read(daemon, headers):
+    said = web.raw(daemon.http, b"POST /oauth/introspect HTTP/1.1\r\nHost: localhost\r\n"
+               b"Content-Type: application/x-www-form-urlencoded\r\n" + headers +
+               b"\r\n\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert said.startswith(b"HTTP/1.1 400 ") and b"invalid_request" in said
+    assert said.count(b"HTTP/1.1 ") == 1
+
+
 def test_headers_have_a_ceiling(daemon):
     answer = ask(daemon.http, "/healthz", headers={"X-Long": "a" * 60_000})
     assert answer.code in (413, 431)

@@ -2,16 +2,15 @@
 
 #include <errno.h>
 #include <microhttpd.h>
-#include <netdb.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "core/keyhash.h"
 #include "ops/http/exchange.h"
+#include "ops/http/socket.h"
 #include "ops/json.h"
 
 #define CHECK_DEADLINE_MS   500 /* a bound, not an expectation: what asks has its own time-outs */
@@ -20,7 +19,6 @@
 #define HEADERS_MAX         32
 #define CONNECTION_BYTES    32768 /* of libmicrohttpd: a request's line and headers, an answer's */
 #define BODY_SWALLOW_MAX    (1 << 20) /* read and thrown away, to say 413 where it can be heard */
-#define BACKLOG             128
 
 struct header {
     const char *name;
@@ -324,6 +322,18 @@ static bool is_form(const char *type)
            (type[sizeof(form) - 1] == '\0' || strchr("; \t", type[sizeof(form) - 1]) != NULL);
 }
 
+/* Two readers of one request must not find two ends of its body (RFC 9112, 6.3). */
+static bool has_one_end(const struct pawl_http_exchange *exchange)
+{
+    const char *lengths[2];
+    const char *codings[2];
+    unsigned length_count = pawl_http_headers(exchange, "Content-Length", lengths, 2);
+    unsigned coding_count = pawl_http_headers(exchange, "Transfer-Encoding", codings, 2);
+
+    return length_count + coding_count <= 1 &&
+           (coding_count == 0 || strcasecmp(codings[0], "chunked") == 0);
+}
+
 /* A body is announced: may it come? */
 static void look_at_body(struct pawl_http_exchange *exchange, const char *method)
 {
@@ -331,6 +341,11 @@ static void look_at_body(struct pawl_http_exchange *exchange, const char *method
     bool chunked = pawl_http_header(exchange, "Transfer-Encoding") != NULL;
     uint64_t size = 0;
 
+    if (!has_one_end(exchange)) {
+        refuse(exchange, MHD_HTTP_BAD_REQUEST, "invalid_request",
+               "a body has one Content-Length, or Transfer-Encoding: chunked");
+        return;
+    }
     if (!chunked && (length == NULL || strcmp(length, "0") == 0)) {
         return;
     }
@@ -577,65 +592,12 @@ static enum pawl_status copy_settings(struct pawl_http *http,
     return PAWL_OK;
 }
 
-static int listen_on(const struct addrinfo *to)
-{
-    int fd = socket(to->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    int one = 1;
-    int code;
-
-    if (fd < 0) {
-        return -1;
-    }
-    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-    if (bind(fd, to->ai_addr, to->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0) {
-        return fd;
-    }
-    code = errno;
-    (void)close(fd);
-    errno = code;
-    return -1;
-}
-
-static int open_socket(const struct pawl_http_settings *settings)
-{
-    struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
-                              .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE };
-    struct addrinfo *found = NULL;
-    char port[8];
-    int fd;
-
-    (void)snprintf(port, sizeof(port), "%u", (unsigned)settings->address.port);
-    if (getaddrinfo(settings->address.host, port, &hints, &found) != 0) {
-        errno = EINVAL;
-        return -1;
-    }
-    fd = listen_on(found);
-    freeaddrinfo(found);
-    return fd;
-}
-
-static unsigned port_of(int fd)
-{
-    struct sockaddr_storage name;
-    socklen_t size = sizeof(name);
-    char port[8];
-    uint64_t number = 0;
-
-    if (getsockname(fd, (struct sockaddr *)&name, &size) != 0 ||
-        getnameinfo((struct sockaddr *)&name, size, NULL, 0, port, sizeof(port), NI_NUMERICSERV) !=
-            0) {
-        return 0;
-    }
-    (void)pawl_http_number(pawl_bytes_of(port, strlen(port)), UINT16_MAX, &number);
-    return (unsigned)number;
-}
-
 static enum pawl_status start_server(struct pawl_http *http,
                                      const struct pawl_http_settings *settings,
                                      struct pawl_error *error)
 {
     unsigned timeout_s = (unsigned)((settings->timeout_ms + 999) / 1000);
-    int fd = open_socket(settings);
+    int fd = pawl_http_socket_open(settings);
 
     if (fd < 0) {
         enum pawl_status status = errno == EADDRINUSE                         ? PAWL_EBUSY
@@ -646,7 +608,7 @@ static enum pawl_status start_server(struct pawl_http *http,
         return pawl_error_set(error, status, errno, "http: %.80s: %s", settings->text,
                               strerror(errno));
     }
-    http->port = port_of(fd);
+    http->port = pawl_http_socket_port(fd);
     http->daemon =
         MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_access, http,
                          MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
