@@ -20,6 +20,13 @@ void pawl_hello_fill(struct pawl_dispatch *dispatch, struct pawl_session *sessio
         { PAWL_ROLE_ADMIN, PAWL__V1__ROLE__ROLE_ADMIN },
         { PAWL_ROLE_PEER, PAWL__V1__ROLE__ROLE_PEER },
     };
+    const struct pawl_session_state *state = pawl_session_user(session);
+    struct pawl_bytes ns = state->ns_size > 0
+                               ? pawl_bytes_of(state->ns, state->ns_size)
+                               : pawl_bytes_of(PAWL_NS_DEFAULT, sizeof(PAWL_NS_DEFAULT) - 1);
+
+    /* Of the namespace of hello, whatever one was entered last; it need not be for any request. */
+    (void)pawl_session_enter(session, ns);
     unsigned held = pawl_session_roles(session);
 
     pawl__v1__hello_reply__init(reply);
@@ -98,11 +105,6 @@ size_t pawl_dispatch_hello(struct pawl_dispatch *dispatch, struct pawl_session *
     if (read->namespace_.len > 0) {
         memcpy(state->ns, read->namespace_.data, read->namespace_.len);
     }
-    /* The roles in the answer are those in this namespace; it need not be one for any request. */
-    (void)pawl_session_enter(session, state->ns_size > 0
-                                          ? pawl_bytes_of(state->ns, state->ns_size)
-                                          : pawl_bytes_of((const uint8_t *)PAWL_NS_DEFAULT,
-                                                          sizeof(PAWL_NS_DEFAULT) - 1));
     Pawl__V1__HelloReply reply;
     Pawl__V1__Role roles[PAWL_ROLES_MAX];
 

@@ -125,6 +125,10 @@ def test_facts_of_a_namespace_are_for_those_who_may_read_there(make_daemon, conn
     facts, _ = snapshot(reader, wire)
     assert len(facts) == 1 and b"of-a" in facts[0]
     assert len(snapshot(writer, wire)[0]) == 2
+    # and the roles told to a hello are those in its own namespace, whose facts were looked at last
+    both = connect(daemon.tcp_uri).call(hello=hello, watch=wire.Watch(snapshot=True))
+    assert len(both.watch.facts) == 1
+    assert set(both.hello.roles) == {wire.ROLE_READ, wire.ROLE_ADMIN}
 
 
 def test_a_drain_answers_those_who_wait(make_daemon, connect, wire):
