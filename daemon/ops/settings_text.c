@@ -88,6 +88,25 @@ void pawl_setting_join(const struct pawl_setting_word *words, char *out, size_t 
     }
 }
 
+/* What may be written of types that have no bounds of their own; NULL for the others. */
+static const char *unbounded(enum pawl_setting_type type)
+{
+    switch (type) {
+    case PAWL_SETTING_BOOL:
+        return "true or false";
+    case PAWL_SETTING_TIME:
+        return "off, or a time like \"2025-12-31T23:59:59Z\"";
+    case PAWL_SETTING_MODE:
+        return "0001 to 0777";
+    case PAWL_SETTING_URI:
+        return "an address";
+    case PAWL_SETTING_PATH:
+        return "a path";
+    default:
+        return NULL;
+    }
+}
+
 void pawl_setting_describe(const struct pawl_setting *row, char *out)
 {
     const size_t capacity = PAWL_SETTING_WHAT_BYTES;
@@ -95,14 +114,13 @@ void pawl_setting_describe(const struct pawl_setting *row, char *out)
     char high[32];
     char words[PAWL_SETTING_WHAT_BYTES - 32];
 
-    if (row->value_help != NULL) {
-        (void)snprintf(out, capacity, "%s", row->value_help);
+    const char *text = row->value_help != NULL ? row->value_help : unbounded(row->type);
+
+    if (text != NULL) {
+        (void)snprintf(out, capacity, "%s", text);
         return;
     }
     switch (row->type) {
-    case PAWL_SETTING_BOOL:
-        (void)snprintf(out, capacity, "true or false");
-        break;
     case PAWL_SETTING_UINT:
     case PAWL_SETTING_UINT32:
     case PAWL_SETTING_SIZE:
@@ -120,20 +138,8 @@ void pawl_setting_describe(const struct pawl_setting *row, char *out)
         (void)snprintf(out, capacity, "%sone or a list of %s",
                        (row->flags & PAWL_SETTING_EMPTY_OK) != 0 ? "none, or " : "", words);
         break;
-    case PAWL_SETTING_TIME:
-        (void)snprintf(out, capacity, "off, or a time like \"2025-12-31T23:59:59Z\"");
-        break;
-    case PAWL_SETTING_MODE:
-        (void)snprintf(out, capacity, "0001 to 0777");
-        break;
     case PAWL_SETTING_NAME:
         (void)snprintf(out, capacity, "%" PRIu64 " to %" PRIu64 " bytes", row->min, row->max);
-        break;
-    case PAWL_SETTING_URI:
-        (void)snprintf(out, capacity, "an address");
-        break;
-    case PAWL_SETTING_PATH:
-        (void)snprintf(out, capacity, "a path");
         break;
     case PAWL_SETTING_PATHS:
         (void)snprintf(out, capacity, "a list of up to %" PRIu64 " paths", row->max);
