@@ -155,6 +155,7 @@ def bare_root(then):
     if shutil.which("debootstrap") is None:
         subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends",
                         "debootstrap"], check=True, stdout=subprocess.DEVNULL)
+    (suites.ROOT / "build").mkdir(exist_ok=True)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="pawl-bare-", dir=suites.ROOT / "build"))
     root = folder / "root"
     try:
