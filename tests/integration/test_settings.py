@@ -5,6 +5,7 @@ their own.
 
 import ctypes
 import os
+import pathlib
 import signal
 import socket
 import subprocess
@@ -420,7 +421,11 @@ def test_buffers_of_all_connections_are_capped(make_daemon, connect, wire):
 def test_backlog_is_that_of_the_socket(make_daemon):
     pawld = make_daemon("--set", "server.backlog=5")
     waiting = []
+    tasks = pathlib.Path(f"/proc/{pawld.process.pid}/task")
     pawld.process.send_signal(signal.SIGSTOP)
+    # a thread on another processor goes on until it hears of it
+    wait_for(lambda: all(task.read_text().rpartition(")")[2].split()[0] == "T"
+                         for task in tasks.glob("*/stat")), "every thread stopped")
     try:
         for _ in range(20):
             one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
