@@ -205,11 +205,28 @@ static void hold_slots(const struct known *known, const struct pawl_limit *limit
     require(held <= limit->rates[0].count);
 }
 
+static int64_t hour(void)
+{
+    return wall().unix_s / 3600 * 3600;
+}
+
+/* Whoever looks at a quota, also in vain, may begin its next period; a wall clock that goes back
+ * does not end it. */
+static void on_asked(unsigned key, unsigned limit)
+{
+    struct known *known = &m.known[key][limit];
+
+    if (shapes[limit].algorithm == PAWL_ALGORITHM_CALENDAR && known->period_s != 0 &&
+        hour() > known->period_s) {
+        known->period_s = hour();
+        known->in_period = 0;
+    }
+}
+
 static void on_admitted(unsigned key, unsigned limit, uint64_t cost,
                         const struct pawl_limit_result *result)
 {
     struct known *known = &m.known[key][limit];
-    int64_t hour_s = wall().unix_s / 3600 * 3600;
 
     if (known->count == EVENTS) { /* the oldest is forgotten: what holds for less holds */
         memmove(known->events, known->events + 1, sizeof(known->events[0]) * (EVENTS - 1));
@@ -223,8 +240,8 @@ static void on_admitted(unsigned key, unsigned limit, uint64_t cost,
     } else if (shapes[limit].algorithm == PAWL_ALGORITHM_CONCURRENCY) {
         hold_slots(known, &m.limits[limit]);
     } else {
-        if (hour_s > known->period_s) {
-            known->period_s = hour_s;
+        if (hour() > known->period_s) {
+            known->period_s = hour();
             known->in_period = 0;
         }
         known->in_period += cost;
@@ -249,6 +266,7 @@ static void op_ask(struct input *in, bool check)
     };
 
     item_of(&item, &part, key, limit, cost);
+    on_asked(key, limit);
     require(pawl_limiter_check(m.limiter, &request, &result, 1, &outcome) == PAWL_OK);
     require(result.allowed == (outcome.verdict == PAWL_ALLOW));
     require(result.full ||
@@ -282,6 +300,7 @@ static void op_reserve(struct input *in)
 
     for (size_t i = 0; i < wanted; i++) {
         item_of(&items[i], &parts[i], key, limits[i], 1);
+        on_asked(key, limits[i]);
     }
     require(pawl_limiter_reserve(m.limiter, &request, min, max, results, 2, &grant) == PAWL_OK);
     if (grant.verdict == PAWL_DENY) {
@@ -327,6 +346,7 @@ static void op_refund(struct input *in)
         return; /* but for slots, once for each charge */
     }
     item_of(&item, &part, key, limit, event->cost);
+    on_asked(key, limit);
     require(pawl_limiter_refund(m.limiter, &item, &event->charge, now(), &refunded) == PAWL_OK);
     require(refunded <= event->cost);
     require(is_slots || event->life == m.life || refunded == 0);

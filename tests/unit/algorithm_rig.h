@@ -143,7 +143,7 @@ static uint64_t random_state = 11;
 static inline uint64_t random_below(uint64_t bound)
 {
     random_state = random_state * UINT64_C(6364136223846793005) + 1442695040888963407;
-    return (random_state >> 24) % bound;
+    return bound > 0 ? (random_state >> 24) % bound : 0;
 }
 
 static const enum pawl_algorithm algorithms[4] = { PAWL_ALGORITHM_SLIDING, PAWL_ALGORITHM_GCRA,

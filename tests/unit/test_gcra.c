@@ -184,7 +184,7 @@ static void what_has_flowed_is_not_given_back_for_others_have_used_it(void **sta
 static void an_earlier_charge_is_given_back_once_and_later_ones_after_it(void **state)
 {
     struct pawl_rate rate = { 10, 10000, 0 };
-    uint64_t events[3];
+    uint64_t events[3] = { 0 };
 
     (void)state;
     begin(&rate, 0);

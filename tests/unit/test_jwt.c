@@ -394,7 +394,7 @@ static void the_der_of_an_es_signature_is_what_openssl_writes(void **state)
     for (unsigned round = 0; round < 300; round++) {
         const struct pawl_jwt_alg_info *alg = pawl_jwt_alg_of((unsigned)PAWL_JWT_ES256 + round % 3);
         unsigned half = alg->coordinate_bytes;
-        uint8_t raw[132];
+        uint8_t raw[132] = { 0 };
         uint8_t der[PAWL_ES_DER_MAX];
         uint8_t *openssl_der = NULL;
         ECDSA_SIG *signature = ECDSA_SIG_new();

@@ -133,6 +133,7 @@ static void eight_kibibytes_are_read_and_one_byte_more_is_not(void **state)
     assert_true(size <= PAWL_JWT_BYTES_MAX);
     refused(token, PAWL_JWT_OK);
     size = token_of_size(PAWL_JWT_BYTES_MAX + 1, token);
+    assert_true(size > PAWL_JWT_BYTES_MAX);
     refused(token, PAWL_JWT_TOO_BIG);
     assert_int_equal(jwt_rig_verify_bytes(&rig, token, PAWL_JWT_BYTES_MAX + 1), PAWL_JWT_TOO_BIG);
     assert_int_not_equal(jwt_rig_verify_bytes(&rig, token, PAWL_JWT_BYTES_MAX), PAWL_JWT_TOO_BIG);
