@@ -56,6 +56,9 @@ int command_help(struct ctl *ctl);
 
 /* ---- shared by them ---- */
 
+/** Milliseconds on a clock that only goes on, for what took how long. */
+uint64_t ctl_monotonic_ms(void);
+
 /** The option's text as lent bytes; empty where it was not given. */
 static inline struct pawl_str ctl_str(const struct ctl *ctl, enum option_id id)
 {

@@ -6,33 +6,11 @@
 
 #define LEASE_TEXT_BYTES (2 * PAWL_LEASE_BYTES + 1)
 
-static void lease_format(const uint8_t lease[PAWL_LEASE_BYTES], char text[LEASE_TEXT_BYTES])
-{
-    for (size_t i = 0; i < PAWL_LEASE_BYTES; i++) {
-        snprintf(text + 2 * i, 3, "%02x", lease[i]);
-    }
-}
-
-static int digit(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static bool lease_parse(const char *text, uint8_t lease[PAWL_LEASE_BYTES])
 {
-    if (strlen(text) != LEASE_TEXT_BYTES - 1) {
-        return false;
-    }
-    for (size_t i = 0; i < PAWL_LEASE_BYTES; i++) {
-        int high = digit(text[2 * i]);
-        int low = digit(text[2 * i + 1]);
-
-        if (high < 0 || low < 0) {
-            return false;
-        }
-        lease[i] = (uint8_t)(high << 4 | low);
-    }
-    return true;
+    return strlen(text) == LEASE_TEXT_BYTES - 1 &&
+           strspn(text, "0123456789abcdef") == LEASE_TEXT_BYTES - 1 &&
+           hex_parse(text, lease, PAWL_LEASE_BYTES);
 }
 
 static void reserve_print(const struct ctl *ctl, const struct pawl_reserve_result *result,
@@ -42,7 +20,7 @@ static void reserve_print(const struct ctl *ctl, const struct pawl_reserve_resul
     json_t *limits = json_array();
 
     if (result->granted > 0) {
-        lease_format(result->lease, lease);
+        hex_format(result->lease, sizeof(result->lease), lease);
     }
     for (size_t i = 0; i < result->rate_count && ctl->json; i++) {
         json_array_append_new(limits,

@@ -2,6 +2,15 @@
 #include "output.h"
 
 #include <stdio.h>
+#include <time.h>
+
+uint64_t ctl_monotonic_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
 #include <string.h>
 
 int ctl_usage(const struct ctl *ctl, const char *what, const char *hint)

@@ -32,14 +32,6 @@ struct view {
     uint64_t before_ms;
 };
 
-static uint64_t monotonic_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * MS_PER_S + (uint64_t)now.tv_nsec / NS_PER_MS;
-}
-
 static int view_read(struct ctl *ctl, struct view *view)
 {
     struct pawl_top_call call = { .struct_size = sizeof(call),
@@ -62,7 +54,7 @@ static int view_read(struct ctl *ctl, struct view *view)
     view->result.events = view->events;
     view->result.events_max = LIST_MAX;
     rc = pawl_client_top(ctl->client, &call, &view->result);
-    view->at_ms = monotonic_ms();
+    view->at_ms = ctl_monotonic_ms();
     return rc == PAWL_RC_OK ? EXIT_YES : ctl_failed(ctl, rc, &view->result.info);
 }
 

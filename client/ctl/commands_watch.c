@@ -72,6 +72,7 @@ static int follower_next(struct follower *follower)
 static void fact_line(const struct pawl_fact_info *fact)
 {
     char at[TIME_TEXT_BYTES];
+    char digest[2 * 8 + 1];
 
     time_text_format(fact->at_ms / 1000, at);
     if (fact->cancel_count > 0) {
@@ -81,10 +82,9 @@ static void fact_line(const struct pawl_fact_info *fact)
     }
     printf("%s  %-10s %-12s ", at, pawl_revoke_scope_text(fact->scope), fact->ns.data);
     if (fact->scope == PAWL_REVOKE_SIGNED || fact->scope == PAWL_REVOKE_OPAQUE) {
-        for (uint32_t i = 0; i < 8 && i < fact->value.size; i++) {
-            printf("%02x", (unsigned)(uint8_t)fact->value.data[i]);
-        }
-        fputs("...", stdout);
+        hex_format((const uint8_t *)fact->value.data, fact->value.size < 8 ? fact->value.size : 8,
+                   digest);
+        printf("%s...", digest);
     } else {
         for (uint32_t i = 0; i < fact->value.size; i++) { /* no control characters on a terminal */
             unsigned char c = (unsigned char)fact->value.data[i];

@@ -17,11 +17,10 @@ static json_t *text_json(const struct pawl_text *text)
 
 static json_t *hex_json(const struct pawl_text *text)
 {
-    char hex[2 * FACT_SHA256_BYTES + 1] = "";
+    char hex[2 * FACT_SHA256_BYTES + 1];
 
-    for (uint32_t i = 0; i < text->size && i < FACT_SHA256_BYTES; i++) {
-        snprintf(hex + 2 * (size_t)i, 3, "%02x", (unsigned)(uint8_t)text->data[i]);
-    }
+    hex_format((const uint8_t *)text->data,
+               text->size < FACT_SHA256_BYTES ? text->size : FACT_SHA256_BYTES, hex);
     return json_string(hex);
 }
 
@@ -104,14 +103,6 @@ static bool number_get(const json_t *object, const char *name, uint64_t *number,
     return true;
 }
 
-static int digit(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 static bool digest_get(struct fact_line *line, char *error)
 {
     struct pawl_str hex;
@@ -122,14 +113,8 @@ static bool digest_get(struct fact_line *line, char *error)
     if (hex.size != 2 * (size_t)FACT_SHA256_BYTES) {
         return fail(error, "sha256: 64 hexadecimal digits are needed; a token itself is not taken");
     }
-    for (size_t i = 0; i < FACT_SHA256_BYTES; i++) {
-        int high = digit(((const char *)hex.data)[2 * i]);
-        int low = digit(((const char *)hex.data)[2 * i + 1]);
-
-        if (high < 0 || low < 0) {
-            return fail(error, "sha256: 64 hexadecimal digits are needed");
-        }
-        line->digest[i] = (uint8_t)(high << 4 | low);
+    if (!hex_parse(hex.data, line->digest, FACT_SHA256_BYTES)) {
+        return fail(error, "sha256: 64 hexadecimal digits are needed");
     }
     line->call.value.data = line->digest;
     line->call.value.size = FACT_SHA256_BYTES;

@@ -88,14 +88,12 @@ json_t *output_charge(uint64_t charge)
     return json_string(text);
 }
 
-void fact_text_format(const struct pawl_fact_name *name, char text[FACT_TEXT_BYTES])
+void hex_format(const uint8_t *bytes, size_t size, char *text)
 {
-    size_t size = name->origin_size <= sizeof(name->origin) ? name->origin_size : 0;
-
+    *text = '\0';
     for (size_t i = 0; i < size; i++) {
-        snprintf(text + 2 * i, FACT_TEXT_BYTES - 2 * i, "%02x", name->origin[i]);
+        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
     }
-    snprintf(text + 2 * size, FACT_TEXT_BYTES - 2 * size, ":%" PRIu64, name->sequence);
 }
 
 static int hex_digit(char c)
@@ -106,20 +104,36 @@ static int hex_digit(char c)
     return found == NULL ? -1 : (int)(found - digits);
 }
 
-bool fact_text_parse(const char *text, struct pawl_fact_name *name)
+bool hex_parse(const char *text, uint8_t *bytes, size_t size)
 {
-    memset(name, 0, sizeof(*name));
-    name->origin_size = sizeof(name->origin);
-    for (size_t i = 0; i < sizeof(name->origin); i++) {
-        int high = hex_digit(text[0]);
-        int low = high < 0 ? -1 : hex_digit(text[1]);
+    for (size_t i = 0; i < size; i++) {
+        int high = hex_digit(text[2 * i]);
+        int low = high < 0 ? -1 : hex_digit(text[2 * i + 1]);
 
         if (low < 0) {
             return false;
         }
-        name->origin[i] = (uint8_t)(high << 4 | low);
-        text += 2;
+        bytes[i] = (uint8_t)(high << 4 | low);
     }
+    return true;
+}
+
+void fact_text_format(const struct pawl_fact_name *name, char text[FACT_TEXT_BYTES])
+{
+    size_t size = name->origin_size <= sizeof(name->origin) ? name->origin_size : 0;
+
+    hex_format(name->origin, size, text);
+    snprintf(text + 2 * size, FACT_TEXT_BYTES - 2 * size, ":%" PRIu64, name->sequence);
+}
+
+bool fact_text_parse(const char *text, struct pawl_fact_name *name)
+{
+    memset(name, 0, sizeof(*name));
+    name->origin_size = sizeof(name->origin);
+    if (!hex_parse(text, name->origin, sizeof(name->origin))) {
+        return false;
+    }
+    text += 2 * sizeof(name->origin);
     if ((*text != ':' && *text != '-') || text[1] == '\0') {
         return false;
     }

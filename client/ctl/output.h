@@ -32,6 +32,12 @@ void fact_text_format(const struct pawl_fact_name *name, char text[FACT_TEXT_BYT
 /** Read it back; the daemon's logs write "-" for the colon, which is taken too. */
 bool fact_text_parse(const char *text, struct pawl_fact_name *name);
 
+/** @bytes as 2 * @size hexadecimal digits and the closing zero. */
+void hex_format(const uint8_t *bytes, size_t size, char *text);
+
+/** The first 2 * @size digits of @text, which ends in a zero; false where they are none. */
+bool hex_parse(const char *text, uint8_t *bytes, size_t size);
+
 /** "name  value" with the values one below the other. */
 void output_line(const char *name, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -1,23 +1,15 @@
 #include "progress.h"
 
+#include "commands.h"
+
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
 #define BAR_CELLS   30
 #define REDRAW_MS   100
 #define MS_PER_S    1000
-#define NS_PER_MS   1000000
 #define PERCENT_MAX 100
-
-static uint64_t monotonic_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * MS_PER_S + (uint64_t)now.tv_nsec / NS_PER_MS;
-}
 
 void progress_begin(struct progress *progress, const char *what, uint64_t total, bool asked)
 {
@@ -25,7 +17,7 @@ void progress_begin(struct progress *progress, const char *what, uint64_t total,
     progress->what = what;
     progress->total = total;
     progress->drawn_ms = 0;
-    progress->began_ms = monotonic_ms();
+    progress->began_ms = ctl_monotonic_ms();
 }
 
 static void draw(const struct progress *progress, uint64_t done, uint64_t count, uint64_t now_ms)
@@ -54,7 +46,7 @@ void progress_step(struct progress *progress, uint64_t done, uint64_t count)
     if (!progress->on) {
         return;
     }
-    now_ms = monotonic_ms();
+    now_ms = ctl_monotonic_ms();
     if (now_ms - progress->drawn_ms >= REDRAW_MS) {
         progress->drawn_ms = now_ms;
         draw(progress, done, count, now_ms);
@@ -64,7 +56,7 @@ void progress_step(struct progress *progress, uint64_t done, uint64_t count)
 void progress_end(struct progress *progress, uint64_t done, uint64_t count)
 {
     if (progress->on) {
-        draw(progress, done, count, monotonic_ms());
+        draw(progress, done, count, ctl_monotonic_ms());
         fputs("\n", stderr);
     }
 }

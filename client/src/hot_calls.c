@@ -318,27 +318,23 @@ static void read_token(struct pawl_client *client, struct pawl_token_answer *tok
     }
 }
 
-void pawl_client_read_rate(struct pawl_rate_result *to, const struct pawl_wire_result *from)
+void pawl_client_note_denied(const struct pawl_rate_result *rate, uint64_t *retry_after_ms,
+                             uint64_t *retry_never)
 {
-    memset(to, 0, sizeof(*to));
-    to->item = from->item;
-    to->rate_index = from->rate_index;
-    to->window_ms = from->window_ms;
-    to->on_error = (enum pawl_fail)from->on_error;
-    to->limit_count = from->limit_count;
-    to->count = from->count;
-    to->remaining = from->remaining;
-    to->oldest_age_ms = from->oldest_age_ms;
-    to->reset_after_ms = from->reset_after_ms;
-    to->retry_after_ms = from->retry_after_ms;
-    to->charge = from->charge;
-    to->never = from->never;
-    to->allowed = from->allowed;
-    to->shadow = from->shadow;
-    to->overflow = from->overflow;
-    to->contended = from->contended;
-    to->bypass = from->bypass;
-    to->full = from->full;
+    if (rate->allowed || rate->shadow) {
+        return;
+    }
+    *retry_never |= rate->never ? 1U : 0U;
+    if (rate->retry_after_ms > *retry_after_ms) {
+        *retry_after_ms = rate->retry_after_ms;
+    }
+}
+
+enum pawl_outcome pawl_client_outcome_of(uint32_t verdict)
+{
+    return verdict == PAWL_ALLOW  ? PAWL_OUTCOME_ALLOW
+           : verdict == PAWL_DENY ? PAWL_OUTCOME_DENY
+                                  : PAWL_OUTCOME_UNDECIDED;
 }
 
 static void read_check(struct pawl_client *client, const struct slot *slot)
@@ -349,19 +345,12 @@ static void read_check(struct pawl_client *client, const struct slot *slot)
     for (uint32_t i = 0; i < client->reply.result_count; i++) {
         struct pawl_rate_result *rate = &client->results.rates[i];
 
-        pawl_client_read_rate(rate, &client->reply.results[i]);
+        CLIENT_RATE_COPY(rate, &client->reply.results[i]);
         charged = charged || (slot->each && rate->allowed);
-        if (!rate->allowed && !rate->shadow) {
-            result->retry_never |= rate->never ? 1u : 0u;
-            if (rate->retry_after_ms > result->retry_after_ms) {
-                result->retry_after_ms = rate->retry_after_ms;
-            }
-        }
+        pawl_client_note_denied(rate, &result->retry_after_ms, &result->retry_never);
     }
     result->rate_count = client->reply.result_count;
-    result->outcome = client->reply.verdict == PAWL_ALLOW  ? PAWL_OUTCOME_ALLOW
-                      : client->reply.verdict == PAWL_DENY ? PAWL_OUTCOME_DENY
-                                                           : PAWL_OUTCOME_UNDECIDED;
+    result->outcome = pawl_client_outcome_of(client->reply.verdict);
     if (!slot->peek && (charged || (!slot->each && result->outcome == PAWL_OUTCOME_ALLOW &&
                                     result->rate_count > 0))) {
         result->info.effect = PAWL_EFFECT_DONE;

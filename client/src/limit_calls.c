@@ -99,28 +99,6 @@ int pawl_client_encode_cancel_lease(struct pawl_client *client, struct slot *slo
 
 /* ---- answers ----------------------------------------------------------------------------- */
 
-static void put_rate(struct pawl_rate_result *to, const Pawl__V1__RateResult *from)
-{
-    to->item = from->item;
-    to->rate_index = from->rate_index;
-    to->window_ms = from->window_ms;
-    to->on_error = (enum pawl_fail)from->on_error;
-    to->limit_count = from->limit_count;
-    to->count = from->count;
-    to->remaining = from->remaining;
-    to->oldest_age_ms = from->oldest_age_ms;
-    to->reset_after_ms = from->reset_after_ms;
-    to->retry_after_ms = from->retry_after_ms;
-    to->charge = from->charge;
-    to->never = from->never;
-    to->allowed = from->allowed;
-    to->shadow = from->shadow;
-    to->overflow = from->overflow;
-    to->contended = from->contended;
-    to->bypass = from->bypass;
-    to->full = from->full;
-}
-
 void pawl_client_decode_reserve(struct pawl_client *client, const struct slot *slot,
                                 const Pawl__V1__Reply *reply)
 {
@@ -128,9 +106,7 @@ void pawl_client_decode_reserve(struct pawl_client *client, const struct slot *s
     const Pawl__V1__ReserveReply *from = reply->reserve;
 
     (void)slot;
-    result->outcome = from->verdict == PAWL__V1__VERDICT__VERDICT_ALLOW  ? PAWL_OUTCOME_ALLOW
-                      : from->verdict == PAWL__V1__VERDICT__VERDICT_DENY ? PAWL_OUTCOME_DENY
-                                                                         : PAWL_OUTCOME_UNDECIDED;
+    result->outcome = pawl_client_outcome_of((uint32_t)from->verdict);
     result->granted = from->granted;
     result->lease_ms = from->lease_ms;
     if (from->lease.len == sizeof(result->lease)) {
@@ -145,14 +121,8 @@ void pawl_client_decode_reserve(struct pawl_client *client, const struct slot *s
     for (size_t i = 0; i < result->rate_count; i++) {
         struct pawl_rate_result *rate = &result->rates[i];
 
-        memset(rate, 0, sizeof(*rate));
-        put_rate(rate, from->results[i]);
-        if (!rate->allowed && !rate->shadow) {
-            result->retry_never |= rate->never ? 1U : 0U;
-            if (rate->retry_after_ms > result->retry_after_ms) {
-                result->retry_after_ms = rate->retry_after_ms;
-            }
-        }
+        CLIENT_RATE_COPY(rate, from->results[i]);
+        pawl_client_note_denied(rate, &result->retry_after_ms, &result->retry_never);
     }
 }
 

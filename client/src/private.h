@@ -374,8 +374,38 @@ void pawl_client_fill_random(void *out, size_t size);
 /* ---- hot_calls.c, cold_calls.c, cold_answers.c ---- */
 int pawl_client_encode_check(struct pawl_client *client, struct slot *slot, const void *call);
 int pawl_client_encode_token_check(struct pawl_client *client, struct slot *slot, const void *call);
-/** One rate's result as it came. */
-void pawl_client_read_rate(struct pawl_rate_result *to, const struct pawl_wire_result *from);
+/*
+ * One list of a rate's fields for both of its readers: the zero-copy codec's struct and that of the
+ * generated code name them alike.
+ */
+#define CLIENT_RATE_COPY(to, from)                         \
+    do {                                                   \
+        memset((to), 0, sizeof(*(to)));                    \
+        (to)->item = (from)->item;                         \
+        (to)->rate_index = (from)->rate_index;             \
+        (to)->window_ms = (from)->window_ms;               \
+        (to)->on_error = (enum pawl_fail)(from)->on_error; \
+        (to)->limit_count = (from)->limit_count;           \
+        (to)->count = (from)->count;                       \
+        (to)->remaining = (from)->remaining;               \
+        (to)->oldest_age_ms = (from)->oldest_age_ms;       \
+        (to)->reset_after_ms = (from)->reset_after_ms;     \
+        (to)->retry_after_ms = (from)->retry_after_ms;     \
+        (to)->charge = (from)->charge;                     \
+        (to)->never = (from)->never;                       \
+        (to)->allowed = (from)->allowed;                   \
+        (to)->shadow = (from)->shadow;                     \
+        (to)->overflow = (from)->overflow;                 \
+        (to)->contended = (from)->contended;               \
+        (to)->bypass = (from)->bypass;                     \
+        (to)->full = (from)->full;                         \
+    } while (0)
+
+/** What a denial by one rate adds to a result's longest wait, and to whether waiting is no use. */
+void pawl_client_note_denied(const struct pawl_rate_result *rate, uint64_t *retry_after_ms,
+                             uint64_t *retry_never);
+/** A verdict of the wire; one of a later version is UNDECIDED. */
+enum pawl_outcome pawl_client_outcome_of(uint32_t verdict);
 /** An answer to a hot call lies in client->reply: make the result. Returns the call's rc. */
 int pawl_client_read_hot(struct pawl_client *client, const struct slot *slot);
 /** Rates of an item from text or list. Returns PAWL_RC_OK, PAWL_RC_INVALID or PAWL_RC_TOO_BIG. */
