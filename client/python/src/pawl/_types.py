@@ -21,7 +21,7 @@ LEVELS = ("", "memory", "durable", "quorum", "everywhere")
 class Rate(NamedTuple):
     """So many in each window."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count(), which nobody misses
     window_ms: int
 
 
@@ -205,7 +205,7 @@ class RateAnswer(NamedTuple):
     rate_index: int
     window_ms: int
     limit: int
-    count: int  #: in the window, this call included where it was charged
+    count: int  # type: ignore[assignment]  #: in the window, this call included where charged
     remaining: int
     oldest_age_ms: int  #: 0: none, or just now
     reset_after_ms: int  #: until the window is empty
