@@ -8,8 +8,8 @@ from typing import Any, Dict, Iterable, List, Optional, Sequence, Union
 from . import _calls
 from ._calls import BaseClient, Key, Rates, item, raise_for
 from ._types import (CancelRequest, CheckAnswer, CommitAnswer, CommitRequest, FactName,
-                     FamilyEndRequest, FamilyOpenAnswer, FamilyOpenRequest, Item, LimitInfo, LimitsRequest,
-                     PingRequest, RateAnswer, RefundItem, RefundRequest,
+                     FamilyEndRequest, FamilyOpenAnswer, FamilyOpenRequest, Item, LimitInfo,
+                     LimitsRequest, PingRequest, RateAnswer, RefundItem, RefundRequest,
                      ReserveAnswer, ReserveRequest, ResetRequest, RevokeAnswer, RevokeRequest,
                      RotateAnswer, RotateRequest, StatsRequest, Token, TokenCheckAnswer,
                      TokenCheckRequest, UnrevokeAnswer, UnrevokeRequest)
