@@ -33,6 +33,7 @@
 #include "core/arena.h"
 #include "core/keyhash.h"
 #include "core/rate_text.h"
+#include "core/siphash.h"
 #include "core/window.h"
 
 #define PAWL_LIMIT_NAME_MAX        64   /* bytes of a limit's name, and of a namespace */
@@ -326,11 +327,30 @@ struct pawl_limiter_slot {
     bool full;
 };
 
+#define PAWL_LIMIT_BEGINNINGS 8 /* a power of two */
+
+/** What the identities of one rate in one namespace begin with, and their hash up to there. */
+struct pawl_limit_beginning {
+    struct pawl_siphash state;
+    uint64_t head; /* the first 8 bytes; 0: nothing is kept here */
+    uint8_t ns_size, name_size;
+    uint8_t ns[PAWL_LIMIT_NAME_MAX], name[PAWL_LIMIT_NAME_MAX];
+};
+
+/**
+ * The beginnings met last: servers ask for the same few limits again and again, and only the key
+ * differs. All zero in the beginning; of one limiter and one thread.
+ */
+struct pawl_limit_beginnings {
+    struct pawl_limit_beginning entries[PAWL_LIMIT_BEGINNINGS];
+};
+
 /** A request with everything computed that needs no lock. */
 struct pawl_limiter_plan {
-    struct pawl_limiter_slot *slots; /* the caller's room ... */
-    size_t slots_max;                /* ... for so many, PAWL_LIMITER_SLOTS_MAX at most */
-    size_t slots_count;              /* from here on set by pawl_limiter_prepare */
+    struct pawl_limiter_slot *slots;          /* the caller's room ... */
+    size_t slots_max;                         /* ... for so many, PAWL_LIMITER_SLOTS_MAX at most */
+    struct pawl_limit_beginnings *beginnings; /* the caller's; NULL: all is hashed from the start */
+    size_t slots_count;                       /* from here on set by pawl_limiter_prepare */
     enum pawl_limiter_mode mode;
     enum pawl_limiter_op op;
     struct pawl_instant now;
@@ -341,7 +361,8 @@ struct pawl_limiter_plan {
 /**
  * The two halves of pawl_limiter_check, for a batch: prepare all requests of a read (hash, find
  * the memory and ask the processor to fetch it), then decide them in order. Of the request only
- * the limits are lent until decided. @plan has its room for slots filled in. prepare returns what
+ * the limits are lent until decided. @plan has its room for slots and its beginnings filled in.
+ * prepare returns what
  * check returns; decide cannot fail after a prepare that did not, given room for
  * plan->slots_count results.
  */

@@ -21,7 +21,8 @@ static uint64_t inline_head_of(const struct pawl_limit *limit, size_t parts, uin
     return head_of(DOMAIN_INLINE, parts, window_ms) | (uint64_t)limit->algorithm << 16;
 }
 
-static struct pawl_siphash hash_begin(const struct pawl_limiter *limiter, uint64_t head)
+PAWL_SIPHASH_INLINE struct pawl_siphash hash_begin(const struct pawl_limiter *limiter,
+                                                   uint64_t head)
 {
     struct pawl_siphash state = pawl_siphash_init(&limiter->subkey);
 
@@ -242,18 +243,90 @@ static enum pawl_status item_check(const struct pawl_limit_item *item)
     return PAWL_OK;
 }
 
-/* The id of the record of rate @i; see limiter.h, "Identity". */
-static struct pawl_id item_id(const struct pawl_limiter *limiter,
-                              const struct pawl_limit_item *item, size_t i)
+/* Are the @size bytes at @a those at @b? Names: 8 to 16 bytes without a call, or fewer. */
+static inline bool is_same(const uint8_t *a, const uint8_t *b, size_t size)
+{
+    if (PAWL_LIKELY(size < 8)) {
+        return pawl_siphash_load_tail(a, size) == pawl_siphash_load_tail(b, size);
+    }
+    if (size <= 16) {
+        return pawl_siphash_load(a) == pawl_siphash_load(b) &&
+               pawl_siphash_load(a + size - 8) == pawl_siphash_load(b + size - 8);
+    }
+    return memcmp(a, b, size) == 0;
+}
+
+static inline bool is_beginning(const struct pawl_limit_beginning *kept, uint64_t head,
+                                struct pawl_bytes ns, struct pawl_bytes name)
+{
+    return kept->head == head && kept->ns_size == ns.size && kept->name_size == name.size &&
+           is_same(kept->ns, ns.data, ns.size) && is_same(kept->name, name.data, name.size);
+}
+
+/* Apart from its caller, which nearly always is done without. @ns and @name are within the caps. */
+static __attribute__((noinline)) void keep_beginning(const struct pawl_limiter *limiter,
+                                                     struct pawl_limit_beginning *kept,
+                                                     uint64_t head, struct pawl_bytes ns,
+                                                     struct pawl_bytes name)
+{
+    struct pawl_siphash state = hash_begin(limiter, head);
+
+    pawl_siphash_part(&state, ns);
+    pawl_siphash_part(&state, name);
+    kept->state = state;
+    kept->head = head;
+    kept->ns_size = (uint8_t)ns.size;
+    kept->name_size = (uint8_t)name.size;
+    if (ns.size > 0) {
+        memcpy(kept->ns, ns.data, ns.size);
+    }
+    if (name.size > 0) {
+        memcpy(kept->name, name.data, name.size);
+    }
+}
+
+/* Where a beginning is kept: windows, names and parts of a server's few limits differ. */
+static inline struct pawl_limit_beginning *place_of(struct pawl_limit_beginnings *beginnings,
+                                                    uint64_t head, struct pawl_bytes name)
+{
+    uint32_t mixed = (uint32_t)(head >> 32) ^ (uint32_t)head ^ (uint32_t)name.size << 4;
+
+    mixed ^= name.size > 0 ? (uint32_t)name.data[0] << 8 ^ name.data[name.size - 1] : 0;
+    return &beginnings->entries[mixed * UINT32_C(0x9e3779b1) >> 29];
+}
+
+_Static_assert(PAWL_LIMIT_BEGINNINGS == 1 << (32 - 29), "place_of() gives 3 bits");
+
+/* The hash of what stands before the parts of @item's key, for its rate @i. */
+PAWL_SIPHASH_INLINE struct pawl_siphash beginning_of(const struct pawl_limiter *limiter,
+                                                     const struct pawl_limit_item *item, size_t i,
+                                                     struct pawl_limit_beginnings *beginnings)
 {
     const struct pawl_limit *limit = item->limit;
+    struct pawl_bytes name = pawl_bytes_of(limit->name, limit->name_size);
+    struct pawl_limit_beginning once;
+    struct pawl_limit_beginning *kept = &once;
     uint64_t head = limit->inline_rates
                         ? inline_head_of(limit, item->parts_count, limit->rates[i].window_ms)
                         : head_of(DOMAIN_NAMED, item->parts_count, (uint32_t)i);
-    struct pawl_siphash state = hash_begin(limiter, head);
 
-    pawl_siphash_part(&state, item->ns);
-    pawl_siphash_part(&state, pawl_bytes_of(limit->name, limit->name_size));
+    if (PAWL_LIKELY(beginnings != NULL)) {
+        kept = place_of(beginnings, head, name);
+        if (PAWL_LIKELY(is_beginning(kept, head, item->ns, name))) {
+            return kept->state;
+        }
+    }
+    keep_beginning(limiter, kept, head, item->ns, name);
+    return kept->state;
+}
+
+/* The id of the record of rate @i; see limiter.h, "Identity". */
+PAWL_SIPHASH_INLINE struct pawl_id item_id(const struct pawl_limiter *limiter,
+                                           const struct pawl_limit_item *item, size_t i,
+                                           struct pawl_limit_beginnings *beginnings)
+{
+    struct pawl_siphash state = beginning_of(limiter, item, i, beginnings);
+
     for (size_t part = 0; part < item->parts_count; part++) {
         pawl_siphash_part(&state, item->parts[part]);
     }
@@ -288,7 +361,7 @@ enum pawl_status pawl_limiter_resolve(const struct pawl_limiter *limiter,
 
     for (size_t i = 0; i < limit->rates_count; i++) {
         struct pawl_limiter_slot *slot = &plan->slots[plan->slots_count];
-        struct pawl_id id = item_id(limiter, item, i);
+        struct pawl_id id = item_id(limiter, item, i, plan->beginnings);
 
         if (PAWL_UNLIKELY(is_double(plan, id))) {
             return PAWL_EINVAL;

@@ -103,6 +103,7 @@ struct pawl_dispatch {
     unsigned batch_limits; /* used */
     struct pawl_check batch[PAWL_BATCH_SLOTS];
     struct pawl_limiter_slot slots[PAWL_BATCH_SLOTS + PAWL_LIMITER_SLOTS_MAX];
+    struct pawl_limit_beginnings beginnings;
     struct pawl_limit inline_limits[PAWL_BATCH_SLOTS + PAWL_ITEMS_MAX];
     const struct pawl_limit *last_inline; /* the last one made in this batch, or NULL */
     void *verifier; /* of app->jwt, this worker's own; NULL: tokens are not verified here */

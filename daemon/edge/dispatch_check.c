@@ -301,6 +301,7 @@ static enum pawl_status prepare_check(struct pawl_dispatch *dispatch, struct paw
 
     check->plan.slots = &dispatch->slots[dispatch->batch_slots];
     check->plan.slots_max = PAWL_LIMITER_SLOTS_MAX;
+    check->plan.beginnings = &dispatch->beginnings;
     if (PAWL_UNLIKELY(dispatch->asked_count == 0)) {
         check->plan.slots_count = 0;
         check->plan.op = ask.op;
