@@ -349,6 +349,11 @@ BLOCKING(WATCH, watch, watch)
 
 /* ---- without blocking -------------------------------------------------------------------- */
 
+const char *pawl_client_refusal(const struct pawl_client *client)
+{
+    return client->refusal;
+}
+
 int pawl_client_fd(struct pawl_client *client)
 {
     int fd;

@@ -781,6 +781,25 @@ static void too_many_in_flight_is_refused_at_once(void **state)
     pawl_client_destroy(client);
 }
 
+static void a_refused_submit_says_why(void **state)
+{
+    struct pawl_client *client = client_for("unix:@pawl-nobody", PAWL_CLIENT_NO_FALLBACK);
+    struct pawl_str key = pawl_str("k");
+    struct pawl_check_item item = { .rates = "5/minute", .key = &key, .key_count = 0 };
+    struct pawl_check_call check = { .struct_size = sizeof(check),
+                                     .items = &item,
+                                     .item_count = 1 };
+    struct seen seen = { 0 };
+    (void)state;
+
+    assert_int_equal(pawl_client_submit_check(client, &check, on_seen, &seen, NULL),
+                     PAWL_RC_INVALID);
+    assert_string_equal(pawl_client_refusal(client), "item 0: a key has 1 to 8 parts");
+    (void)submit(client, &seen);
+    assert_string_equal(pawl_client_refusal(client), "");
+    pawl_client_destroy(client);
+}
+
 /* ---- fork, options, addresses ------------------------------------------------------------ */
 
 static void a_child_leaves_the_parents_connection_alone(void **state)
@@ -1007,6 +1026,7 @@ int main(void)
         cmocka_unit_test(destroy_calls_back_what_is_pending),
         cmocka_unit_test(a_callback_may_destroy_its_own_handle),
         cmocka_unit_test(too_many_in_flight_is_refused_at_once),
+        cmocka_unit_test(a_refused_submit_says_why),
         cmocka_unit_test(a_child_leaves_the_parents_connection_alone),
         cmocka_unit_test(bad_options_are_told_with_their_name),
         cmocka_unit_test(an_older_and_shorter_options_struct_means_zero_for_the_rest),

@@ -1168,6 +1168,12 @@ PAWL_API int pawl_client_submit_watch(struct pawl_client *client,
                                       void *data, uint64_t *id);
 
 /**
+ * Why the last submit returned PAWL_RC_INVALID, for a person: "item 3: a key has 1 to 8 parts".
+ * Empty where there is no more to say than the code. Lent until the next submit.
+ */
+PAWL_API const char *pawl_client_refusal(const struct pawl_client *client);
+
+/**
  * The descriptor to wait on, for reading. It is an epoll instance that holds the handle's sockets,
  * so it stays the same over reconnects and goaways for the life of the handle; only the first
  * call after a fork gives the child another one (its copy of the parent's is closed). Made by the
