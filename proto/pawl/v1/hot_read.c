@@ -28,96 +28,68 @@ _Static_assert(WIRE_BODY_LAST == (int)PAWL__V1__REQUEST__BODY_TOP, "the last one
 
 /* ---- the long forms of hot_wire.h ------------------------------------------------------- */
 
-bool pawl_wire_varint_long(struct wire_in *in, uint64_t *value)
+struct wire_number pawl_wire_varint_long(struct wire_in in)
 {
-    const uint8_t *at = in->at;
+    struct wire_number bad = { NULL, 0 };
     uint64_t sum = 0;
 
-    for (unsigned shift = 0; shift < 64 && at < in->end; shift += 7) {
-        uint64_t byte = *at++;
+    for (unsigned shift = 0; shift < 64 && in.at < in.end; shift += 7) {
+        uint64_t byte = *in.at++;
 
         if (shift == 63 && byte > 1) {
-            return false; /* over 64 bits, or an eleventh byte follows */
+            return bad; /* over 64 bits, or an eleventh byte follows */
         }
         sum |= (byte & 0x7f) << shift;
         if (byte < 0x80) {
-            in->at = at;
-            *value = sum;
-            return true;
+            return (struct wire_number){ in.at, sum };
         }
     }
-    return false;
+    return bad;
 }
 
-/* A varint of at most 5 bytes and 32 bits: what tags and lengths are. */
-static bool varint32(struct wire_in *in, uint32_t *value)
+struct wire_number pawl_wire_varint32_long(struct wire_in in)
 {
-    const uint8_t *at = in->at;
+    struct wire_number bad = { NULL, 0 };
     uint32_t sum = 0;
 
-    for (unsigned shift = 0; shift < 32 && at < in->end; shift += 7) {
-        uint32_t byte = *at++;
+    for (unsigned shift = 0; shift < 32 && in.at < in.end; shift += 7) {
+        uint32_t byte = *in.at++;
 
         if (shift == 28 && byte > 0x0f) {
-            return false;
+            return bad;
         }
         sum |= (byte & 0x7f) << shift;
         if (byte < 0x80) {
-            in->at = at;
-            *value = sum;
-            return true;
+            return (struct wire_number){ in.at, sum };
         }
     }
-    return false;
+    return bad;
 }
 
-uint32_t pawl_wire_tag_long(struct wire_in *in)
+static const uint8_t *skip_fixed(struct wire_in in, size_t size)
 {
-    uint32_t tag;
-
-    return varint32(in, &tag) ? tag : 0;
+    return size > wire_left(&in) ? NULL : in.at + size;
 }
 
-bool pawl_wire_length_long(struct wire_in *in, size_t *size)
-{
-    uint32_t length;
-
-    if (!varint32(in, &length)) {
-        return false;
-    }
-    *size = length;
-    return true;
-}
-
-static enum pawl_status skip_fixed(struct wire_in *in, size_t size)
-{
-    if (size > wire_left(in)) {
-        return PAWL_EINVAL;
-    }
-    in->at += size;
-    return PAWL_OK;
-}
-
-enum pawl_status pawl_wire_skip(struct wire_in *in, uint32_t tag, uint64_t known)
+const uint8_t *pawl_wire_skip(struct wire_in in, uint32_t tag, uint64_t known)
 {
     uint32_t number = tag >> 3;
     struct pawl_bytes bytes;
-    uint64_t value;
 
     if (number == 0 || (number < 64 && (known & WIRE_BIT(number)) != 0)) {
-        return PAWL_EINVAL;
+        return NULL;
     }
     switch (tag & 7) {
     case WIRE_VARINT:
-        return wire_u64(in, &value);
+        return pawl_wire_varint_long(in).at;
     case WIRE_I64:
         return skip_fixed(in, 8);
     case WIRE_LEN:
-        return wire_bytes(in, SIZE_MAX, &bytes);
+        return wire_bytes(&in, SIZE_MAX, &bytes) == PAWL_OK ? in.at : NULL;
     case WIRE_I32:
         return skip_fixed(in, 4);
     default:
-        return PAWL_EINVAL; /* groups, and types that do not exist */
+        return NULL; /* groups, and types that do not exist */
     }
 }
 
@@ -148,14 +120,14 @@ static enum pawl_status read_rate(struct pawl_wire_rate *rate, struct wire_in in
             status = wire_u32(&in, &rate->period);
             break;
         default:
-            status = pawl_wire_skip(&in, tag, KNOWN_RATE);
+            status = wire_skip(&in, tag, KNOWN_RATE);
             break;
         }
     }
     return status;
 }
 
-static inline enum pawl_status add_key(struct pawl_wire_item *item, struct wire_in *in)
+WIRE_INLINE enum pawl_status add_key(struct pawl_wire_item *item, struct wire_in *in)
 {
     if (PAWL_UNLIKELY(item->key_count == PAWL_KEY_PARTS_MAX)) {
         return PAWL_ETOOBIG;
@@ -163,7 +135,7 @@ static inline enum pawl_status add_key(struct pawl_wire_item *item, struct wire_
     return wire_bytes(in, PAWL_KEY_BYTES_MAX, &item->key[item->key_count++]);
 }
 
-static inline enum pawl_status add_rate(struct pawl_wire_item *item, struct wire_in *in)
+WIRE_INLINE enum pawl_status add_rate(struct pawl_wire_item *item, struct wire_in *in)
 {
     struct wire_in message;
     enum pawl_status status;
@@ -223,7 +195,7 @@ static enum pawl_status read_item(struct pawl_wire_item *item, struct wire_in in
             status = wire_bytes(&in, PAWL_LIMIT_NAME_MAX, &item->tier);
             break;
         default:
-            status = pawl_wire_skip(&in, tag, KNOWN_ITEM);
+            status = wire_skip(&in, tag, KNOWN_ITEM);
             break;
         }
         if (PAWL_UNLIKELY(status != PAWL_OK)) {
@@ -281,7 +253,7 @@ static enum pawl_status read_token(struct pawl_wire_token *token, struct wire_in
             status = wire_bytes(&in, PAWL_FIELD_BYTES_MAX, &token->type);
             break;
         default:
-            status = pawl_wire_skip(&in, tag, KNOWN_TOKEN);
+            status = wire_skip(&in, tag, KNOWN_TOKEN);
             break;
         }
         if (PAWL_UNLIKELY(status != PAWL_OK)) {
@@ -291,7 +263,7 @@ static enum pawl_status read_token(struct pawl_wire_token *token, struct wire_in
     return PAWL_OK;
 }
 
-static enum pawl_status add_token(struct pawl_wire_request *request, struct wire_in *in)
+WIRE_INLINE enum pawl_status add_token(struct pawl_wire_request *request, struct wire_in *in)
 {
     struct wire_in message;
     enum pawl_status status = wire_message(in, &message);
@@ -306,7 +278,7 @@ static enum pawl_status add_token(struct pawl_wire_request *request, struct wire
     return read_token(&request->token, message);
 }
 
-static inline enum pawl_status add_item(struct pawl_wire_request *request, struct wire_in *in)
+WIRE_INLINE enum pawl_status add_item(struct pawl_wire_request *request, struct wire_in *in)
 {
     struct wire_in message;
     enum pawl_status status;
@@ -348,7 +320,7 @@ static inline enum pawl_status read_check(struct pawl_wire_request *request, str
             status = add_token(request, &in);
             break;
         default:
-            status = pawl_wire_skip(&in, tag, KNOWN_CHECK);
+            status = wire_skip(&in, tag, KNOWN_CHECK);
             break;
         }
         if (PAWL_UNLIKELY(status != PAWL_OK)) {
@@ -365,7 +337,7 @@ static enum pawl_status read_token_check(struct pawl_wire_request *request, stru
     while (in.at < in.end && status == PAWL_OK) {
         uint32_t tag = wire_tag(&in);
 
-        status = tag == LEN(1) ? add_token(request, &in) : pawl_wire_skip(&in, tag, WIRE_BIT(1));
+        status = tag == LEN(1) ? add_token(request, &in) : wire_skip(&in, tag, WIRE_BIT(1));
     }
     return status;
 }
@@ -385,8 +357,8 @@ static inline void begin_request_body(struct pawl_wire_request *request, enum pa
     }
 }
 
-static inline enum pawl_status request_body(struct pawl_wire_request *request, struct wire_in *in,
-                                            enum pawl_wire_body body)
+WIRE_INLINE enum pawl_status request_body(struct pawl_wire_request *request, struct wire_in *in,
+                                          enum pawl_wire_body body)
 {
     struct wire_in message;
     enum pawl_status status = wire_message(in, &message);
@@ -400,7 +372,7 @@ static inline enum pawl_status request_body(struct pawl_wire_request *request, s
 }
 
 /* Credentials ride in a hello: two of them in one request are refused, not mixed. */
-static enum pawl_status request_hello(struct pawl_wire_request *request, struct wire_in *in)
+WIRE_INLINE enum pawl_status request_hello(struct pawl_wire_request *request, struct wire_in *in)
 {
     if (request->has_hello) {
         return PAWL_EINVAL;
@@ -415,14 +387,15 @@ static bool is_unknown_body(uint32_t tag)
     return tag > LEN(WIRE_BODY_LAST) && tag <= LEN(BODY_LAST) && (tag & 7) == WIRE_LEN;
 }
 
-static enum pawl_status request_other(struct pawl_wire_request *request, struct wire_in *in,
-                                      uint32_t tag, bool *unknown_body)
+/* Returns where the next field begins, or NULL. */
+static const uint8_t *request_other(struct pawl_wire_request *request, struct wire_in in,
+                                    uint32_t tag, bool *unknown_body)
 {
     struct pawl_bytes bytes;
 
     if (wire_is_cold_body(tag)) {
         begin_request_body(request, PAWL_BODY_COLD);
-        return wire_bytes(in, SIZE_MAX, &bytes);
+        return wire_bytes(&in, SIZE_MAX, &bytes) == PAWL_OK ? in.at : NULL;
     }
     *unknown_body = *unknown_body || is_unknown_body(tag);
     return pawl_wire_skip(in, tag, KNOWN_REQUEST);
@@ -482,7 +455,8 @@ static inline enum pawl_status read_request(struct pawl_wire_request *request, s
             status = request_body(request, &in, PAWL_BODY_TOKEN_CHECK);
             break;
         default:
-            status = request_other(request, &in, tag, &unknown_body);
+            in.at = request_other(request, in, tag, &unknown_body);
+            status = in.at != NULL ? PAWL_OK : PAWL_EINVAL;
             break;
         }
         if (PAWL_UNLIKELY(status != PAWL_OK)) {
@@ -505,7 +479,7 @@ static uint64_t find_id(struct wire_in in)
     while (in.at < in.end && status == PAWL_OK) {
         uint32_t tag = wire_tag(&in);
 
-        status = tag == VARINT(1) ? wire_u64(&in, &id) : pawl_wire_skip(&in, tag, 0);
+        status = tag == VARINT(1) ? wire_u64(&in, &id) : wire_skip(&in, tag, 0);
     }
     return id;
 }

@@ -77,7 +77,7 @@ static enum pawl_status read_result(struct pawl_wire_result *result, struct wire
             status = wire_bool(&in, &result->full);
             break;
         default:
-            status = pawl_wire_skip(&in, tag, KNOWN_RESULT);
+            status = wire_skip(&in, tag, KNOWN_RESULT);
             break;
         }
         if (PAWL_UNLIKELY(status != PAWL_OK)) {
@@ -89,7 +89,7 @@ static enum pawl_status read_result(struct pawl_wire_result *result, struct wire
 }
 
 /* Kept as bytes, so two of them cannot be merged: refused. */
-static enum pawl_status packed_once(struct wire_in *in, struct pawl_bytes *packed)
+WIRE_INLINE enum pawl_status packed_once(struct wire_in *in, struct pawl_bytes *packed)
 {
     return packed->data != NULL ? PAWL_EINVAL : wire_bytes(in, SIZE_MAX, packed);
 }
@@ -123,7 +123,7 @@ static enum pawl_status read_verdict(struct pawl_wire_token_verdict *verdict, st
             status = packed_once(&in, &verdict->claims);
             break;
         default:
-            status = pawl_wire_skip(&in, tag, KNOWN_VERDICT);
+            status = wire_skip(&in, tag, KNOWN_VERDICT);
             break;
         }
         if (PAWL_UNLIKELY(status != PAWL_OK)) {
@@ -166,7 +166,7 @@ static enum pawl_status read_check_reply(struct pawl_wire_reply *reply, struct w
                 status = tag == LEN(2) ? add_result(reply, message) : merge_verdict(reply, message);
             }
         } else {
-            status = pawl_wire_skip(&in, tag, WIRE_BIT(1) | WIRE_BIT(2) | WIRE_BIT(3));
+            status = wire_skip(&in, tag, WIRE_BIT(1) | WIRE_BIT(2) | WIRE_BIT(3));
         }
     }
     return status;
@@ -182,8 +182,8 @@ static void begin_reply_body(struct pawl_wire_reply *reply, enum pawl_wire_body 
     }
 }
 
-static enum pawl_status reply_body(struct pawl_wire_reply *reply, struct wire_in *in,
-                                   enum pawl_wire_body body)
+WIRE_INLINE enum pawl_status reply_body(struct pawl_wire_reply *reply, struct wire_in *in,
+                                        enum pawl_wire_body body)
 {
     struct wire_in message;
     enum pawl_status status = wire_message(in, &message);
@@ -196,21 +196,22 @@ static enum pawl_status reply_body(struct pawl_wire_reply *reply, struct wire_in
                                    : merge_verdict(reply, message);
 }
 
-/* What protobuf-c has to read: bodies that are not hot, and the server's goaway. */
-static enum pawl_status reply_other(struct pawl_wire_reply *reply, struct wire_in *in, uint32_t tag,
-                                    bool *cold)
+/* What protobuf-c has to read: bodies that are not hot, and the server's goaway. Returns where the
+ * next field begins, or NULL. */
+static const uint8_t *reply_other(struct pawl_wire_reply *reply, struct wire_in in, uint32_t tag,
+                                  bool *cold)
 {
     struct pawl_bytes bytes;
+    bool is_goaway = tag == LEN(5);
 
-    if (tag == LEN(5)) {
-        *cold = true;
-        return wire_bytes(in, SIZE_MAX, &bytes);
+    if (!is_goaway && !wire_is_cold_body(tag)) {
+        return pawl_wire_skip(in, tag, KNOWN_REPLY);
     }
-    if (wire_is_cold_body(tag)) {
+    *cold = *cold || is_goaway;
+    if (!is_goaway) {
         begin_reply_body(reply, PAWL_BODY_COLD);
-        return wire_bytes(in, SIZE_MAX, &bytes);
     }
-    return pawl_wire_skip(in, tag, KNOWN_REPLY);
+    return wire_bytes(&in, SIZE_MAX, &bytes) == PAWL_OK ? in.at : NULL;
 }
 
 static enum pawl_status read_reply(struct pawl_wire_reply *reply, struct wire_in in)
@@ -241,7 +242,8 @@ static enum pawl_status read_reply(struct pawl_wire_reply *reply, struct wire_in
             status = reply_body(reply, &in, PAWL_BODY_TOKEN_CHECK);
             break;
         default:
-            status = reply_other(reply, &in, tag, &cold);
+            in.at = reply_other(reply, in, tag, &cold);
+            status = in.at != NULL ? PAWL_OK : PAWL_EINVAL;
             break;
         }
         if (PAWL_UNLIKELY(status != PAWL_OK)) {

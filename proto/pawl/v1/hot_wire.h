@@ -30,20 +30,31 @@ struct wire_in {
     const uint8_t *end;
 };
 
-/** A varint of any size, or the end of the input. False: cut short or over 64 bits. */
-bool pawl_wire_varint_long(struct wire_in *in, uint64_t *value);
+/*
+ * A cursor stays in registers as long as nobody is handed its address: what takes one is inlined
+ * into its caller, and what is not gets a copy and returns where it came to.
+ */
+#define WIRE_INLINE static inline __attribute__((always_inline))
 
-/** A tag of more than two bytes. Returns 0 when malformed; no field has the number 0. */
-uint32_t pawl_wire_tag_long(struct wire_in *in);
+/** Where a number ends, and the number; two registers. @at NULL: malformed. */
+struct wire_number {
+    const uint8_t *at;
+    uint64_t value;
+};
 
-/** A length of more than one byte: at most 5 of them and 32 bits, as in protobuf's own readers. */
-bool pawl_wire_length_long(struct wire_in *in, size_t *size);
+/** A varint of any size, or the end of the input. Malformed: cut short or over 64 bits. */
+struct wire_number pawl_wire_varint_long(struct wire_in in);
+
+/** A tag or a length: at most 5 bytes and 32 bits, as in protobuf's own readers. */
+struct wire_number pawl_wire_varint32_long(struct wire_in in);
 
 /**
  * Skip the value of a field that @tag's message does not know. @known has a bit for each number
  * that it does know: such a field got here by a wrong wire type. Groups are refused.
+ *
+ * Returns where the next field begins, or NULL.
  */
-enum pawl_status pawl_wire_skip(struct wire_in *in, uint32_t tag, uint64_t known);
+const uint8_t *pawl_wire_skip(struct wire_in in, uint32_t tag, uint64_t known);
 
 static inline struct wire_in wire_in_of(struct pawl_bytes bytes)
 {
@@ -52,7 +63,7 @@ static inline struct wire_in wire_in_of(struct pawl_bytes bytes)
     return in;
 }
 
-static inline size_t wire_left(const struct wire_in *in)
+WIRE_INLINE size_t wire_left(const struct wire_in *in)
 {
     return (size_t)(in->end - in->at);
 }
@@ -65,26 +76,39 @@ static inline bool wire_is_cold_body(uint32_t tag)
     return tag >= LEN(18) && tag <= LEN(WIRE_BODY_LAST) && (tag & 7) == WIRE_LEN;
 }
 
-static inline bool wire_varint(struct wire_in *in, uint64_t *value)
+WIRE_INLINE bool wire_varint(struct wire_in *in, uint64_t *value)
 {
     if (PAWL_LIKELY(in->at < in->end && *in->at < 0x80)) {
         *value = *in->at++;
         return true;
     }
-    /* Windows, ids and ages: two bytes (whatever the third says, it is another's) or three. */
-    if (PAWL_LIKELY(wire_left(in) >= 3 && in->at[2] < 0x80)) {
-        bool two = in->at[1] < 0x80;
+    /* Windows, ids and ages: two bytes (whatever the third is, it is another's) or three. */
+    if (PAWL_LIKELY(wire_left(in) >= 3)) {
+        uint32_t low = (in->at[0] & 0x7fU) | (uint32_t)in->at[1] << 7;
 
-        *value = (in->at[0] & 0x7fU) | (in->at[1] & 0x7fU) << 7;
-        *value |= two ? 0 : (uint64_t)in->at[2] << 14;
-        in->at += two ? 2 : 3;
-        return true;
+        if (low < 0x80 << 7) {
+            *value = low;
+            in->at += 2;
+            return true;
+        }
+        if (PAWL_LIKELY(in->at[2] < 0x80)) {
+            *value = (low & 0x3fff) | (uint32_t)in->at[2] << 14;
+            in->at += 3;
+            return true;
+        }
     }
-    return pawl_wire_varint_long(in, value);
+    struct wire_number number = pawl_wire_varint_long(*in);
+
+    if (PAWL_UNLIKELY(number.at == NULL)) {
+        return false;
+    }
+    in->at = number.at;
+    *value = number.value;
+    return true;
 }
 
-/** The next tag; the cursor is not at its end. Returns 0 when malformed. */
-static inline uint32_t wire_tag(struct wire_in *in)
+/** The next tag; the cursor is not at its end. Returns 0 when malformed: no field has that. */
+WIRE_INLINE uint32_t wire_tag(struct wire_in *in)
 {
     uint32_t first = in->at[0];
 
@@ -98,16 +122,31 @@ static inline uint32_t wire_tag(struct wire_in *in)
         in->at += 2;
         return tag;
     }
-    return pawl_wire_tag_long(in);
+    struct wire_number number = pawl_wire_varint32_long(*in);
+
+    in->at = number.at != NULL ? number.at : in->at;
+    return number.at != NULL ? (uint32_t)number.value : 0;
 }
 
-static inline enum pawl_status wire_u64(struct wire_in *in, uint64_t *value)
+/** pawl_wire_skip() with the cursor moved. */
+WIRE_INLINE enum pawl_status wire_skip(struct wire_in *in, uint32_t tag, uint64_t known)
+{
+    const uint8_t *at = pawl_wire_skip(*in, tag, known);
+
+    if (PAWL_UNLIKELY(at == NULL)) {
+        return PAWL_EINVAL;
+    }
+    in->at = at;
+    return PAWL_OK;
+}
+
+WIRE_INLINE enum pawl_status wire_u64(struct wire_in *in, uint64_t *value)
 {
     return PAWL_LIKELY(wire_varint(in, value)) ? PAWL_OK : PAWL_EINVAL;
 }
 
 /** The low 32 bits, as protobuf reads a uint32 or an enum that was sent wider. */
-static inline enum pawl_status wire_u32(struct wire_in *in, uint32_t *value)
+WIRE_INLINE enum pawl_status wire_u32(struct wire_in *in, uint32_t *value)
 {
     uint64_t wide;
 
@@ -118,7 +157,7 @@ static inline enum pawl_status wire_u32(struct wire_in *in, uint32_t *value)
     return PAWL_OK;
 }
 
-static inline enum pawl_status wire_bool(struct wire_in *in, bool *value)
+WIRE_INLINE enum pawl_status wire_bool(struct wire_in *in, bool *value)
 {
     uint64_t wide;
 
@@ -129,7 +168,7 @@ static inline enum pawl_status wire_bool(struct wire_in *in, bool *value)
     return PAWL_OK;
 }
 
-static inline enum pawl_status wire_fixed64(struct wire_in *in, uint64_t *value)
+WIRE_INLINE enum pawl_status wire_fixed64(struct wire_in *in, uint64_t *value)
 {
     uint64_t sum = 0;
 
@@ -145,7 +184,7 @@ static inline enum pawl_status wire_fixed64(struct wire_in *in, uint64_t *value)
 }
 
 /** Length-prefixed bytes, @max at most. The cap comes first: what is too big is not looked at. */
-static inline enum pawl_status wire_bytes(struct wire_in *in, size_t max, struct pawl_bytes *bytes)
+WIRE_INLINE enum pawl_status wire_bytes(struct wire_in *in, size_t max, struct pawl_bytes *bytes)
 {
     size_t size;
 
@@ -153,8 +192,14 @@ static inline enum pawl_status wire_bytes(struct wire_in *in, size_t max, struct
     /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
     if (PAWL_LIKELY(in->at < in->end && *in->at < 0x80)) {
         size = *in->at++;
-    } else if (!pawl_wire_length_long(in, &size)) {
-        return PAWL_EINVAL;
+    } else {
+        struct wire_number number = pawl_wire_varint32_long(*in);
+
+        if (PAWL_UNLIKELY(number.at == NULL)) {
+            return PAWL_EINVAL;
+        }
+        in->at = number.at;
+        size = (size_t)number.value;
     }
     if (PAWL_UNLIKELY(size > max)) {
         return PAWL_ETOOBIG;
@@ -169,7 +214,7 @@ static inline enum pawl_status wire_bytes(struct wire_in *in, size_t max, struct
 }
 
 /** A sub-message as a cursor of its own; its size has no cap but that of what holds it. */
-static inline enum pawl_status wire_message(struct wire_in *in, struct wire_in *message)
+WIRE_INLINE enum pawl_status wire_message(struct wire_in *in, struct wire_in *message)
 {
     struct pawl_bytes bytes;
     enum pawl_status status = wire_bytes(in, SIZE_MAX, &bytes);
