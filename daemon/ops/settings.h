@@ -172,6 +172,12 @@ enum pawl_jwt_key_state {
     PAWL_JWT_STATE_REVOKED,     /* its tokens are revoked, whatever their date */
 };
 
+/** jwt.issuers.*.ecdsa_s: which of the two signatures that each ES signature makes, s and n - s. */
+enum pawl_jwt_ecdsa_s {
+    PAWL_JWT_ECDSA_S_ANY = 0, /* RFC 7518 section 3.4 knows no difference */
+    PAWL_JWT_ECDSA_S_LOW,     /* s of at most half the curve's order */
+};
+
 struct pawl_jwt_key_settings {
     const char *kid;         /* "" = of tokens without a kid */
     unsigned alg;            /* enum pawl_jwt_alg, never UNSET */
@@ -188,6 +194,7 @@ struct pawl_jwt_issuer_settings {
     const char *subject_claim;      /* "sub" */
     const char *client_claim;       /* "client_id" */
     const char *sid_claim;          /* "sid" */
+    unsigned ecdsa_s;               /* enum pawl_jwt_ecdsa_s */
     const char *jwks_file;          /* a JWKS file, or a directory of them; "" = none */
     struct pawl_jwt_key_settings *keys;
     unsigned key_count;

@@ -54,12 +54,28 @@ static void check_key(struct pawl_settings_loader *loader, const struct pawl_con
     }
 }
 
+/** One key of ES is enough; a JWKS file may bring some. */
+static bool may_have_es(const struct pawl_jwt_issuer_settings *issuer)
+{
+    bool found = issuer->jwks_file[0] != '\0';
+
+    for (unsigned i = 0; i < issuer->key_count; i++) {
+        found = found ||
+                (issuer->keys[i].alg >= PAWL_JWT_ES256 && issuer->keys[i].alg <= PAWL_JWT_ES512);
+    }
+    return found;
+}
+
 static void check_issuer(struct pawl_settings_loader *loader, const struct pawl_config_node *item,
                          const struct pawl_jwt_issuer_settings *issuer, const char *shown)
 {
     if (issuer->jwks_file[0] == '\0' && issuer->key_count == 0) {
         pawl_settings_complain(loader, false, &item->place, 0,
                                "%s: has neither keys nor a jwks_file; add one of them", shown);
+    } else if (issuer->ecdsa_s == PAWL_JWT_ECDSA_S_LOW && !may_have_es(issuer)) {
+        pawl_settings_complain(loader, false, place_in(item, "ecdsa_s"), 0,
+                               "%s.ecdsa_s: low is about ES keys, and here is none; leave it out",
+                               shown);
     }
 }
 

@@ -55,6 +55,12 @@ static const struct pawl_setting_word state_words[] = {
     { NULL, 0 },
 };
 
+static const struct pawl_setting_word ecdsa_s_words[] = {
+    { "any", PAWL_JWT_ECDSA_S_ANY },
+    { "low", PAWL_JWT_ECDSA_S_LOW },
+    { NULL, 0 },
+};
+
 static const struct pawl_setting rows[] = {
     /* ---- tokens ---- */
     { .path = "tokens.max_lifetime",
@@ -221,6 +227,13 @@ static const struct pawl_setting rows[] = {
       .max = 64,
       .initial = "sid",
       .help = "The claim that names the login (family)." },
+    { .path = "jwt.issuers.*.ecdsa_s",
+      .type = PAWL_SETTING_WORD,
+      ISSUER(ecdsa_s, unsigned),
+      .flags = RELOAD,
+      .words = ecdsa_s_words,
+      .initial = "any",
+      .help = "low refuses the second form of an ES signature, which many signers make as well." },
     { .path = "jwt.issuers.*.jwks_file",
       .type = PAWL_SETTING_PATH,
       ISSUER(jwks_file, const char *),

@@ -40,6 +40,7 @@
     X(KEY_PENDING, "key_pending")                                                             \
     X(ALG_MISMATCH, "alg_mismatch") /* the header's alg is not its key's */                   \
     X(SIGNATURE, "signature")       /* wrong, of a wrong length, or not in its one form */    \
+    X(HIGH_S, "high_s")             /* right, but ECDSA's form that is refused here */        \
     X(CLAIM, "claim")               /* a claim of a wrong JSON type, or beyond its cap */     \
     X(EXP_MISSING, "exp_missing")                                                             \
     X(NOT_BEFORE, "not_yet_valid") /* nbf lies ahead of now + skew */                         \
@@ -72,7 +73,7 @@ struct pawl_jwt_request {
     struct pawl_bytes type;     /* wanted as token_type or typ, in place of the configured */
     struct pawl_wall now;
     uint64_t skew_s;
-    bool signature_only; /* revoking: nbf, aud and type are not looked at */
+    bool signature_only; /* revoking: nbf, aud, type and ECDSA's form are not looked at */
 };
 
 /** What a verified token says. Bytes lie in the verifier until its next call. */

@@ -1,15 +1,16 @@
 /*
  * Signed tokens: the input is a token's text. The mutator takes it apart, changes the decoded
  * header, payload or signature, and mostly signs the outcome again, with the right key or a wrong
- * one, so that what is behind the signature is reached. Three more tokens are made of each input:
- * other texts of the same bytes, no signature, a MAC by the public key.
+ * one, so that what is behind the signature is reached. More tokens are made of each input: other
+ * texts of the same bytes, no signature, a MAC by the public key, and the twin of an ES signature.
  *
  * Asserted, for each of them and for its second coming from the cache:
  *   - what is accepted was signed exactly so: the oracle reads the header with jansson, takes the
  *     key of its kid from a table of its own, and signs the text again (HS, RS, EdDSA: the same
  *     bytes; ES, PS: OpenSSL's one-call verification of what the oracle itself decoded, which has
  * to encode to the same text); alg and kid are the key's, iss is the issuer, nothing stands twice,
- *     no crit, exp is an integer; the claims handed out are those that jansson reads;
+ *     no crit, exp is an integer; the claims handed out are those that jansson reads; its s is low
+ *     where the issuer's settings want that, and only there is it refused for a high one;
  *   - what the oracle finds genuine is not refused for its signature, its key or its algorithm;
  *   - libjwt takes what is accepted (HS alone: RS and ES read a PEM each time; the unit tests have
  *     them), and of what libjwt takes, given the right secret, nothing is refused for its
@@ -42,6 +43,7 @@ static const struct signer {
     { "es256", "ES256", jwt_private_ec256, JWT_RIG_ISS },
     { "es512", "ES512", jwt_private_ec521, JWT_RIG_ISS },
     { "rs256", "RS256", jwt_private_rsa2, "other" },
+    { "theirs", "ES256", jwt_private_ec256, "other" }, /* where low s alone is taken */
 };
 #define SIGNERS (sizeof(signers) / sizeof(signers[0]))
 
@@ -56,6 +58,7 @@ static void open_once(void)
     jwt_rig_folder(&rig);
     jwt_rig_settings(&rig);
     rig.settings.cache_max = 512;
+    rig.issuers[1].ecdsa_s = PAWL_JWT_ECDSA_S_LOW;
     jwt_rig_open(&rig);
     for (unsigned i = 0; i < 16; i++) { /* read by now */
         if (rig.path[i][0] != '\0') {
@@ -169,6 +172,7 @@ struct genuine {
     json_t *header, *payload;
     size_t signer; /* SIGNERS: none of that kid, issuer and alg */
     bool signature;
+    bool high; /* ES: the other one of its two signatures has the lower s */
 };
 
 static bool text_is(const json_t *object, const char *name, const char *wanted)
@@ -201,7 +205,7 @@ static json_t *parse_part(const char *text, size_t size, bool *canonical)
 }
 
 static bool signature_is(size_t signer, const char *text, size_t size, const char *signature,
-                         size_t signature_size)
+                         size_t signature_size, bool *high)
 {
     static uint8_t decoded[DECODED_MAX];
     uint8_t again[2048];
@@ -217,7 +221,11 @@ static bool signature_is(size_t signer, const char *text, size_t size, const cha
     if (pss || strncmp(signers[signer].alg, "ES", 2) == 0) { /* another one each time */
         size_t wanted = pss ? 256 : strcmp(signers[signer].alg, "ES512") == 0 ? 132 : 64;
 
-        return bytes == wanted && verifies(signer, text, size, decoded, bytes);
+        if (bytes != wanted || !verifies(signer, text, size, decoded, bytes)) {
+            return false;
+        }
+        *high = !pss && jwt_rig_twin(decoded, bytes);
+        return true;
     }
     return sign(signer, text, size, again) == bytes && memcmp(again, decoded, bytes) == 0;
 }
@@ -238,7 +246,7 @@ static struct genuine examine(const char *token, size_t size)
     genuine.signer = signer_of(genuine.header, genuine.payload);
     if (genuine.text && genuine.signer < SIGNERS) {
         genuine.signature = signature_is(genuine.signer, token, (size_t)(last - token), last + 1,
-                                         (size_t)(token + size - last) - 1);
+                                         (size_t)(token + size - last) - 1, &genuine.high);
     }
     return genuine;
 }
@@ -316,7 +324,8 @@ static void differ(const struct genuine *genuine, enum pawl_jwt_reason reason, c
 /* ---- one token ---------------------------------------------------------------------------------
  */
 
-static void check(const char *token, size_t size)
+/* Returns whether it has a right ES signature. */
+static bool check(const char *token, size_t size)
 {
     struct genuine genuine = examine(token, size);
     struct pawl_jwt_request request = jwt_rig_request(token, size);
@@ -331,12 +340,16 @@ static void check(const char *token, size_t size)
         require(genuine.text && genuine.header != NULL && genuine.payload != NULL);
         require(genuine.signer < SIGNERS && genuine.signature);
         require(json_object_get(genuine.header, "crit") == NULL);
+        require(!genuine.high || strcmp(signers[genuine.signer].issuer, "other") != 0 ||
+                request.signature_only);
         same_claims(&claims, &genuine);
     } else if (genuine.signature) {
         require(reason != PAWL_JWT_SIGNATURE && reason != PAWL_JWT_KEY_UNKNOWN &&
                 reason != PAWL_JWT_ALG_MISMATCH && reason != PAWL_JWT_ISSUER &&
                 reason != PAWL_JWT_BASE64 && reason != PAWL_JWT_PARTS);
     }
+    require(reason != PAWL_JWT_HIGH_S || (genuine.signature && genuine.high &&
+                                          strcmp(signers[genuine.signer].issuer, "other") == 0));
     differ(&genuine, reason, token, size);
     require(rig.port.ops->verify(rig.verifier, &request, &claims) == reason);
     if (reason == PAWL_JWT_OK) {
@@ -344,6 +357,20 @@ static void check(const char *token, size_t size)
     }
     json_decref(genuine.header);
     json_decref(genuine.payload);
+    return genuine.signature && strncmp(signers[genuine.signer].alg, "ES", 2) == 0;
+}
+
+/* The other right signature of the same text: r and n - s. */
+static void check_twin(const char *token, size_t size)
+{
+    static char other[DECODED_MAX + 8];
+    static uint8_t raw[DECODED_MAX];
+    size_t kept = (size_t)((const char *)memrchr(token, '.', size) - token) + 1;
+    size_t bytes = decode_any(token + kept, size - kept, raw);
+
+    memcpy(other, token, kept);
+    (void)jwt_rig_twin(raw, bytes);
+    require(check(other, kept + jwt_rig_encode(raw, bytes, other + kept)));
 }
 
 /* The reader by itself: what it takes, jansson takes. */
@@ -380,7 +407,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     copy = malloc(size > 0 ? size : 1); /* of exactly its size */
     require(copy != NULL);
     memcpy(copy, data, size);
-    check(copy, size);
+    if (check(copy, size)) {
+        check_twin(copy, size);
+    }
     if (size <= PAWL_JWT_BYTES_MAX) {
         check_json(data, size);
     }
@@ -392,17 +421,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         memcpy(other, data, size); /* another text of the same bytes */
         if (size % 8 == 7) {
             other[size - 1] ^= 1;
-            check(other, size);
+            (void)check(other, size);
         } else {
             memcpy(other + size, tails[size % 7], 3);
-            check(other, size + strlen(tails[size % 7]));
+            (void)check(other, size + strlen(tails[size % 7]));
         }
-        check(other, kept + 1); /* stripped */
+        (void)check(other, kept + 1); /* stripped */
         memcpy(other, data, kept + 1);
         size_t mac_size =
             jwt_rig_sign("HS256", jwt_public_rsa, strlen(jwt_public_rsa), other, kept, mac);
 
-        check(other, kept + 1 + jwt_rig_encode(mac, mac_size, other + kept + 1));
+        (void)check(other, kept + 1 + jwt_rig_encode(mac, mac_size, other + kept + 1));
     }
     free(copy);
     return 0;
@@ -437,9 +466,11 @@ static void splice(struct parts *parts, unsigned part, unsigned seed)
         "\"alg\":\"HS256\"",
         "\"alg\":\"RS256\"",
         "\"alg\":\"EdDSA\"",
+        "\"alg\":\"ES256\"",
         "\"kid\":\"hs256\"",
         "\"kid\":\"rs256\"",
         "\"kid\":\"eddsa\"",
+        "\"kid\":\"theirs\"",
         "\"crit\":[\"exp\"]",
         "\"b64\":false",
         "\"typ\":\"at+jwt\"",

@@ -184,6 +184,56 @@ def test_a_token_of_the_greatest_length_is_verified_and_a_longer_one_is_refused(
     assert reply.status == wire.STATUS_INVALID and b"caps" in reply.error
 
 
+# ---- ECDSA's two signatures of one text --------------------------------------------------------
+
+ORDERS = {  # SEC 2: n of P-256 and P-384
+    "ES256": 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551,
+    "ES384": int("ffffffffffffffffffffffffffffffffffffffffffffffff"
+                 "c7634d81f4372ddf581a0db248b0a77aecec196accc52973", 16),
+}
+
+
+def both_signatures(token, alg):
+    """The text with its low s and with its high s; either is made of the other without the key."""
+    head, _, signature = token.rpartition(".")
+    raw = base64.urlsafe_b64decode(signature + "==")
+    half = len(raw) // 2
+    s = int.from_bytes(raw[half:], "big")
+    return [f"{head}.{b64(raw[:half] + value.to_bytes(half, 'big'))}"
+            for value in sorted((s, ORDERS[alg] - s))]
+
+
+@pytest.mark.parametrize("alg", ORDERS)
+def test_the_twin_of_a_signature_is_the_same_token_and_as_revoked(verifier, keys, alg):
+    for jti in ("j-7", None):  # known by its jti, or by the hash of what was signed
+        low, high = both_signatures(keys.mint(alg, jti=jti), alg)
+        assert low != high
+        for token in (low, high):
+            assert verify(verifier, token, check=0)["status"] == "valid"
+        verifier.ctl("revoke", "jwt", stdin=low, check=0)
+        for token in (high, low):
+            assert verify(verifier, token, check=1)["status"] == "revoked"
+
+
+@pytest.mark.parametrize("alg", ORDERS)
+def test_an_issuer_of_low_s_alone_refuses_the_twin_of_a_signature(make_daemon, keys, alg):
+    pawld = make_daemon(config=config_of(issuer_of(keys, ecdsa_s="low")))
+    minted = pawld.ctl("token", "mint", "--alg", alg, "--key", keys.folder / f"{alg}.pem", "--kid",
+                       alg.lower(), "--iss", ISSUER, "--aud", "api", "--sub", "bob", "--jti", "m",
+                       json_output=False, check=0).text.strip()
+    low, high = both_signatures(minted, alg)
+    assert minted == low
+    for _ in range(2):  # the second time from the cache
+        assert verify(pawld, low, check=0)["status"] == "valid"
+        found = verify(pawld, high, check=1)
+        assert (found["status"], found["reason"]) == ("invalid", "high_s")
+    assert pawld.status()["jwt_refused_high_s"] == 2
+    assert verify(pawld, keys.mint("RS256"), check=0)["status"] == "valid"
+    # The issuer signed it all the same: whoever holds either form can have it ended.
+    pawld.ctl("revoke", "jwt", stdin=high, check=0)
+    assert verify(pawld, low, check=1)["status"] == "revoked"
+
+
 # ---- bad tokens, each with its reason ----------------------------------------------------------
 
 

@@ -91,6 +91,29 @@ static inline size_t jwt_rig_raw(const uint8_t *der, size_t size, int half, uint
     return 2 * (size_t)half;
 }
 
+/* Make an ES signature, r and s, its twin: r and n - s. Returns whether s was the higher of the
+ * two. */
+static inline bool jwt_rig_twin(uint8_t *raw, size_t size)
+{
+    int half = (int)size / 2;
+    EC_GROUP *group = EC_GROUP_new_by_curve_name(half == 32   ? NID_X9_62_prime256v1
+                                                 : half == 48 ? NID_secp384r1
+                                                              : NID_secp521r1);
+    BIGNUM *s = BN_bin2bn(raw + half, half, NULL);
+    BIGNUM *twin = BN_new();
+
+    if (BN_sub(twin, EC_GROUP_get0_order(group), s) != 1 ||
+        BN_bn2binpad(twin, raw + half, half) != half) {
+        JWT_RIG_DIE("no twin");
+    }
+    bool high = BN_cmp(s, twin) > 0;
+
+    BN_free(s);
+    BN_free(twin);
+    EC_GROUP_free(group);
+    return high;
+}
+
 /* The signature of @text under @alg, by @key: a PEM private key, or a secret. */
 static inline size_t jwt_rig_sign(const char *alg, const char *key, size_t key_size,
                                   const char *text, size_t size, uint8_t out[2048])

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "adapter/jwt/base64url.h"
 #include "support/jwt_rig.h"
 
 __attribute__((unused)) static struct jwt_rig rig;
@@ -76,6 +77,26 @@ static inline const char *signed_by(size_t i)
     (void)snprintf(header, sizeof(header), "{\"alg\":\"%s\",\"kid\":\"%s\"}", signers[i].alg,
                    signers[i].kid);
     return jwt_rig_token(signers[i].alg, signers[i].key, header, PAYLOAD);
+}
+
+/* @token with @size bytes at @signature in place of its own. */
+static inline const char *with_signature(const char *token, const uint8_t *signature, size_t size)
+{
+    static char out[JWT_RIG_TOKEN];
+    size_t kept = (size_t)(strrchr(token, '.') + 1 - token);
+
+    memmove(out, token, kept);
+    (void)jwt_rig_encode(signature, size, out + kept);
+    return out;
+}
+
+static inline size_t signature_of(const char *token, uint8_t *out)
+{
+    const char *text = strrchr(token, '.') + 1;
+    size_t size = 0;
+
+    assert_true(pawl_base64url_decode(pawl_bytes_of(text, strlen(text)), out, &size));
+    return size;
 }
 
 static inline int open_rig(void **state)

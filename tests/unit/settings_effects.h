@@ -117,6 +117,8 @@ static const struct setting_effect setting_effects[] = {
       "integration:test_the_claims_of_subject_client_and_family_have_the_names_of_the_settings" },
     { "jwt.issuers.*.sid_claim", NULL, NULL,
       "integration:test_the_claims_of_subject_client_and_family_have_the_names_of_the_settings" },
+    { "jwt.issuers.*.ecdsa_s", NULL, NULL,
+      "integration:test_an_issuer_of_low_s_alone_refuses_the_twin_of_a_signature" },
     { "jwt.issuers.*.jwks_file", NULL, NULL,
       "integration:test_a_jwks_file_is_read_again_at_a_reload_and_a_bad_one_changes_nothing" },
     { "jwt.issuers.*.keys", NULL, NULL,

@@ -298,26 +298,6 @@ static void a_stripped_signature_is_refused(void **state)
     refused(token, PAWL_JWT_PARTS);
 }
 
-/* @token with @size bytes at @signature in place of its own. */
-static const char *with_signature(const char *token, const uint8_t *signature, size_t size)
-{
-    static char out[JWT_RIG_TOKEN];
-    size_t kept = (size_t)(strrchr(token, '.') + 1 - token);
-
-    memmove(out, token, kept);
-    (void)jwt_rig_encode(signature, size, out + kept);
-    return out;
-}
-
-static size_t signature_of(const char *token, uint8_t *out)
-{
-    const char *text = strrchr(token, '.') + 1;
-    size_t size = 0;
-
-    assert_true(pawl_base64url_decode(pawl_bytes_of(text, strlen(text)), out, &size));
-    return size;
-}
-
 static void a_signature_of_a_wrong_length_is_refused(void **state)
 {
     (void)state;
@@ -417,39 +397,6 @@ static void the_der_of_an_es_signature_is_what_openssl_writes(void **state)
         OPENSSL_free(openssl_der);
         ECDSA_SIG_free(signature);
     }
-}
-
-/* ECDSA has two signatures for each: s, and n - s. Signers make either, so neither can be refused;
- * what counts is that the second one is no second token: it has the same identity. */
-static void the_twin_of_an_es_signature_is_the_same_token(void **state)
-{
-    char token[2048];
-    uint8_t signature[132];
-    uint8_t identity[32];
-    const struct pawl_jwt_alg_info *alg = pawl_jwt_alg_of(PAWL_JWT_ES256);
-
-    (void)state;
-    (void)snprintf(token, sizeof(token), "%s",
-                   jwt_rig_token("ES256", jwt_private_ec256,
-                                 "{\"alg\":\"ES256\",\"kid\":\"es256\"}",
-                                 "{\"iss\":\"" JWT_RIG_ISS "\",\"exp\":1800000600}"));
-    refused(token, PAWL_JWT_OK);
-    memcpy(identity, rig.claims.signed_sha256, 32);
-    (void)signature_of(token, signature);
-    unsigned borrow = 0;
-
-    for (unsigned i = 64; i-- > 32;) {
-        unsigned digit = 256u + alg->order[i - 32] - signature[i] - borrow;
-
-        signature[i] = (uint8_t)digit;
-        borrow = digit < 256;
-    }
-    const char *twin = with_signature(token, signature, 64);
-
-    assert_string_not_equal(twin, token);
-    refused(twin, PAWL_JWT_OK);
-    assert_false(rig.claims.cached); /* verified by itself, not by its twin */
-    assert_memory_equal(rig.claims.signed_sha256, identity, 32);
 }
 
 static void an_eddsa_signature_with_the_order_added_is_refused(void **state)
@@ -637,7 +584,6 @@ int main(void)
         cmocka_unit_test(an_es_signature_in_der_is_refused),
         cmocka_unit_test(r_and_s_lie_between_one_and_the_order),
         cmocka_unit_test(the_der_of_an_es_signature_is_what_openssl_writes),
-        cmocka_unit_test(the_twin_of_an_es_signature_is_the_same_token),
         cmocka_unit_test(an_eddsa_signature_with_the_order_added_is_refused),
         cmocka_unit_test(an_rsa_signature_with_the_modulus_added_is_refused),
         cmocka_unit_test(a_pss_salt_of_another_length_is_refused),

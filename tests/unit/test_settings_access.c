@@ -300,6 +300,8 @@ static void issuers_are_read_with_all_their_fields(void **state)
                                  "      subject_claim: user_id\n"
                                  "      client_claim: azp\n"
                                  "      sid_claim: session\n"
+                                 "      ecdsa_s: low\n"
+                                 "      jwks_file: /keys\n"
                                  "      keys: [{alg: EdDSA, file: /e.pem, state: pending}]\n");
     const struct pawl_jwt_issuer_settings *issuers;
 
@@ -317,6 +319,7 @@ static void issuers_are_read_with_all_their_fields(void **state)
     assert_string_equal(issuers[0].subject_claim, "sub");
     assert_string_equal(issuers[0].client_claim, "client_id");
     assert_string_equal(issuers[0].sid_claim, "sid");
+    assert_int_equal(issuers[0].ecdsa_s, PAWL_JWT_ECDSA_S_ANY);
     assert_string_equal(issuers[0].jwks_file, "/etc/pawl/keys.json");
     assert_int_equal(issuers[0].key_count, 2);
     assert_string_equal(issuers[0].keys[0].kid, "r1");
@@ -334,6 +337,7 @@ static void issuers_are_read_with_all_their_fields(void **state)
     assert_string_equal(issuers[1].subject_claim, "user_id");
     assert_string_equal(issuers[1].client_claim, "azp");
     assert_string_equal(issuers[1].sid_claim, "session");
+    assert_int_equal(issuers[1].ecdsa_s, PAWL_JWT_ECDSA_S_LOW);
     assert_string_equal(issuers[1].keys[0].kid, "");
     assert_int_equal(issuers[1].keys[0].alg, PAWL_JWT_EDDSA);
     assert_int_equal(issuers[1].keys[0].state, PAWL_JWT_STATE_PENDING);
@@ -408,6 +412,8 @@ static void wrong_keys_are_refused_at_their_place(void **state)
                    ":1:17: jwt.issuers[0]: has neither keys nor a jwks_file");
     assert_refused("jwt: {issuers: [{issuer: a, keys: []}]}\n",
                    ":1:17: jwt.issuers[0]: has neither");
+    assert_refused("jwt: {issuers: [{issuer: a, ecdsa_s: low, keys: [{alg: RS256, file: f}]}]}\n",
+                   ":1:38: jwt.issuers[0].ecdsa_s: low is about ES keys, and here is none");
     assert_refused("jwt: {issuers: [{jwks_file: a}]}\n", ":1:17: jwt.issuers[0]: has no issuer");
     assert_refused("jwt: {issuers: [{issuer: a, jwks_file: j},\n  {issuer: a, jwks_file: k}]}\n",
                    ":2:12: jwt.issuers[1].issuer: \"a\" is there already as jwt.issuers[0]");

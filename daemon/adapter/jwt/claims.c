@@ -300,6 +300,9 @@ enum pawl_jwt_reason pawl_jwt_judge(const struct pawl_jwt_record *record,
     if (request->signature_only) {
         return PAWL_JWT_OK;
     }
+    if (record->has_high_s && issuer->ecdsa_s == PAWL_JWT_ECDSA_S_LOW) {
+        return PAWL_JWT_HIGH_S;
+    }
     if (!type_is_wanted(record, issuer, request->type)) {
         return PAWL_JWT_TYPE;
     }

@@ -44,6 +44,7 @@ struct pawl_jwt_record {
     bool has_typ;
     bool has_token_type;
     bool has_exp;
+    bool has_high_s; /* an ES signature whose s lies above half the order: it has a low twin */
     uint16_t audience_count;
     uint16_t audience_at; /* each a byte of size, then its bytes */
     uint16_t audience_bytes;
@@ -101,8 +102,8 @@ PAWL_MUST_USE enum pawl_jwt_reason pawl_jwt_read_claims(const struct pawl_json *
                                                         struct pawl_jwt_record *record);
 
 /**
- * Is the token of the wanted type, begun, and for the wanted audience? In that order: OK, TYPE,
- * NOT_BEFORE or AUDIENCE.
+ * Is the token signed in the wanted form, of the wanted type, begun, and for the wanted audience?
+ * In that order: OK, HIGH_S, TYPE, NOT_BEFORE or AUDIENCE.
  *
  * @audience  out: the one that matched, else the first; empty where there is none.
  */

@@ -42,6 +42,7 @@ static void copy_issuer(struct pawl_pool *pool, const struct pawl_jwt_issuer_set
     to->subject_claim = copy_text(pool, from->subject_claim, full);
     to->client_claim = copy_text(pool, from->client_claim, full);
     to->sid_claim = copy_text(pool, from->sid_claim, full);
+    to->ecdsa_s = from->ecdsa_s;
     to->jwks_file = copy_text(pool, from->jwks_file, full);
     to->key_count = from->key_count;
     to->keys = pawl_pool_take(pool, (from->key_count + 1) * sizeof(*to->keys));

@@ -32,7 +32,7 @@ static enum pawl_status no_memory(struct pawl_error *error)
     return pawl_error_set(error, PAWL_ENOMEM, 0, "token: out of memory");
 }
 
-/* ---- libjwt: HS, RS, ES ---------------------------------------------------------------------- */
+/* ---- libjwt: HS, RS -------------------------------------------------------------------------- */
 
 /* PEM texts are read up to a 0, which a view has not. */
 static uint8_t *key_copy(struct pawl_bytes key)
@@ -77,8 +77,7 @@ static enum pawl_status by_libjwt(const struct pawl_jwt_mint *mint, const char *
                : pawl_error_set(error, PAWL_EIO, 0, "libjwt does not sign with %s", mint->alg);
 }
 
-/* ---- OpenSSL: PS, EdDSA, other types
- * ---------------------------------------------------------------------- */
+/* ---- OpenSSL: PS, ES, EdDSA, other types ----------------------------------------------------- */
 
 static char *header_text(const struct pawl_jwt_mint *mint)
 {
@@ -91,6 +90,18 @@ static char *header_text(const struct pawl_jwt_mint *mint)
     return text;
 }
 
+/* The lower of s and n - s, for verifiers that take no other (`ecdsa_s: low`). */
+static bool lower(const struct pawl_jwt_alg_info *alg, const BIGNUM *s, uint8_t *out)
+{
+    int half = (int)alg->coordinate_bytes;
+    BIGNUM *order = BN_bin2bn(alg->order, half, NULL);
+    bool good = order != NULL && BN_sub(order, order, s) == 1;
+
+    good = good && BN_bn2binpad(BN_cmp(order, s) < 0 ? order : s, out, half) == half;
+    BN_free(order);
+    return good;
+}
+
 /* RFC 7518 section 3.4: r and s of the curve's full length, where OpenSSL writes DER. */
 static bool raw_of(const struct pawl_jwt_alg_info *alg, uint8_t *signature, size_t *size)
 {
@@ -98,7 +109,7 @@ static bool raw_of(const struct pawl_jwt_alg_info *alg, uint8_t *signature, size
     int half = (int)alg->coordinate_bytes;
     ECDSA_SIG *parts = d2i_ECDSA_SIG(NULL, &at, (long)*size);
     bool good = parts != NULL && BN_bn2binpad(ECDSA_SIG_get0_r(parts), signature, half) == half &&
-                BN_bn2binpad(ECDSA_SIG_get0_s(parts), signature + half, half) == half;
+                lower(alg, ECDSA_SIG_get0_s(parts), signature + half);
 
     ECDSA_SIG_free(parts);
     *size = 2 * (size_t)half;
@@ -208,10 +219,10 @@ static enum pawl_status compact(struct pawl_bytes claims, char **out, struct paw
     }
 }
 
-/* libjwt knows neither PS nor EdDSA, and writes typ JWT over any other. */
+/* libjwt knows neither PS nor EdDSA, signs ES with either s, and writes typ JWT over any other. */
 static bool libjwt_can(const struct pawl_jwt_mint *mint, const struct pawl_jwt_alg_info *alg)
 {
-    return alg->kind != PAWL_JWT_KIND_PSS && alg->kind != PAWL_JWT_KIND_ED &&
+    return (alg->kind == PAWL_JWT_KIND_HMAC || alg->kind == PAWL_JWT_KIND_RSA) &&
            strcmp(typ_of(mint), "JWT") == 0;
 }
 

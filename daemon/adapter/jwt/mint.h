@@ -1,8 +1,8 @@
 /*
  * Making signed tokens, for `pawlctl token mint`, tests and demos. pawld itself signs nothing.
  *
- * HS, RS and ES are signed by libjwt; what it cannot, PS, EdDSA and any typ but JWT, by OpenSSL. No
- * state; any thread. Needs nothing of the daemon's settings.
+ * HS and RS are signed by libjwt; what it cannot, PS, EdDSA, ES with its low s alone and any typ
+ * but JWT, by OpenSSL. No state; any thread. Needs nothing of the daemon's settings.
  */
 #ifndef PAWL_ADAPTER_JWT_MINT_H
 #define PAWL_ADAPTER_JWT_MINT_H

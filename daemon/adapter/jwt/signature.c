@@ -154,6 +154,19 @@ size_t pawl_es_to_der(const struct pawl_jwt_alg_info *alg, struct pawl_bytes raw
     return size + 3;
 }
 
+bool pawl_es_is_high(const struct pawl_jwt_alg_info *alg, struct pawl_bytes raw)
+{
+    unsigned half = alg->coordinate_bytes;
+    uint8_t middle[PAWL_ES_COORDINATE_MAX] = { 0 };
+    uint8_t carry = 0;
+
+    for (unsigned i = 0; i < half; i++) { /* n is odd: s and n - s lie on different sides of it */
+        middle[i] = (uint8_t)(alg->order[i] >> 1 | carry);
+        carry = (uint8_t)(alg->order[i] << 7);
+    }
+    return raw.size == 2 * (size_t)half && memcmp(raw.data + half, middle, half) > 0;
+}
+
 /* ---- OpenSSL --------------------------------------------------------------------------------- */
 
 static EVP_MD *digest_of(const struct pawl_signatures *signatures,

@@ -39,7 +39,8 @@ PAWL_MUST_USE enum pawl_jwt_reason pawl_signatures_verify(struct pawl_signatures
                                                           const struct pawl_jws *jws,
                                                           const struct pawl_jwt_record *record);
 
-#define PAWL_ES_DER_MAX (3 + 2 * (2 + 1 + 66))
+#define PAWL_ES_COORDINATE_MAX 66 /* P-521 */
+#define PAWL_ES_DER_MAX        (3 + 2 * (2 + 1 + PAWL_ES_COORDINATE_MAX))
 
 /**
  * An ES signature, r and s of exactly the curve's size each (RFC 7518 section 3.4), as DER, which
@@ -47,5 +48,13 @@ PAWL_MUST_USE enum pawl_jwt_reason pawl_signatures_verify(struct pawl_signatures
  */
 size_t pawl_es_to_der(const struct pawl_jwt_alg_info *alg, struct pawl_bytes raw,
                       uint8_t der[PAWL_ES_DER_MAX]);
+
+/**
+ * Whether s of an ES signature lies above half the curve's order n. Whoever holds one signature
+ * makes the other one of the same text, with n - s, without the key; exactly one of them is low.
+ *
+ * @raw  one that pawl_es_to_der() takes.
+ */
+bool pawl_es_is_high(const struct pawl_jwt_alg_info *alg, struct pawl_bytes raw);
 
 #endif

@@ -115,6 +115,8 @@ static enum pawl_jwt_reason read_payload(struct pawl_jwt_verifier *verifier,
                                               &verifier->record)
                      : PAWL_JWT_INTERNAL;
     }
+    verifier->record.has_high_s = reason == PAWL_JWT_OK && key->alg->kind == PAWL_JWT_KIND_EC &&
+                                  pawl_es_is_high(key->alg, jws->signature);
     if (reason == PAWL_JWT_OK) {
         struct pawl_jwt_names names = { issuer->settings->subject_claim,
                                         issuer->settings->client_claim,

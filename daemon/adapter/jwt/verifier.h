@@ -14,7 +14,7 @@
  *   (not cached, each time:)
  *   issuer                                  not the one asked for
  *   key_revoked
- *   type, not_yet_valid, audience           unless the request is about the signature alone
+ *   high_s, type, not_yet_valid, audience           unless the request is about the signature alone
  *
  * `internal` may take the place of any of them where memory or a library fails. An expired token
  * is `none` like a good one: the core judges exp, revocation first.

@@ -109,6 +109,7 @@ const struct pawl_metric pawl_metrics[] = {
       COUNTER, 0, NULL },
     { "jwt_refused_signature", "pawl_jwt_verifications_total", "result=\"signature\"", COUNTER, 0,
       NULL },
+    { "jwt_refused_high_s", "pawl_jwt_verifications_total", "result=\"high_s\"", COUNTER, 0, NULL },
     { "jwt_refused_claim", "pawl_jwt_verifications_total", "result=\"claim\"", COUNTER, 0, NULL },
     { "jwt_refused_exp_missing", "pawl_jwt_verifications_total", "result=\"exp_missing\"", COUNTER,
       0, NULL },
