@@ -36,11 +36,22 @@ jwt:
       keys: [{kid: h1, alg: HS256, secret_file: h1.secret}]
 """
 
+#: A second pawld, with the least memory there is, for what happens when it is full.
+SMALL = """\
+memory_max: 8MiB
+limits:
+  fill:     {rate: 5/day}
+  overflow: {rate: 5/day, when_full: overflow}
+  open:     {rate: 1/day, when_full: open}
+  closed:   {rate: 5/day, when_full: closed}
+"""
+
 
 class Demo:
-    def __init__(self, build, folder):
+    def __init__(self, build, folder, config=CONFIG):
         self.build = pathlib.Path(build).resolve()
         self.folder = pathlib.Path(folder)
+        self.config = config
         self.addr = f"unix:{self.folder / 'pawld.sock'}"
         self.answers = 0
         self.wrong = 0
@@ -48,7 +59,7 @@ class Demo:
 
     def start(self):
         config = self.folder / "pawld.yaml"
-        config.write_text(CONFIG)
+        config.write_text(self.config)
         secret = self.folder / "h1.secret"
         if not secret.exists():
             secret.touch(0o600)
@@ -145,6 +156,38 @@ class Demo:
         self.claim("a limit in shadow denies nobody, and counts whom it would have denied",
                    (seen, figures["canary"]["shadow_denied"]), (3, 2))
 
+    def full(self):
+        """More keys than memory_max has room for: what each word of when_full makes of a new one."""
+        folder = self.folder / "small"
+        folder.mkdir()
+        small = Demo(self.build, folder, SMALL)
+        try:
+            small.start()
+            small.flood()
+        finally:
+            small.stop()
+        self.answers += small.answers
+        self.wrong += small.wrong
+
+    def flood(self):
+        def codes(times, key):
+            return [self.ctl("check", key)[0] for _ in range(times)]
+
+        before = codes(1, "open=early") + codes(1, "closed=early")
+        filled = self.ctl("bench", "--limit", "fill", "--keys", 1 << 30, "--requests", 300_000,
+                          "--connections", 4, "--in-flight", 64, count=False)[0]
+        status = self.ctl("status")[1]
+        records = status["memory_records_bytes"] + status["memory_index_bytes"]
+        self.claim("300000 keys against 8 MiB: all answered, within the ceiling, not all with a record",
+                   (filled, records <= 8 << 20, 0 < status["keys"] < 300_000), (0, True, True))
+        self.claim("keys that had a record keep it: the one at 1/day is denied, the one at 5/day passes",
+                   (before, codes(1, "open=early"), codes(1, "closed=early")), ([0, 0], [1], [0]))
+        self.claim("when_full: overflow counts a new key in a cell it may share, and never over 5/day",
+                   codes(7, "overflow=late"), [0, 0, 0, 0, 0, 1, 1])
+        self.claim("when_full: open lets a new key at 1/day pass uncounted", codes(3, "open=late"),
+                   [0, 0, 0])
+        self.claim("when_full: closed denies a new key", codes(2, "closed=late"), [1, 1])
+
     def tokens(self):
         exp = int(time.time()) + 3600
         token = ["token", "check", "--jti", "access-1", "--exp", exp]
@@ -237,6 +280,7 @@ class Demo:
     def play(self):
         self.limits()
         self.kinds()
+        self.full()
         self.tokens()
         self.signed()
         self.crash(*self.families())
