@@ -82,6 +82,8 @@ TABLE: Dict[str, Setting] = {
     "LOGGER": Setting("pawl.security", _TEXT, "the logger of security events"),
     "MASK_KEY": Setting("", _TEXT, "identities in the log are a keyed hash under this; empty: "
                         "SECRET_KEY"),
+    "LOG_REPEAT_S": Setting(60, _NUMBER, "the same event of the same identity is logged once in so "
+                            "many seconds, the others are counted; 0: each is logged"),
 }
 
 _WORDS_BY_KEY = {"ON_ERROR": ("open", "closed", "local"), "ON_UNAVAILABLE": ("closed", "open"),
@@ -160,6 +162,12 @@ _clients: Dict[str, Any] = {}
 _lock = threading.Lock()
 
 
+def _on_transition(away: bool) -> None:
+    from . import events  # which read these settings
+
+    events.transition(away)
+
+
 def client_options() -> Dict[str, Any]:
     """The arguments of :class:`pawl.Client` that the settings ask for."""
     tls, credential = settings.TLS, settings.CREDENTIAL
@@ -172,6 +180,7 @@ def client_options() -> Dict[str, Any]:
         "tls_certificate": tls.get("CERTIFICATE", ""), "tls_key": tls.get("KEY", ""),
         "tls_name": tls.get("NAME", ""), "credential_id": credential.get("ID", ""),
         "credential": credential.get("SECRET", ""), "credential_file": credential.get("FILE", ""),
+        "on_transition": _on_transition,
     }
 
 
