@@ -1,0 +1,152 @@
+"""A pure-Python client of pawld's protocol, for where no C extension can be had.
+
+The same interface and the same behaviour as the extension over libpawl (pawl._native), more slowly:
+a check costs some tens of microseconds of this process in place of a few. One difference is left:
+Python cannot wipe a secret from memory.
+
+    _wire         protobuf's encoding, by tables
+    _tables       the messages of proto/pawl/v1/pawl.proto, with their caps
+    _requests     requests to bytes
+    _answers      replies to answers
+    _calls        the kinds of requests
+    _addresses    the address list
+    _secure       TLS and credentials
+    _connection   a socket, and frames over it
+    _engine       the lives of requests and connections
+"""
+
+from typing import Any, Dict, List, Tuple
+
+from .._types import (CancelRequest, CheckRequest, CommitRequest, FamilyEndRequest,
+                      FamilyOpenRequest, LimitsRequest, PingRequest, RefundRequest, ReserveRequest,
+                      ResetRequest, RevokeRequest, RotateRequest, StatsRequest, TokenCheckRequest,
+                      UnrevokeRequest)
+from . import _calls as calls
+from ._addresses import look_up
+from ._connection import DRAINING, UP
+from ._engine import NEVER_NS, Engine, clock_ns, epoll_class
+
+__all__ = ["Handle"]
+
+
+class Handle(Engine):
+    """A connection to a daemon that never blocks; see pawl._types.Handle."""
+
+    def fileno(self) -> int:
+        """The descriptor to wait on, for reading; -1 when closed. The same for the handle's life,
+        but for the first call after a fork. gevent and asyncio can wait on it, too."""
+        self._enter()
+        if self._epoll is None:
+            if self._closed:
+                return -1
+            self._epoll = epoll_class()()
+            self._watch(self._epoll)
+        return self._epoll.fileno()
+
+    def timeout_ms(self) -> int:
+        """Until process() is wanted though nothing can be read; -1: nothing is pending."""
+        self._enter()
+        next_ns = self._next_ns()
+        if next_ns == NEVER_NS:
+            return -1
+        return max(0, -(-(next_ns - clock_ns()) // calls.NS_PER_MS))
+
+    def process(self) -> List[Tuple[int, Any]]:
+        """Do what can be done without waiting, and hand out the answers that are there."""
+        self._enter()
+        for connection in (self._active, self._draining):
+            if connection is not None and connection.state in (UP, DRAINING):
+                self._receive(connection)
+        self._pump()
+        ready, self._ready = self._ready, []
+        return ready
+
+    def flush(self) -> None:
+        """Send what was submitted, as far as it goes without waiting."""
+        self._enter()
+        self._pump()
+
+    def cancel(self, call_id: int) -> bool:
+        """Give up a request; its answer, with cause "canceled", comes with the next process().
+        False: it is not pending."""
+        self._enter()
+        call = self._calls.get(call_id)
+        if call is None:
+            return False
+        self._give_up(call, "canceled")
+        return True
+
+    def resolve(self) -> None:
+        """Look host names up again; blocks for as long as the name server takes."""
+        self._enter()
+        self._places = look_up(self._addresses, self._places)
+
+    def figures(self) -> Dict[str, int]:
+        """Counts since the handle was made (the names of struct pawl_client_figures)."""
+        self._enter()
+        return dict(self._counts, in_flight=len(self._calls), in_flight_max=self._in_flight_max)
+
+    def close(self) -> None:
+        """End it: what is pending is canceled, which a last process() tells."""
+        self._enter()
+        self._closed = True
+        for call in list(self._calls.values()):
+            self._give_up(call, "canceled")
+        for connection in (self._active, self._draining):
+            if connection is not None:
+                self._drop(connection)
+        if self._epoll is not None:
+            self._epoll.close()
+            self._epoll = None
+
+    def submit_check(self, request: CheckRequest, deadline_ms: int = 0, now_ms: int = 0) -> int:
+        kind = calls.CHECK[bool(request.peek), bool(request.each)]
+        return self._submit(kind, request, deadline_ms, now_ms)
+
+    def submit_token_check(self, request: TokenCheckRequest, deadline_ms: int = 0,
+                           now_ms: int = 0) -> int:
+        return self._submit(calls.TOKEN_CHECK, request, deadline_ms, now_ms)
+
+    def submit_refund(self, request: RefundRequest, deadline_ms: int = 0, now_ms: int = 0) -> int:
+        return self._submit(calls.REFUND, request, deadline_ms, now_ms)
+
+    def submit_reset(self, request: ResetRequest, deadline_ms: int = 0, now_ms: int = 0) -> int:
+        return self._submit(calls.RESET, request, deadline_ms, now_ms)
+
+    def submit_reserve(self, request: ReserveRequest, deadline_ms: int = 0,
+                       now_ms: int = 0) -> int:
+        return self._submit(calls.RESERVE, request, deadline_ms, now_ms)
+
+    def submit_commit(self, request: CommitRequest, deadline_ms: int = 0, now_ms: int = 0) -> int:
+        return self._submit(calls.COMMIT, request, deadline_ms, now_ms)
+
+    def submit_cancel_lease(self, request: CancelRequest, deadline_ms: int = 0,
+                            now_ms: int = 0) -> int:
+        return self._submit(calls.CANCEL_LEASE, request, deadline_ms, now_ms)
+
+    def submit_revoke(self, request: RevokeRequest, deadline_ms: int = 0, now_ms: int = 0) -> int:
+        return self._submit(calls.REVOKE, request, deadline_ms, now_ms)
+
+    def submit_unrevoke(self, request: UnrevokeRequest, deadline_ms: int = 0,
+                        now_ms: int = 0) -> int:
+        return self._submit(calls.UNREVOKE, request, deadline_ms, now_ms)
+
+    def submit_family_open(self, request: FamilyOpenRequest, deadline_ms: int = 0,
+                           now_ms: int = 0) -> int:
+        return self._submit(calls.FAMILY_OPEN, request, deadline_ms, now_ms)
+
+    def submit_family_end(self, request: FamilyEndRequest, deadline_ms: int = 0,
+                          now_ms: int = 0) -> int:
+        return self._submit(calls.FAMILY_END, request, deadline_ms, now_ms)
+
+    def submit_rotate(self, request: RotateRequest, deadline_ms: int = 0, now_ms: int = 0) -> int:
+        return self._submit(calls.ROTATE, request, deadline_ms, now_ms)
+
+    def submit_limits(self, request: LimitsRequest, deadline_ms: int = 0, now_ms: int = 0) -> int:
+        return self._submit(calls.LIMITS, request, deadline_ms, now_ms)
+
+    def submit_stats(self, request: StatsRequest, deadline_ms: int = 0, now_ms: int = 0) -> int:
+        return self._submit(calls.STATS, request, deadline_ms, now_ms)
+
+    def submit_ping(self, request: PingRequest, deadline_ms: int = 0, now_ms: int = 0) -> int:
+        return self._submit(calls.PING, request, deadline_ms, now_ms)
