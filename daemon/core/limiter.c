@@ -165,19 +165,26 @@ void pawl_locks_give(struct pawl_limiter *limiter, const struct pawl_locks *lock
 
 /* ---- slots ---- */
 
-/* Find where a slot counts now: its record, or the cell it is still held in. */
-static void slot_find(struct pawl_limiter *limiter, struct pawl_limiter_slot *slot,
-                      struct pawl_instant now)
+/* Where a slot counts now: its @record, or if that is NULL the cell it is still held in. */
+static void slot_meet(struct pawl_limiter *limiter, struct pawl_limiter_slot *slot,
+                      struct pawl_window *record, struct pawl_instant now)
 {
     struct pawl_limiter_shard *shard = pawl_slot_shard(limiter, slot);
 
-    slot->record = pawl_table_find(limiter, shard, slot->id, slot->tag);
+    slot->record = record;
     if (PAWL_LIKELY(slot->record != NULL)) {
         pawl_table_touch(limiter, shard, slot->record, pawl_slot_rate(slot), now);
     } else if (PAWL_UNLIKELY(shard->metrics.cells > 0)) {
         slot->record = pawl_table_find_cell(limiter, shard, slot, now);
         slot->in_cell = slot->record != NULL;
     }
+}
+
+static void slot_find(struct pawl_limiter *limiter, struct pawl_limiter_slot *slot,
+                      struct pawl_instant now)
+{
+    slot_meet(limiter, slot,
+              pawl_table_find(limiter, pawl_slot_shard(limiter, slot), slot->id, slot->tag), now);
 }
 
 void pawl_slot_find(struct pawl_limiter *limiter, struct pawl_limiter_slot *slot,
@@ -326,6 +333,40 @@ static void slot_decide(struct pawl_limiter_slot *slot, uint64_t pending)
     }
 }
 
+/* By far the most common: a check of a key that has a record, with room for it there. */
+static inline bool decide_hit(struct pawl_limiter *limiter, struct pawl_limiter_shard *shard,
+                              const struct pawl_limiter_slot *slot, struct pawl_window *record,
+                              struct pawl_instant now, struct pawl_limit_result *result)
+{
+    const struct pawl_rate *rate = pawl_slot_rate(slot);
+    struct pawl_window_answer answer;
+    uint64_t event_ms = 0;
+
+    if (record->kind != PAWL_RECORD_BYTE_SLIDING ||
+        !pawl_window_hit(record, rate, slot->limit->precision, slot->cost, now, &event_ms,
+                         &answer)) {
+        return false;
+    }
+    pawl_table_charged(limiter, shard, record, now);
+    shard->metrics.allowed++;
+    result->limit_count = rate->count;
+    result->count = answer.count;
+    result->remaining = answer.remaining;
+    result->oldest_age_ms = answer.oldest_age_ms;
+    result->reset_after_ms = answer.reset_after_ms;
+    result->retry_after_ms = 0;
+    result->charge = (uint64_t)limiter->life << PAWL_EVENT_BITS | event_ms;
+    result->window_ms = rate->window_ms;
+    result->item = slot->item;
+    result->rate_index = slot->rate_index;
+    result->allowed = true;
+    result->never = false;
+    result->shadow = slot->limit->shadow;
+    result->overflow = false;
+    result->full = false;
+    return true;
+}
+
 static void decide_one(struct pawl_limiter *limiter, struct pawl_limiter_plan *plan,
                        struct pawl_limit_result *result, struct pawl_limit_outcome *outcome)
 {
@@ -336,7 +377,15 @@ static void decide_one(struct pawl_limiter *limiter, struct pawl_limiter_plan *p
     uint64_t charge = 0;
 
     (void)pthread_mutex_lock(&shard->lock);
-    slot_find(limiter, slot, now);
+    struct pawl_window *found = pawl_table_find(limiter, shard, slot->id, slot->tag);
+
+    if (PAWL_LIKELY(found != NULL && check) &&
+        PAWL_LIKELY(decide_hit(limiter, shard, slot, found, now, result))) {
+        (void)pthread_mutex_unlock(&shard->lock);
+        outcome->verdict = PAWL_ALLOW;
+        return;
+    }
+    slot_meet(limiter, slot, found, now);
     slot_decide(slot, 0);
     bool record = check && (slot->allowed || slot->limit->count_denied);
 

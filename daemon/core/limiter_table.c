@@ -5,19 +5,9 @@
 #define INDEX_ORDER_FIRST 0  /* one page: see PAWL_TABLE_SHIFT_FIRST */
 #define SWEEP_WHEN_SHORT  16 /* places looked at by a check that finds no room */
 
-static size_t places_of(const struct pawl_limiter_shard *shard)
-{
-    return (size_t)1 << (32 - shard->index_shift);
-}
-
 static unsigned order_of_index(const struct pawl_limiter_shard *shard)
 {
-    return pawl_arena_order(places_of(shard) * sizeof(uint64_t));
-}
-
-static struct pawl_window *record_at(const struct pawl_limiter *limiter, uint64_t entry)
-{
-    return (struct pawl_window *)(limiter->arena.base + (size_t)(uint32_t)entry * 8);
+    return pawl_arena_order(pawl_table_places(shard) * sizeof(uint64_t));
 }
 
 static uint64_t entry_of(const struct pawl_limiter *limiter, const struct pawl_window *record,
@@ -57,40 +47,15 @@ void pawl_shard_deinit(struct pawl_limiter_shard *shard)
 
 /* ---- index ---- */
 
-static uint32_t find_place(const struct pawl_limiter *limiter,
-                           const struct pawl_limiter_shard *shard, struct pawl_id id, uint32_t tag)
-{
-    size_t mask = places_of(shard) - 1;
-
-    for (size_t place = tag >> shard->index_shift;; place = (place + 1) & mask) {
-        uint64_t entry = shard->index[place];
-
-        if (entry == 0) {
-            return PAWL_TABLE_NONE;
-        }
-        if (entry >> 32 == tag && pawl_id_equal(record_at(limiter, entry)->id, id)) {
-            return (uint32_t)place;
-        }
-    }
-}
-
-struct pawl_window *pawl_table_find(struct pawl_limiter *limiter, struct pawl_limiter_shard *shard,
-                                    struct pawl_id id, uint32_t tag)
-{
-    uint32_t place = find_place(limiter, shard, id, tag);
-
-    return place == PAWL_TABLE_NONE ? NULL : record_at(limiter, shard->index[place]);
-}
-
 void pawl_table_prefetch_record(const struct pawl_limiter *limiter,
                                 const struct pawl_limiter_shard *shard, uint32_t tag)
 {
-    size_t mask = places_of(shard) - 1;
+    size_t mask = pawl_table_places(shard) - 1;
 
     for (size_t place = tag >> shard->index_shift; shard->index[place] != 0;
          place = (place + 1) & mask) {
         if (shard->index[place] >> 32 == tag) {
-            const struct pawl_window *record = record_at(limiter, shard->index[place]);
+            const struct pawl_window *record = pawl_table_record(limiter, shard->index[place]);
 
             __builtin_prefetch(record, 1);
             __builtin_prefetch(
@@ -102,7 +67,7 @@ void pawl_table_prefetch_record(const struct pawl_limiter *limiter,
 
 static void index_insert(struct pawl_limiter_shard *shard, uint64_t entry)
 {
-    size_t mask = places_of(shard) - 1;
+    size_t mask = pawl_table_places(shard) - 1;
     size_t place = (size_t)(entry >> 32) >> shard->index_shift;
 
     while (shard->index[place] != 0) {
@@ -114,7 +79,7 @@ static void index_insert(struct pawl_limiter_shard *shard, uint64_t entry)
 /* Close the gap at @hole: entries behind it that would be found earlier move up. */
 static void index_erase(struct pawl_limiter_shard *shard, size_t hole)
 {
-    size_t mask = places_of(shard) - 1;
+    size_t mask = pawl_table_places(shard) - 1;
 
     for (size_t place = (hole + 1) & mask; shard->index[place] != 0; place = (place + 1) & mask) {
         size_t home = (size_t)(shard->index[place] >> 32) >> shard->index_shift;
@@ -131,7 +96,7 @@ static void index_erase(struct pawl_limiter_shard *shard, size_t hole)
 static bool index_double(struct pawl_limiter *limiter, struct pawl_limiter_shard *shard,
                          uint32_t reserve)
 {
-    size_t places = places_of(shard);
+    size_t places = pawl_table_places(shard);
     unsigned order = order_of_index(shard);
     uint64_t *before = shard->index;
     uint32_t page;
@@ -162,7 +127,7 @@ static bool index_double(struct pawl_limiter *limiter, struct pawl_limiter_shard
 static bool index_has_room(struct pawl_limiter *limiter, struct pawl_limiter_shard *shard,
                            enum pawl_table_need need)
 {
-    size_t places = places_of(shard);
+    size_t places = pawl_table_places(shard);
     size_t used = (size_t)shard->index_used + 1;
 
     if (PAWL_LIKELY(used <= places / 4 * 3) ||
@@ -233,8 +198,9 @@ struct pawl_window *pawl_table_grow(struct pawl_limiter *limiter, struct pawl_li
         return NULL;
     }
     uint32_t tag = pawl_table_tag(limiter, record->id);
-    uint32_t place = find_place(limiter, shard, record->id, tag);
+    size_t place;
 
+    (void)pawl_table_seek(limiter, shard, record->id, tag, &place);
     pawl_record_move(to, size, record, wide);
     shard->index[place] = entry_of(limiter, to, tag);
     if ((to->flags & PAWL_RECORD_DIRTY) != 0) {
@@ -246,7 +212,7 @@ struct pawl_window *pawl_table_grow(struct pawl_limiter *limiter, struct pawl_li
 
 static void remove_at(struct pawl_limiter *limiter, struct pawl_limiter_shard *shard, size_t place)
 {
-    struct pawl_window *record = record_at(limiter, shard->index[place]);
+    struct pawl_window *record = pawl_table_record(limiter, shard->index[place]);
 
     count_record(shard, record, -1);
     index_erase(shard, place);
@@ -256,8 +222,10 @@ static void remove_at(struct pawl_limiter *limiter, struct pawl_limiter_shard *s
 void pawl_table_remove(struct pawl_limiter *limiter, struct pawl_limiter_shard *shard,
                        struct pawl_window *record)
 {
-    remove_at(limiter, shard,
-              find_place(limiter, shard, record->id, pawl_table_tag(limiter, record->id)));
+    size_t place;
+
+    (void)pawl_table_seek(limiter, shard, record->id, pawl_table_tag(limiter, record->id), &place);
+    remove_at(limiter, shard, place);
 }
 
 void pawl_table_dirty(struct pawl_limiter *limiter, struct pawl_limiter_shard *shard,
@@ -289,7 +257,7 @@ static bool may_free(const struct pawl_limiter *limiter, const struct pawl_windo
 size_t pawl_table_sweep(struct pawl_limiter *limiter, struct pawl_limiter_shard *shard,
                         size_t budget, struct pawl_instant now)
 {
-    size_t mask = places_of(shard) - 1;
+    size_t mask = pawl_table_places(shard) - 1;
     size_t freed = 0;
 
     for (size_t i = 0; i < budget; i++) {
@@ -297,10 +265,10 @@ size_t pawl_table_sweep(struct pawl_limiter *limiter, struct pawl_limiter_shard 
         uint64_t entry = shard->index[shard->hand & mask];
 
         if (shard->index[ahead] != 0) {
-            __builtin_prefetch(record_at(limiter, shard->index[ahead]));
+            __builtin_prefetch(pawl_table_record(limiter, shard->index[ahead]));
         }
         shard->metrics.sweeps += entry != 0 ? 1 : 0;
-        if (entry != 0 && may_free(limiter, record_at(limiter, entry), now)) {
+        if (entry != 0 && may_free(limiter, pawl_table_record(limiter, entry), now)) {
             remove_at(limiter, shard, shard->hand & mask); /* another may have moved here */
             freed++;
         } else {
@@ -336,8 +304,7 @@ struct pawl_window *pawl_table_charge(struct pawl_limiter *limiter,
         record = make_room(limiter, shard, record, precision, cost);
         *event_ms = pawl_window_charge(record, precision, cost);
     }
-    record->flags &= (uint8_t)~PAWL_RECORD_RESET;
-    pawl_table_dirty(limiter, shard, record, now);
+    pawl_table_charged(limiter, shard, record, now);
     return record;
 }
 

@@ -15,7 +15,6 @@
 #include "core/limiter_slab.h"
 #include "core/record.h"
 
-#define PAWL_TABLE_NONE        UINT32_MAX
 #define PAWL_TABLE_SHIFT_FIRST (32 - 9) /* an index begins with 512 places: one page */
 
 /** 64-bit fields with one writer: who holds the lock. */
@@ -83,9 +82,50 @@ static inline bool pawl_shard_is_small(const struct pawl_limiter_shard *shard)
 void pawl_table_prefetch_record(const struct pawl_limiter *limiter,
                                 const struct pawl_limiter_shard *shard, uint32_t tag);
 
+static inline size_t pawl_table_places(const struct pawl_limiter_shard *shard)
+{
+    return (size_t)1 << (32 - shard->index_shift);
+}
+
+/** The record of an entry of the index. */
+static inline struct pawl_window *pawl_table_record(const struct pawl_limiter *limiter,
+                                                    uint64_t entry)
+{
+    return (struct pawl_window *)(limiter->arena.base + (size_t)(uint32_t)entry * 8);
+}
+
+/** The record of @id, or NULL; @place says where in the index it is. */
+static inline struct pawl_window *pawl_table_seek(const struct pawl_limiter *limiter,
+                                                  const struct pawl_limiter_shard *shard,
+                                                  struct pawl_id id, uint32_t tag, size_t *place)
+{
+    size_t mask = pawl_table_places(shard) - 1;
+
+    for (*place = tag >> shard->index_shift;; *place = (*place + 1) & mask) {
+        uint64_t entry = shard->index[*place];
+
+        if (entry == 0) {
+            return NULL;
+        }
+        if (entry >> 32 == tag) {
+            struct pawl_window *record = pawl_table_record(limiter, entry);
+
+            if (PAWL_LIKELY(pawl_id_equal(record->id, id))) {
+                return record;
+            }
+        }
+    }
+}
+
 /** The record of @id, or NULL. */
-struct pawl_window *pawl_table_find(struct pawl_limiter *limiter, struct pawl_limiter_shard *shard,
-                                    struct pawl_id id, uint32_t tag);
+static inline struct pawl_window *pawl_table_find(const struct pawl_limiter *limiter,
+                                                  const struct pawl_limiter_shard *shard,
+                                                  struct pawl_id id, uint32_t tag)
+{
+    size_t place;
+
+    return pawl_table_seek(limiter, shard, id, tag, &place);
+}
 
 /**
  * Make an empty record of at least @bytes for @id, which has none. When memory is short a few
@@ -107,6 +147,17 @@ void pawl_table_remove(struct pawl_limiter *limiter, struct pawl_limiter_shard *
 /** Note that @record changed at @now and has to be saved. */
 void pawl_table_dirty(struct pawl_limiter *limiter, struct pawl_limiter_shard *shard,
                       struct pawl_window *record, struct pawl_instant now);
+
+/** After a charge of @record: it is not forgotten any more, and has to be saved. */
+static inline void pawl_table_charged(struct pawl_limiter *limiter,
+                                      struct pawl_limiter_shard *shard, struct pawl_window *record,
+                                      struct pawl_instant now)
+{
+    record->flags &= (uint8_t)~PAWL_RECORD_RESET;
+    if ((record->flags & PAWL_RECORD_DIRTY) == 0) {
+        pawl_table_dirty(limiter, shard, record, now);
+    }
+}
 
 /** Look at @budget places from the hand on; returns how many expired records were freed. */
 size_t pawl_table_sweep(struct pawl_limiter *limiter, struct pawl_limiter_shard *shard,

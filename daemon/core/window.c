@@ -63,6 +63,12 @@ static inline const uint8_t *entry_at(const struct pawl_window *w, unsigned i)
            (size_t)(place < capacity ? place : place - capacity) * entry_bytes(is_wide(w));
 }
 
+/* entry_at() the head, which always lies in the ring. */
+static inline const uint8_t *oldest_of(const struct pawl_window *w)
+{
+    return w->entries + (size_t)w->head * entry_bytes(is_wide(w));
+}
+
 static inline uint8_t *entry_for(struct pawl_window *w, unsigned i)
 {
     unsigned capacity = capacity_of(w);
@@ -236,7 +242,10 @@ void pawl_window_move(struct pawl_window *to, size_t bytes, const struct pawl_wi
 
 /* ---- time ---- */
 
-void pawl_window_advance(struct pawl_window *window, uint32_t window_ms, struct pawl_instant now)
+/* pawl_window_advance(); returns what time it is then. */
+static inline __attribute__((always_inline)) uint64_t advance(struct pawl_window *window,
+                                                              uint32_t window_ms,
+                                                              struct pawl_instant now)
 {
     uint64_t horizon = horizon_of(window); /* of the entries, before time moves on */
 
@@ -247,16 +256,22 @@ void pawl_window_advance(struct pawl_window *window, uint32_t window_ms, struct 
     uint64_t now_ms = floor_ms(window->seen_ns);
 
     while (window->length > 0) {
-        const uint8_t *oldest = entry_at(window, 0);
+        const uint8_t *oldest = oldest_of(window);
 
-        if (entry_time(oldest, horizon) + window_ms > now_ms) {
-            return;
+        if (PAWL_LIKELY(entry_time(oldest, horizon) + window_ms > now_ms)) {
+            return now_ms;
         }
         window->total -= entry_count(oldest, is_wide(window));
         window->head = window->head + 1U < capacity_of(window) ? (uint16_t)(window->head + 1U) : 0;
         window->length--;
     }
     pawl_window_clear(window);
+    return now_ms;
+}
+
+void pawl_window_advance(struct pawl_window *window, uint32_t window_ms, struct pawl_instant now)
+{
+    (void)advance(window, window_ms, now);
 }
 
 bool pawl_window_is_spent(const struct pawl_window *window, struct pawl_instant now)
@@ -515,17 +530,19 @@ static void charge_in_form(struct pawl_window *w, unsigned precision, uint64_t t
     append(w, time_ms, cost);
 }
 
-bool pawl_window_charge_simply(struct pawl_window *w, unsigned precision, uint64_t cost,
-                               uint64_t *event_ms)
+/* pawl_window_charge_simply() at @time_ms; @now_ms is the ms before it, or the same. */
+static inline __attribute__((always_inline)) bool charge_simply(struct pawl_window *w,
+                                                                unsigned precision, uint64_t cost,
+                                                                uint64_t now_ms, uint64_t time_ms)
 {
-    unsigned capacity = capacity_of(w);
     bool wide = is_wide(w);
-    uint64_t time_ms = ceil_ms(w->seen_ns);
+    unsigned capacity = room_for(w->units, wide);
 
-    *event_ms = time_ms;
     if (PAWL_LIKELY(w->length > 0)) {
-        uint8_t *newest = entry_for(w, w->length - 1U);
-        uint64_t newest_ms = entry_time(newest, horizon_of(w));
+        unsigned place = w->head + w->length - 1U;
+        uint8_t *newest =
+            w->entries + (size_t)(place < capacity ? place : place - capacity) * entry_bytes(wide);
+        uint64_t newest_ms = entry_time(newest, now_ms + 1);
 
         if (newest_ms == time_ms || (w->length == precision && capacity >= precision &&
                                      same_cell(newest_ms, time_ms, precision, w->window_ms))) {
@@ -544,6 +561,41 @@ bool pawl_window_charge_simply(struct pawl_window *w, unsigned precision, uint64
         return false;
     }
     append(w, time_ms, cost);
+    return true;
+}
+
+bool pawl_window_charge_simply(struct pawl_window *w, unsigned precision, uint64_t cost,
+                               uint64_t *event_ms)
+{
+    *event_ms = ceil_ms(w->seen_ns);
+    return charge_simply(w, precision, cost, floor_ms(w->seen_ns), *event_ms);
+}
+
+bool pawl_window_hit(struct pawl_window *w, const struct pawl_rate *rate, unsigned precision,
+                     uint64_t cost, struct pawl_instant now, uint64_t *event_ms,
+                     struct pawl_window_answer *answer)
+{
+    if (PAWL_UNLIKELY(w->window_ms != rate->window_ms)) {
+        return false;
+    }
+    uint64_t now_ms = advance(w, rate->window_ms, now);
+    uint64_t time_ms = now_ms + (w->seen_ns != (now_ms - SCALE_MS) * NS_PER_MS ? 1 : 0);
+
+    if (PAWL_UNLIKELY(!fits(w->total, rate, cost) ||
+                      !charge_simply(w, precision, cost, now_ms, time_ms))) {
+        return false;
+    }
+    uint64_t oldest = entry_time(oldest_of(w), now_ms + 1);
+    uint64_t total = w->total;
+
+    *event_ms = time_ms;
+    answer->count = total;
+    answer->remaining = rate->count - total;
+    answer->oldest_age_ms = oldest < now_ms ? now_ms - oldest : 0;
+    answer->reset_after_ms = time_ms + rate->window_ms - now_ms; /* the newest is the one charged */
+    answer->retry_after_ms = 0;
+    answer->allowed = true;
+    answer->never = false;
     return true;
 }
 

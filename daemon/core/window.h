@@ -148,6 +148,18 @@ PAWL_MUST_USE PAWL_HOT bool pawl_window_charge_simply(struct pawl_window *window
                                                       uint64_t *event_ms);
 
 /**
+ * A check that is allowed, in one go: pawl_window_advance() to @now, does @cost (>= 1) fit @rate,
+ * pawl_window_charge_simply(), pawl_window_ask() about nothing more. @event_ms and @answer are out.
+ *
+ * Returns false where one of them says no, or where @rate has not the record's window: then time
+ * has passed at most, nothing is charged, and the long way is due.
+ */
+PAWL_MUST_USE PAWL_HOT bool pawl_window_hit(struct pawl_window *window,
+                                            const struct pawl_rate *rate, unsigned precision,
+                                            uint64_t cost, struct pawl_instant now,
+                                            uint64_t *event_ms, struct pawl_window_answer *answer);
+
+/**
  * The size in bytes the record would like to have before @cost (>= 1) is charged at @precision,
  * and in @wide the form; 0 if it is big enough. Move it first (pawl_window_move) or charge anyway.
  */
