@@ -1,0 +1,432 @@
+"""Counting for Django: shared by REST Framework's throttles, the decorator and the log-in limiter.
+
+Who says the same scope and the same ident counts in the same record, whatever asks: the key is
+REST Framework's cache key, ``throttle_<scope>_<ident>``. Several limits travel in one request.
+Nothing here raises because of pawld: where no daemon answers, ``ON_ERROR`` decides.
+
+What was counted is left on Django's request (:func:`record`, :func:`entries`), for the middleware
+that writes headers.
+"""
+
+import hashlib
+import logging
+from typing import (Any, Callable, Dict, Generator, Iterable, List, NamedTuple, Optional, Sequence,
+                    Set, Tuple)
+
+import pawl
+from pawl._calls import no_check
+from pawl._policy import Fallback, LocalWindows
+from pawl._types import CheckAnswer, Info, Item, Rate, RateAnswer
+
+from . import events
+from .conf import get_async_client, get_client, settings
+from .requests import _parse, _proxies, client_address, customer, plain_request
+
+_log = logging.getLogger("pawl")
+
+#: Longer ones travel as their SHA-256 (the wire's cap is 1024 bytes).
+KEY_BYTES_MAX = 512
+ITEMS_MAX = 64  #: of one request, and rates of all its items
+
+
+class Ask(NamedTuple):
+    """One thing to count."""
+
+    scope: str  #: of the policy: ON_ERROR, headers, events
+    key: str  #: who is counted: :func:`throttle_key`, or any text
+    rates: Tuple[Rate, ...] = ()  #: beside a limit's name only what "local" counts against
+    limit: str = ""  #: a limit of the daemon's configuration
+    tier: str = ""
+    cost: int = 1
+    on_error: str = "local"
+    algorithm: str = "sliding"
+    burst: int = 0
+    ident: str = ""  #: who, for events; "": the key
+    precision: int = 0  #: 0: PRECISION
+
+
+class Outcome(NamedTuple):
+    """What became of an :class:`Ask`."""
+
+    ask: Ask
+    item: Item
+    allowed: bool  #: by the counts, or by the policy where nobody counted
+    rows: Tuple[RateAnswer, ...]  #: by rate; none where a policy decided without counting
+    source: str  #: "daemon", "fallback" (in this process), "none"
+
+    @property
+    def refusing(self) -> Tuple[RateAnswer, ...]:
+        return tuple(row for row in self.rows if not row.allowed and not row.shadow)
+
+    @property
+    def retry_after_ms(self) -> Optional[int]:
+        """Until this would be allowed; None: nobody knows."""
+        if not self.refusing:
+            return None
+        return max(row.window_ms if row.never else row.retry_after_ms for row in self.refusing)
+
+    @property
+    def tightest(self) -> Optional[RateAnswer]:
+        """The row that refuses longest, else the one with the least room."""
+        if self.refusing:
+            return max(self.refusing, key=lambda row: (row.never, row.retry_after_ms))
+        return min(self.rows, key=lambda row: row.remaining, default=None)
+
+
+class Entry(NamedTuple):
+    """One rate that was counted for a request: what its headers say."""
+
+    scope: str
+    policy: str  #: the name in RateLimit-Policy: the scope, with the window where it has several
+    limit: int
+    window_ms: int
+    remaining: int
+    reset_after_ms: int  #: until the window is empty
+    retry_after_ms: int  #: until this cost fits; 0: it did
+    allowed: bool
+    enforced: bool  #: False: a refusal was only noted
+    ident: str = ""  #: who was counted, raw: mask it
+    cost: int = 1
+    algorithm: str = "sliding"
+
+
+# ---- what is left on the request ----------------------------------------------------------------
+
+
+def record(request: Any, found: Iterable[Entry]) -> None:
+    """Leave @found on Django's request, behind what is there."""
+    plain = plain_request(request)
+    known = getattr(plain, "_pawl_entries", None)
+    if not isinstance(known, list):
+        known = plain._pawl_entries = []
+    known.extend(found)
+
+
+def entries(request: Any) -> List[Entry]:
+    """What was counted for this request so far, in order. Any request, REST Framework's too."""
+    known = getattr(plain_request(request), "_pawl_entries", None)
+    return known if isinstance(known, list) else []
+
+
+def entries_of(outcome: Outcome, enforced: bool) -> List[Entry]:
+    """The outcome's rates, for :func:`record`. None of a key that is never limited."""
+    ask = outcome.ask
+    found = []
+    for row in outcome.rows:
+        if row.bypass:
+            continue
+        policy = ask.scope or ask.limit
+        if len(outcome.rows) > 1:
+            policy += "-" + pawl.format_rate(Rate(0, row.window_ms))[2:]
+        found.append(Entry(ask.scope, policy, row.limit, row.window_ms, row.remaining,
+                           row.reset_after_ms, row.retry_after_ms, row.allowed,
+                           enforced and not row.shadow, ask.ident or ask.key, ask.cost,
+                           ask.algorithm))
+    return found
+
+
+# ---- who is counted -----------------------------------------------------------------------------
+
+
+def client_ident(request: Any) -> str:
+    """Who an anonymous caller is: the client's address behind our own proxies (TRUSTED_PROXIES,
+    else NUM_PROXIES), IPv6 by its /64.
+
+    Where neither is set this is REST Framework's reading: the whole X-Forwarded-For without white
+    space, which anybody can write (a system check says so), else REMOTE_ADDR.
+    """
+    meta = plain_request(request).META
+    if _proxies() is None:
+        forwarded = "".join(str(meta.get("HTTP_X_FORWARDED_FOR") or "").split())
+        if forwarded:
+            return forwarded if _parse(forwarded) is None else customer(forwarded)
+    address = client_address(request)
+    if _parse(address) is None:  # a proxy that writes "unknown": its own address is known
+        address = str(meta.get("REMOTE_ADDR") or "")
+    return customer(address) or "unknown"
+
+
+def throttle_key(scope: str, ident: Any) -> str:
+    """REST Framework's cache key."""
+    return f"throttle_{scope}_{ident}"
+
+
+def key_bytes(key: Any) -> bytes:
+    """A key as it travels: with KEY_PREFIX, and as SHA-256 where HASH_KEYS or its length asks."""
+    data = key if isinstance(key, bytes) else str(key).encode("utf-8", "surrogatepass")
+    prefix = settings.KEY_PREFIX.encode("utf-8", "surrogatepass")
+    if settings.HASH_KEYS or len(prefix) + len(data) > KEY_BYTES_MAX:
+        data = hashlib.sha256(data).hexdigest().encode()
+    return bytes(prefix + data)
+
+
+def item_of(ask: Ask) -> Item:
+    """The ask as the client wants it."""
+    inline_window = not ask.limit and ask.algorithm == "sliding"
+    precision = (ask.precision or settings.PRECISION) if inline_window else 0
+    return Item((key_bytes(ask.key),), ask.rates, ask.limit, ask.cost, ask.on_error, precision,
+                ask.tier, ask.algorithm, ask.burst)
+
+
+# ---- asking -------------------------------------------------------------------------------------
+
+
+class Command(NamedTuple):
+    """A call of a client's method: the blocking and the asyncio driver make it their own way."""
+
+    method: str
+    arguments: Tuple[Any, ...]
+    options: Dict[str, Any]
+
+
+Steps = Generator[Command, Any, List[Outcome]]
+
+
+def _records(item: Item) -> Set[Tuple[Any, ...]]:
+    """The daemon's records that an item counts in. One may stand in a request only once."""
+    if item.limit:
+        return {(item.limit, item.key)}
+    return {(item.algorithm, rate.window_ms, item.key) for rate in item.rates}
+
+
+def _groups(items: Sequence[Item]) -> List[List[int]]:
+    """Indexes of @items by the request that they travel in: one, but where two count in the same
+    record (REST Framework counts such a call twice) or there are more than fit."""
+    groups: List[Tuple[List[int], Set[Tuple[Any, ...]]]] = []
+    for index, item in enumerate(items):
+        wanted = _records(item)
+        for members, held in groups:
+            if not wanted & held and len(held) + max(8, len(wanted)) <= ITEMS_MAX:
+                break
+        else:
+            members, held = [], set()
+            groups.append((members, held))
+        members.append(index)
+        held |= wanted
+    return [members for members, _ in groups]
+
+
+def _outcome(ask: Ask, item: Item, place: int, answer: CheckAnswer) -> Outcome:
+    """What an answer says of the item at @place of its request."""
+    rows = tuple(row for row in answer.rates if row.item == place)
+    if answer.info.source != "daemon":
+        counted = tuple(row for row in rows if row.count or row.retry_after_ms or row.never)
+        if not counted:
+            # Nobody counted. What cannot be counted under "local" (no room left, rates unknown)
+            # is let through: a limit whose loss is worse than that has "closed".
+            denied = any(not row.allowed for row in rows) or not rows
+            allowed = not denied or (item.on_error != "closed" and answer.outcome == "undecided")
+            return Outcome(ask, item, allowed or item.on_error == "open", (), "none")
+        rows = counted
+    elif not rows:
+        return Outcome(ask, item, item.on_error != "closed", (), "none")
+    return Outcome(ask, item, all(row.allowed or row.shadow for row in rows), rows,
+                   answer.info.source)
+
+
+def _steps(asks: Sequence[Ask], mode: str, peek: bool) -> Steps:
+    """Ask for all of @asks, in as few requests as can be."""
+    items = [item_of(ask) for ask in asks]
+    found: Dict[int, Outcome] = {}
+    atomic = mode == "atomic"
+    refused = False
+    for group in _groups(items):
+        if refused:  # all or none: what is not asked is not charged
+            found.update((index, Outcome(asks[index], items[index], True, (), "none"))
+                         for index in group)
+            continue
+        options = {"mode": "atomic" if atomic else "each", "peek": peek}
+        answer = yield Command("check_many", (tuple(items[index] for index in group),), options)
+        outcomes = {index: _outcome(asks[index], items[index], place, answer)
+                    for place, index in enumerate(group)}
+        refused = atomic and not all(outcome.allowed for outcome in outcomes.values())
+        if refused:
+            for outcome in found.values():
+                if outcome.source == "daemon":
+                    yield Command("refund", (outcome.item, outcome.rows), {})
+        found.update(outcomes)
+    return [found[index] for index in range(len(asks))]
+
+
+_own: List[Any] = []  # the fallback of a process whose client cannot be made
+
+
+def _broken(command: Command, error: Exception) -> Any:
+    """In place of an answer when the client itself raised: a setting that is wrong, a key that
+    cannot be sent. Said in the log, decided by ON_ERROR."""
+    _log.error("pawl could not ask: %s", error, exc_info=error)
+    if command.method != "check_many":
+        return 0
+    if not _own:
+        _own.append(Fallback(LocalWindows(settings.EXPECTED_WORKERS)))
+    info = Info("none", "invalid", "none", str(error))
+    answer: CheckAnswer = no_check(info)
+    try:
+        answer = _own[0].answer(command.arguments[0], command.options["peek"],
+                                command.options["mode"] == "each", info)
+    except Exception as again:
+        _log.error("nor count in this process: %s", again)
+    return answer
+
+
+def _seen(command: Command, answer: Any) -> Any:
+    if command.method == "check_many" and answer.info.source != "daemon":
+        if answer.info.cause not in ("ok", "breaker"):  # told once when the breaker opens
+            events.backend_error(answer.info.cause, answer.info.text)
+    return answer
+
+
+def ask(asks: Sequence[Ask], *, mode: str = "each", peek: bool = False) -> List[Outcome]:
+    """Ask pawld for all of @asks, in one request unless two of them count in the same record.
+
+    @mode  "each": each for itself; "atomic": all or none is charged. Never raises because of the
+    daemon or the client; never takes longer than DEADLINE_MS for each request.
+    """
+    steps = _steps(asks, mode, peek)
+    answer: Any = None
+    while True:
+        try:
+            command = steps.send(answer)
+        except StopIteration as end:
+            return list(end.value)
+        try:
+            answer = getattr(get_client(), command.method)(*command.arguments, **command.options)
+        except Exception as error:
+            answer = _broken(command, error)
+        _seen(command, answer)
+
+
+async def ask_async(asks: Sequence[Ask], *, mode: str = "each",
+                    peek: bool = False) -> List[Outcome]:
+    """:func:`ask` for asyncio."""
+    steps = _steps(asks, mode, peek)
+    answer: Any = None
+    while True:
+        try:
+            command = steps.send(answer)
+        except StopIteration as end:
+            return list(end.value)
+        try:
+            method = getattr(get_async_client(), command.method)
+            answer = await method(*command.arguments, **command.options)
+        except Exception as error:
+            answer = _broken(command, error)
+        _seen(command, answer)
+
+
+# ---- giving back --------------------------------------------------------------------------------
+
+
+def charged(outcome: Outcome) -> bool:
+    """Whether the daemon has charged something that can be given back."""
+    return outcome.source == "daemon" and any(row.charge for row in outcome.rows)
+
+
+def give_back(outcome: Outcome) -> None:
+    """Refund what was charged. What cannot be given back stays charged: late, never over."""
+    if not charged(outcome):
+        return
+    try:
+        get_client().refund(outcome.item, outcome.rows, deadline_ms=settings.DEADLINE_MS)
+    except Exception as error:
+        _log.info("a charge of %s was not given back: %s", outcome.ask.scope, error)
+
+
+async def give_back_async(outcome: Outcome) -> None:
+    """:func:`give_back` for asyncio."""
+    if not charged(outcome):
+        return
+    try:
+        await get_async_client().refund(outcome.item, outcome.rows,
+                                        deadline_ms=settings.DEADLINE_MS)
+    except Exception as error:
+        _log.info("a charge of %s was not given back: %s", outcome.ask.scope, error)
+
+
+def when_finished(request: Any, action: Callable[[], None]) -> None:
+    """Call @action once, when the response to Django's request is closed, its stream included.
+
+    Django closes the request with its response (BaseHandler.get_response, 3.2 to 5.2); a view
+    called without a handler closes nothing.
+    """
+    plain = plain_request(request)
+    close = plain.close
+    todo = [action]
+
+    def close_and_act() -> None:
+        try:
+            close()
+        finally:
+            if todo:
+                todo.pop()()
+
+    plain.close = close_and_act
+
+
+# ---- one verdict for a request ------------------------------------------------------------------
+
+
+def is_exempt(request: Any, view: Any) -> bool:
+    """Whether the settings leave this request alone: ENABLED is False, or EXEMPT says so."""
+    if not settings.ENABLED:
+        return True
+    exempt = settings.EXEMPT
+    if exempt is None:
+        return False
+    try:
+        return bool(exempt(request, view))
+    except Exception:
+        _log.exception("PAWL['EXEMPT'] raised: the request is not exempt")
+        return False
+
+
+def settle(request: Any, outcome: Outcome, sender: Any = None) -> bool:
+    """Leave what @outcome says on the request, tell of a refusal, and return whether to go on:
+    True where ENFORCE is False, whatever it says."""
+    enforce = bool(settings.ENFORCE)
+    record(request, entries_of(outcome, enforce))
+    shadowed = [row for row in outcome.rows if row.shadow and not row.allowed]
+    if outcome.allowed and not shadowed:
+        return True
+    enforced = enforce and not outcome.allowed
+    row = outcome.tightest if not outcome.allowed else shadowed[0]
+    rate = pawl.format_rate(Rate(row.limit, row.window_ms)) if row is not None else ""
+    events.throttled(request, outcome.ask.scope, outcome.ask.ident or outcome.ask.key, rate,
+                     enforced=enforced, retry_after_s=wait_s(outcome), sender=sender)
+    return not enforced
+
+
+def wait_s(outcome: Outcome) -> int:
+    """Whole seconds for Retry-After: RETRY_AFTER_S where nobody knows."""
+    retry_after_ms = outcome.retry_after_ms
+    return settings.RETRY_AFTER_S if retry_after_ms is None else max(1, -(-retry_after_ms // 1000))
+
+
+class Verdict(NamedTuple):
+    """Whether a request may go on."""
+
+    allowed: bool
+    retry_after_s: int  #: 0 where allowed
+    outcomes: Tuple[Outcome, ...] = ()
+
+
+def _verdict(request: Any, outcomes: Sequence[Outcome], sender: Any) -> Verdict:
+    refused = [outcome for outcome in outcomes if not settle(request, outcome, sender)]
+    return Verdict(not refused, max((wait_s(outcome) for outcome in refused), default=0),
+                   tuple(outcomes))
+
+
+def check(request: Any, asks: Sequence[Ask], *, view: Any = None, sender: Any = None,
+          mode: str = "atomic") -> Verdict:
+    """Exemption, asking, entries and events in one: what a decorator needs. Never raises."""
+    if is_exempt(request, view) or not asks:
+        return Verdict(True, 0)
+    return _verdict(request, ask(asks, mode=mode), sender)
+
+
+async def check_async(request: Any, asks: Sequence[Ask], *, view: Any = None, sender: Any = None,
+                      mode: str = "atomic") -> Verdict:
+    """:func:`check` for asyncio."""
+    if is_exempt(request, view) or not asks:
+        return Verdict(True, 0)
+    return _verdict(request, await ask_async(asks, mode=mode), sender)
