@@ -4,9 +4,10 @@ All are optional: with ``PAWL_ADDR`` in the environment, or a pawld on this mach
 needed. A name that is not in the table is an error (and a system check says so).
 """
 
+import ipaddress
 import os
 import threading
-from typing import Any, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
@@ -22,6 +23,7 @@ class Setting(NamedTuple):
     help: str
     words: Tuple[str, ...] = ()  #: the closed list, where there is one
     imported: bool = False  #: a dotted path is imported
+    bounds: Tuple[int, int] = (0, 2**31 - 1)  #: of a number, both included
 
 
 _TEXT, _FLAG, _NUMBER = (str,), (bool,), (int,)
@@ -34,8 +36,10 @@ TABLE: Dict[str, Setting] = {
     "TLS": Setting({}, (dict,), "CA, CERTIFICATE, KEY (PEM files) and NAME, for tls: addresses"),
     "CREDENTIAL": Setting({}, (dict,), "ID and SECRET or FILE: the shared secret of this service"),
     "INSECURE": Setting(False, _FLAG, "send the credential in clear to another machine, too"),
-    "DEADLINE_MS": Setting(20, _NUMBER, "of a check; what then happens is ON_ERROR"),
-    "DURABLE_DEADLINE_MS": Setting(1000, _NUMBER, "of revocations, rotations, log-ins"),
+    "DEADLINE_MS": Setting(20, _NUMBER, "of a check; what then happens is ON_ERROR",
+                           bounds=(1, 60_000)),
+    "DURABLE_DEADLINE_MS": Setting(1000, _NUMBER, "of revocations, rotations, log-ins",
+                                   bounds=(1, 600_000)),
     "BACKEND": Setting("auto", _TEXT, "which client", ("auto", "native", "pure")),
     # ---- limits
     "ENABLED": Setting(True, _FLAG, "False: the kill switch; nothing is asked, all is allowed"),
@@ -47,19 +51,22 @@ TABLE: Dict[str, Setting] = {
                          "password_reset": "closed"}, (dict, str),
                         "by scope, what is done while no daemon answers: open, closed, local"),
     "EXPECTED_WORKERS": Setting(1, _NUMBER, "processes of the fleet: local counts against "
-                                "limit / workers"),
-    "PRECISION": Setting(64, _NUMBER, "events told apart in a window, 2 to 4096"),
+                                "limit / workers", bounds=(1, 100_000)),
+    "PRECISION": Setting(64, _NUMBER, "events told apart in a window, 2 to 4096",
+                         bounds=(2, 4096)),
     "KEY_PREFIX": Setting("", _TEXT, "in front of every key: projects that share a namespace"),
     "HASH_KEYS": Setting(False, _FLAG, "send keys as SHA-256, so that pawld never sees a name"),
     "TRUSTED_PROXIES": Setting(None, (int, list, tuple, type(None)),
                                "how many proxies of ours stand in front (counted from the right "
                                "of X-Forwarded-For), or their networks as CIDR; None: REST "
                                "Framework's NUM_PROXIES"),
-    "IPV6_PREFIX": Setting(64, _NUMBER, "addresses of one customer, in bits of network"),
-    "IPV4_PREFIX": Setting(32, _NUMBER, "the same for IPv4"),
+    "IPV6_PREFIX": Setting(64, _NUMBER, "addresses of one customer, in bits of network",
+                           bounds=(1, 128)),
+    "IPV4_PREFIX": Setting(32, _NUMBER, "the same for IPv4", bounds=(1, 32)),
     "EXEMPT": Setting(None, (str, type(None)), "(request, view) -> bool: never limited; a callable "
                       "or its dotted path", imported=True),
-    "RETRY_AFTER_S": Setting(5, _NUMBER, "Retry-After of a refusal whose time nobody knows"),
+    "RETRY_AFTER_S": Setting(5, _NUMBER, "Retry-After of a refusal whose time nobody knows",
+                             bounds=(1, 86_400)),
     "FAILED_LOGIN_RATE": Setting("5/5m, 20/hour", _TEXT, "failed log-ins of a name and address"),
     # ---- headers
     "HEADERS": Setting("legacy", _TEXT, "X-RateLimit-* (legacy), RateLimit and RateLimit-Policy "
@@ -90,29 +97,79 @@ _WORDS_BY_KEY = {"ON_ERROR": ("open", "closed", "local"), "ON_UNAVAILABLE": ("cl
                  "ON_STALE": ("accept", "closed")}
 
 
+def _networks_problem(value: Any) -> str:
+    try:
+        for text in value if isinstance(value, (list, tuple)) else ():
+            ipaddress.ip_network(text, strict=False)
+    except ValueError as error:
+        return f"{error}; write networks as '10.0.0.0/8'"
+    return ""
+
+
+def _rate_problem(value: Any) -> str:
+    try:
+        pawl.parse_rates(value)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _keys_problem(*known: str) -> Callable[[Any], str]:
+    def problem(value: Any) -> str:
+        unknown = [str(key) for key in value if key not in known]
+        return f"no key {unknown[0]!r}: write {', '.join(known)}" if unknown else ""
+    return problem
+
+
+#: What is looked at beyond the type.
+_DEEPER: Dict[str, Callable[[Any], str]] = {
+    "TRUSTED_PROXIES": _networks_problem, "FAILED_LOGIN_RATE": _rate_problem,
+    "TLS": _keys_problem("CA", "CERTIFICATE", "KEY", "NAME"),
+    "CREDENTIAL": _keys_problem("ID", "SECRET", "FILE"),
+}
+
+
+def _problem(name: str, value: Any) -> str:
+    setting = TABLE.get(name)
+    if setting is None:
+        return f"PAWL has no setting {name!r}: {', '.join(sorted(TABLE))}"
+    if setting.imported and callable(value):
+        return ""
+    if not isinstance(value, setting.kinds) or (isinstance(value, bool)
+                                                and bool not in setting.kinds):
+        kinds = " or ".join(kind.__name__ for kind in setting.kinds)
+        return f"PAWL[{name!r}] has to be {kinds}, not {value!r}"
+    if setting.words and value not in setting.words:
+        return f"PAWL[{name!r}] is {value!r}: write {', '.join(setting.words)}"
+    low, high = setting.bounds
+    if isinstance(value, int) and not low <= value <= high:
+        return f"PAWL[{name!r}] is {value}: it has to be from {low} to {high}"
+    words = _WORDS_BY_KEY.get(name, ())
+    for word in (value.values() if isinstance(value, dict) else (value,)) if words else ():
+        if word not in words:
+            return f"PAWL[{name!r}] says {word!r}: write {', '.join(words)}"
+    text = _DEEPER[name](value) if name in _DEEPER else ""
+    return f"PAWL[{name!r}]: {text}" if text else ""
+
+
 def problems(given: Any) -> Dict[str, str]:
     """What is wrong with ``PAWL``, by the name of the setting. Empty: nothing."""
     if not isinstance(given, dict):
         return {"PAWL": f"PAWL has to be a dict, not {type(given).__name__}"}
-    found = {}
-    for name, value in given.items():
-        setting = TABLE.get(name)
-        if setting is None:
-            found[name] = f"PAWL has no setting {name!r}: {', '.join(sorted(TABLE))}"
-        elif setting.imported and callable(value):
-            continue
-        elif not isinstance(value, setting.kinds) or (isinstance(value, bool)
-                                                      and bool not in setting.kinds):
-            kinds = " or ".join(kind.__name__ for kind in setting.kinds)
-            found[name] = f"PAWL[{name!r}] has to be {kinds}, not {value!r}"
-        elif setting.words and value not in setting.words:
-            found[name] = f"PAWL[{name!r}] is {value!r}: write {', '.join(setting.words)}"
-        elif name in _WORDS_BY_KEY:
-            words = _WORDS_BY_KEY[name]
-            for word in value.values() if isinstance(value, dict) else (value,):
-                if word not in words:
-                    found[name] = f"PAWL[{name!r}] says {word!r}: write {', '.join(words)}"
-    return found
+    found = {name: _problem(name, value) for name, value in given.items()}
+    return {name: text for name, text in found.items() if text}
+
+
+def reference() -> str:
+    """The table as Markdown, for the package's README."""
+    lines = ["| setting | default | what it does |", "|---|---|---|"]
+    for name, setting in TABLE.items():
+        text = setting.help
+        if setting.words:
+            text += "; one of " + ", ".join(f"`{word}`" for word in setting.words)
+        default = repr(setting.default).replace("|", "\\|").replace("'", '"')
+        lines.append(f"| `{name}` | `{default}` | {text} |")
+    return "\n".join(lines)
 
 
 class Settings:
@@ -184,25 +241,39 @@ def client_options() -> Dict[str, Any]:
     }
 
 
-def _get(kind: str, make: Any) -> Any:
+#: What makes a client of the options; tests put others in their place.
+_makers: Dict[str, Callable[..., Any]] = {"blocking": pawl.Client, "async": pawl.AsyncClient}
+
+
+def use(blocking: Callable[..., Any], asynchronous: Callable[..., Any]) -> Tuple[
+        Callable[..., Any], Callable[..., Any]]:
+    """Make clients by these from now on; returns what made them before. For tests, see
+    :mod:`pawl.testing`."""
+    before = _makers["blocking"], _makers["async"]
+    _makers.update({"blocking": blocking, "async": asynchronous})
+    reload()
+    return before
+
+
+def _get(kind: str) -> Any:
     client = _clients.get(kind)
     if client is None:
         with _lock:
             client = _clients.get(kind)
             if client is None:
-                client = _clients[kind] = make(**client_options())
+                client = _clients[kind] = _makers[kind](**client_options())
     return client
 
 
 def get_client() -> pawl.Client:
     """The process's blocking client. Made when first asked; one for all threads."""
-    client: pawl.Client = _get("blocking", pawl.Client)
+    client: pawl.Client = _get("blocking")
     return client
 
 
 def get_async_client() -> pawl.AsyncClient:
     """The process's asyncio client."""
-    client: pawl.AsyncClient = _get("async", pawl.AsyncClient)
+    client: pawl.AsyncClient = _get("async")
     return client
 
 

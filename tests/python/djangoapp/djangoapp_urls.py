@@ -1,0 +1,3 @@
+"""The routes of the project of these tests."""
+
+urlpatterns = []
