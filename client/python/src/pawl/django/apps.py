@@ -12,6 +12,6 @@ class PawlConfig(AppConfig):
     default = True
 
     def ready(self) -> None:
-        from . import events
+        from . import checks, events  # noqa: F401  (checks register themselves)
 
         events.connect()
