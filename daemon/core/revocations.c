@@ -118,13 +118,21 @@ static const struct slot *area_of(const struct pawl_revocations_view *view, unsi
 
 /* ---- reading ---- */
 
+/* Most look-ups miss, and a miss walks to the next empty slot: 2.3 slots on average where half are
+ * taken, 8.5 at three quarters. One line ahead leaves the walk waiting for the next ones. */
+#define LINE_BYTES  64
+#define LINES_AHEAD 3
+
 void pawl_revocations_prefetch(const struct pawl_revocations_view *view, struct pawl_id id)
 {
     unsigned shard = shard_of(id);
     uint64_t word = atomic_load_explicit(&descriptor_of(view, shard)->word, memory_order_acquire);
     uint64_t mask = (UINT64_C(1) << (word & 0xff)) - 1;
+    const struct slot *slot = area_of(view, shard, word) + (key0_of(id) & mask);
 
-    __builtin_prefetch(area_of(view, shard, word) + (key0_of(id) & mask));
+    for (unsigned line = 0; line < LINES_AHEAD; line++) {
+        __builtin_prefetch((const uint8_t *)slot + line * LINE_BYTES);
+    }
 }
 
 /* Walk one area. @mask + 1 slots at most: the area may be cleared and reused under our feet. */
