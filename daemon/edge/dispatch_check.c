@@ -61,9 +61,6 @@ static void fill_result(struct pawl_wire_result *to, const struct pawl_limit_res
                         const struct pawl_limit *limit)
 {
     *to = (struct pawl_wire_result){
-        .item = from->item,
-        .rate_index = from->rate_index,
-        .window_ms = from->window_ms,
         .limit_count = from->limit_count,
         .count = from->count,
         .remaining = from->remaining,
@@ -71,6 +68,9 @@ static void fill_result(struct pawl_wire_result *to, const struct pawl_limit_res
         .reset_after_ms = from->reset_after_ms,
         .retry_after_ms = from->retry_after_ms,
         .charge = from->charge,
+        .window_ms = from->window_ms,
+        .item = from->item,
+        .rate_index = from->rate_index,
         .never = from->never,
         .allowed = from->allowed,
         .shadow = from->shadow,
@@ -180,6 +180,12 @@ static const char *check_error(enum pawl_status status)
                  "under the same limit and rate";
 }
 
+/* A check that has to be answered before the items of the next one take the place of its own. */
+static bool is_urgent(const struct pawl_check *check)
+{
+    return check->exact || check->bypassed != 0 || check->hello.size > 0;
+}
+
 /* ---- check --------------------------------------------------------------------------------- */
 
 static void send_exact(struct pawl_dispatch *dispatch, struct pawl_session *session,
@@ -204,45 +210,72 @@ static uint32_t joint_verdict(enum pawl_verdict limits, enum pawl_token_status t
     return token == PAWL_TOKEN_VALID ? (uint32_t)limits : PAWL_UNDECIDED;
 }
 
-/* Decide one check and answer it. */
-static void answer_check(struct pawl_dispatch *dispatch, struct pawl_session *session,
-                         struct pawl_check *check)
+/* The answer to a check that has more to it than limits. */
+static __attribute__((noinline)) void send_more(struct pawl_dispatch *dispatch,
+                                                struct pawl_session *session,
+                                                const struct pawl_check *check, uint32_t verdict,
+                                                uint32_t count)
 {
-    struct pawl_limit_outcome outcome = { PAWL_ALLOW, 0 }; /* of a check of bypassed keys alone */
     struct pawl_wire_reply reply = {
         .id = check->id,
         .status = PAWL__V1__STATUS__STATUS_OK,
         .hello = check->hello,
         .body = PAWL_BODY_CHECK,
         .has_token = check->has_token,
+        .verdict = verdict,
         .results = dispatch->wire_results,
+        .result_count = count,
     };
 
     if (check->has_token) {
         reply.token = check->token;
     }
+    if (check->bypassed != 0) {
+        reply.result_count = join_bypassed(dispatch, check, count);
+    }
+    if (check->exact && check->plan.op == PAWL_OP_CHECK) {
+        send_exact(dispatch, session, check, &reply);
+        return;
+    }
+    pawl_reply_hot(session, &reply);
+}
+
+static inline void send_limits(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                               const struct pawl_check *check, uint32_t verdict, uint32_t count)
+{
+    uint8_t *out = pawl_session_reserve(session, PAWL_WIRE_CHECK_BYTES(count));
+
+    if (PAWL_LIKELY(out != NULL)) {
+        pawl_session_commit(session, pawl_wire_write_check(out, check->id, verdict,
+                                                           dispatch->wire_results, count));
+    }
+}
+
+/* Decide one check and answer it. */
+static void answer_check(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                         struct pawl_check *check)
+{
+    struct pawl_limit_outcome outcome = { PAWL_ALLOW, 0 }; /* of a check of bypassed keys alone */
+
     if (PAWL_LIKELY(check->plan.slots_count > 0)) {
         pawl_limiter_decide(dispatch->app->limiter, &check->plan, dispatch->results, &outcome);
     }
-    reply.verdict = joint_verdict(outcome.verdict, check->token_status);
-    reply.result_count = (uint32_t)outcome.results_count;
+    uint32_t verdict = joint_verdict(outcome.verdict, check->token_status);
+
     fill_results(dispatch, check, outcome.results_count);
     if (PAWL_LIKELY(outcome.results_count == 1 && check->plan.op == PAWL_OP_CHECK)) {
         count_item(dispatch, session, check, 0, 1);
     } else if (check->plan.op == PAWL_OP_CHECK) {
         count_items(dispatch, session, check, outcome.results_count);
     }
-    if (PAWL_UNLIKELY(check->bypassed != 0)) {
-        reply.result_count = join_bypassed(dispatch, check, reply.result_count);
-    }
-    if (reply.verdict == PAWL_DENY) {
+    if (verdict == PAWL_DENY) {
         pawl_count(&dispatch->metrics->checks_denied);
     }
-    if (PAWL_UNLIKELY(check->exact && check->plan.op == PAWL_OP_CHECK)) {
-        send_exact(dispatch, session, check, &reply);
-        return;
+    if (PAWL_UNLIKELY(check->has_token || is_urgent(check))) {
+        send_more(dispatch, session, check, verdict, (uint32_t)outcome.results_count);
+    } else {
+        send_limits(dispatch, session, check, verdict, (uint32_t)outcome.results_count);
     }
-    pawl_reply_hot(session, &reply);
 }
 
 void pawl_dispatch_flush(struct pawl_dispatch *dispatch, struct pawl_session *session)
@@ -308,12 +341,6 @@ static enum pawl_status prepare_check(struct pawl_dispatch *dispatch, struct paw
         return PAWL_OK;
     }
     return pawl_limiter_prepare(dispatch->app->limiter, &ask, &check->plan);
-}
-
-/* A check that has to be answered before the items of the next one take the place of its own. */
-static bool is_urgent(const struct pawl_check *check)
-{
-    return check->exact || check->bypassed != 0 || check->hello.size > 0;
 }
 
 static void put_off(struct pawl_dispatch *dispatch, struct pawl_session *session,

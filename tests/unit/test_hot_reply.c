@@ -528,11 +528,75 @@ static void any_number_of_results_is_written_right(void **state)
     }
 }
 
+/* A check's reply with numbers about 2^@bits in it, and the bools of @bools. */
+static void fill_sized(unsigned bits, unsigned bools)
+{
+    uint64_t number = (UINT64_C(1) << bits) - (bools & 1);
+
+    memset(&reply, 0, sizeof(reply));
+    memset(results, 0, 2 * sizeof(results[0]));
+    reply.results = results;
+    reply.body = PAWL_BODY_CHECK;
+    reply.id = number;
+    reply.status = PAWL__V1__STATUS__STATUS_OK;
+    reply.verdict = PAWL_DENY;
+    reply.result_count = 2;
+    results[0] = (struct pawl_wire_result){
+        .limit_count = number,
+        .count = number,
+        .remaining = number + 1,
+        .oldest_age_ms = number,
+        .reset_after_ms = number,
+        .retry_after_ms = number - 1,
+        .charge = number,
+        .window_ms = (uint32_t)number,
+        .item = (uint32_t)number,
+        .rate_index = (uint32_t)number,
+        .never = (bools & 1) != 0,
+        .allowed = (bools & 2) != 0,
+        .full = (bools & 4) != 0,
+    };
+    results[1].allowed = true;
+}
+
+static void numbers_of_all_sizes_are_written_as_protobuf_c_packs_them(void **state)
+{
+    (void)state;
+    for (unsigned bits = 0; bits < 64; bits++) {
+        for (unsigned bools = 0; bools < 8; bools++) {
+            fill_sized(bits, bools);
+            assert_written_as_protobuf_c_does();
+        }
+    }
+}
+
+static void the_short_way_to_write_a_check_writes_the_same(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 64 * 8; i++) {
+        fill_sized(i / 8, i % 8);
+        for (reply.result_count = 0; reply.result_count <= 2; reply.result_count++) {
+            size_t bound = PAWL_WIRE_CHECK_BYTES(reply.result_count);
+            uint8_t *out = malloc(bound); /* exactly */
+            size_t size;
+            uint8_t *whole = write_exactly(&size);
+
+            assert_non_null(out);
+            assert_int_equal(pawl_wire_write_check(out, reply.id, reply.verdict, results,
+                                                   reply.result_count),
+                             size);
+            assert_memory_equal(out, whole, size);
+            free(out);
+            free(whole);
+        }
+    }
+}
+
 static void the_bound_holds_for_the_largest_values(void **state)
 {
     static const struct pawl_wire_result largest = {
-        UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX,
-        UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, true,       true,
+        UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX,
+        UINT64_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX, true,       true,
         true,       true,       true,       true,       true,       UINT8_MAX,
     };
     static const uint8_t text[1024];
@@ -556,6 +620,12 @@ static void the_bound_holds_for_the_largest_values(void **state)
     reply.body = PAWL_BODY_CHECK;
     for (reply.result_count = 0; reply.result_count <= PAWL_RESULTS_MAX; reply.result_count++) {
         out = write_exactly(&size); /* in a block of exactly the bound */
+        free(out);
+        out = malloc(PAWL_WIRE_CHECK_BYTES(reply.result_count));
+        assert_non_null(out);
+        size =
+            pawl_wire_write_check(out, reply.id, reply.verdict, reply.results, reply.result_count);
+        assert_true(size <= PAWL_WIRE_CHECK_BYTES(reply.result_count));
         free(out);
     }
     reply.body = PAWL_BODY_TOKEN_CHECK;
@@ -586,6 +656,8 @@ int main(void)
         TEST(a_read_reply_is_written_as_protobuf_c_packs_it),
         TEST(a_written_reply_reads_back),
         TEST(any_number_of_results_is_written_right),
+        TEST(numbers_of_all_sizes_are_written_as_protobuf_c_packs_them),
+        TEST(the_short_way_to_write_a_check_writes_the_same),
         TEST(the_bound_holds_for_the_largest_values),
     };
 

@@ -90,11 +90,11 @@ PAWL_MUST_USE PAWL_HOT enum pawl_status pawl_wire_read_request(struct pawl_wire_
 
 /** A rate's result, as in RateResult of the .proto (units there). */
 struct pawl_wire_result {
-    uint32_t item, rate_index, window_ms;
-    uint64_t limit_count, count, remaining;
+    uint64_t limit_count, count, remaining; /* as in struct pawl_limit_result: copied together */
     uint64_t oldest_age_ms, reset_after_ms, retry_after_ms;
     uint64_t charge;
-    bool never, allowed, shadow, overflow, contended, bypass, full;
+    uint32_t window_ms, item, rate_index;
+    bool never, allowed, shadow, overflow, contended, bypass, full; /* and on_error: 8 bytes */
     uint8_t on_error;
 };
 
@@ -128,6 +128,16 @@ size_t pawl_wire_reply_bound(const struct pawl_wire_reply *reply);
  * Returns the bytes written.
  */
 PAWL_HOT size_t pawl_wire_write_reply(uint8_t *out, const struct pawl_wire_reply *reply);
+
+/** Bytes that pawl_wire_write_check() takes at most for @count results. */
+#define PAWL_WIRE_CHECK_BYTES(count) (64 + (size_t)(count)*128)
+
+/**
+ * pawl_wire_write_reply() for the usual answer to a check: STATUS_OK, neither hello nor token. @out
+ * has room for PAWL_WIRE_CHECK_BYTES(@count).
+ */
+PAWL_HOT size_t pawl_wire_write_check(uint8_t *out, uint64_t id, uint32_t verdict,
+                                      const struct pawl_wire_result *results, uint32_t count);
 
 /**
  * The client's half: the same for requests. @request->hello is a packed Hello; it is sent when

@@ -237,10 +237,50 @@ static inline uint8_t *wire_put_varint(uint8_t *out, uint64_t value)
     return out;
 }
 
+/** Little-endian bytes in one store. */
+static inline void wire_store16(uint8_t *out, uint16_t value)
+{
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    value = __builtin_bswap16(value);
+#endif
+    memcpy(out, &value, sizeof(value));
+}
+
+static inline void wire_store32(uint8_t *out, uint32_t value)
+{
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    value = __builtin_bswap32(value);
+#endif
+    memcpy(out, &value, sizeof(value));
+}
+
+#define WIRE_SHORT (UINT32_C(1) << 21) /* numbers below it take three bytes at most */
+
+/** A tag of one byte and a varint below WIRE_SHORT: one or two stores, and no loop. */
+static inline uint8_t *wire_put_short(uint8_t *out, uint32_t tag, uint32_t value)
+{
+    uint32_t low = tag | (value & 0x7f) << 8;
+
+    if (value < 0x80) {
+        wire_store16(out, (uint16_t)low);
+        return out + 2;
+    }
+    if (value < 0x80 << 7) {
+        wire_store16(out, (uint16_t)(low | 0x8000));
+        out[2] = (uint8_t)(value >> 7);
+        return out + 3;
+    }
+    wire_store32(out, low | 0x808000 | (value >> 7 & 0x7f) << 16 | value >> 14 << 24);
+    return out + 4;
+}
+
 /** A varint field, left out when 0. */
 static inline uint8_t *wire_put_u64(uint8_t *out, unsigned number, uint64_t value)
 {
     if (value != 0) {
+        if (number < 16 && PAWL_LIKELY(value < WIRE_SHORT)) {
+            return wire_put_short(out, WIRE_TAG(number, WIRE_VARINT), (uint32_t)value);
+        }
         out = wire_put_varint(out, WIRE_TAG(number, WIRE_VARINT));
         out = wire_put_varint(out, value);
     }

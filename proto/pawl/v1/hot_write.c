@@ -2,6 +2,7 @@
 
 #include "pawl/v1/frame.h"
 #include "pawl/v1/hot_wire.h"
+#include "pawl/v1/pawl.pb-c.h"
 
 /*
  * Written in the order of the field numbers, zeros left out, lengths as short as they go: byte for
@@ -33,6 +34,22 @@ uint8_t *pawl_wire_put_end_long(uint8_t *body, uint8_t *out)
 
 /* ---- replies ---------------------------------------------------------------------------- */
 
+/* Is it allowed, and nothing else? All that can be true looked at in one load. */
+static inline bool is_plain(const struct pawl_wire_result *result)
+{
+    static const struct pawl_wire_result plain = { .allowed = true };
+    const size_t at = offsetof(struct pawl_wire_result, never);
+    uint64_t have, want;
+
+    memcpy(&have, (const uint8_t *)result + at, sizeof(have));
+    memcpy(&want, (const uint8_t *)&plain + at, sizeof(want));
+    return have == want;
+}
+
+_Static_assert(offsetof(struct pawl_wire_result, on_error) ==
+                   offsetof(struct pawl_wire_result, never) + 7,
+               "the eight bytes of is_plain()");
+
 static inline uint8_t *put_result(uint8_t *out, const struct pawl_wire_result *result)
 {
     out = wire_put_u64(out, 1, result->item);
@@ -44,6 +61,10 @@ static inline uint8_t *put_result(uint8_t *out, const struct pawl_wire_result *r
     out = wire_put_u64(out, 7, result->oldest_age_ms);
     out = wire_put_u64(out, 8, result->reset_after_ms);
     out = wire_put_u64(out, 9, result->retry_after_ms);
+    if (PAWL_LIKELY(is_plain(result))) {
+        out = wire_put_bool(out, 11, true);
+        return wire_put_fixed64(out, 13, result->charge);
+    }
     out = wire_put_bool(out, 10, result->never);
     out = wire_put_bool(out, 11, result->allowed);
     out = wire_put_bool(out, 12, result->shadow);
@@ -66,17 +87,23 @@ static uint8_t *put_verdict(uint8_t *out, const struct pawl_wire_token_verdict *
     return wire_put_bytes(out, 7, verdict->claims);
 }
 
+static inline uint8_t *put_results(uint8_t *out, const struct pawl_wire_result *results,
+                                   uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint8_t *body = wire_put_begin(out, 2);
+
+        out = wire_put_end(body, put_result(body, &results[i]));
+    }
+    return out;
+}
+
 static inline uint8_t *put_check_reply(uint8_t *out, const struct pawl_wire_reply *reply)
 {
-    uint8_t *body;
-
     out = wire_put_u64(out, 1, reply->verdict);
-    for (uint32_t i = 0; i < reply->result_count; i++) {
-        body = wire_put_begin(out, 2);
-        out = wire_put_end(body, put_result(body, &reply->results[i]));
-    }
+    out = put_results(out, reply->results, reply->result_count);
     if (reply->has_token) {
-        body = wire_put_begin(out, 3);
+        uint8_t *body = wire_put_begin(out, 3);
         out = wire_put_end(body, put_verdict(body, &reply->token));
     }
     return out;
@@ -93,6 +120,26 @@ size_t pawl_wire_reply_bound(const struct pawl_wire_reply *reply)
         bound += reply->token.detail.size + reply->token.claims.size;
     }
     return bound;
+}
+
+_Static_assert(PAWL_WIRE_CHECK_BYTES(0) >=
+                       PAWL_FRAME_HEADER_BYTES + 3 * VARINT_FIELD + SUBMESSAGE &&
+                   PAWL_WIRE_CHECK_BYTES(1) - PAWL_WIRE_CHECK_BYTES(0) >=
+                       SUBMESSAGE + RESULT_CONTENT,
+               "the bound of pawl_wire_write_check()");
+
+size_t pawl_wire_write_check(uint8_t *out, uint64_t id, uint32_t verdict,
+                             const struct pawl_wire_result *results, uint32_t count)
+{
+    uint8_t *message = out + PAWL_FRAME_HEADER_BYTES;
+    uint8_t *at = wire_put_u64(message, 1, id);
+    uint8_t *body;
+
+    at = wire_put_u64(at, 2, PAWL__V1__STATUS__STATUS_OK);
+    body = wire_put_begin(at, PAWL_BODY_CHECK);
+    at = wire_put_end(body, put_results(wire_put_u64(body, 1, verdict), results, count));
+    pawl_frame_header(out, (size_t)(at - message));
+    return (size_t)(at - out);
 }
 
 size_t pawl_wire_write_reply(uint8_t *out, const struct pawl_wire_reply *reply)
