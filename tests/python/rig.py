@@ -7,6 +7,7 @@ Nothing of that is copied: the fixtures' file is loaded by its path, because bot
 import importlib.util
 import os
 import pathlib
+import signal
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -32,6 +33,15 @@ Connection = integration.Connection
 wait_for = integration.wait_for
 in_parallel = integration.in_parallel
 check_request = integration.check_request
+
+
+def stop(daemon):
+    """SIGSTOP, and wait until it has: the signal alone lets a process go on for a moment."""
+    pid = daemon.process.pid
+    os.kill(pid, signal.SIGSTOP)
+    stat = pathlib.Path(f"/proc/{pid}/task")
+    wait_for(lambda: all((task / "stat").read_text().rpartition(")")[2].split()[0] == "T"
+                         for task in stat.iterdir()), "pawld is stopped")
 
 
 def use_package():
