@@ -29,6 +29,8 @@ int pawl_planted(void)
     return values[2];
 }
 """
+BAD_NAME = "def planted():\n    return no_such_name\n"
+BAD_TYPE = "def planted(count: int) -> str:\n    return count\n"
 BAD_SHELL = "#!/bin/sh\nrm -rf $1/*\n"
 
 
@@ -44,6 +46,11 @@ def gates(folder):
     yield "clang-tidy", ["clang-tidy-14", "--quiet", folder / "tidy.c", "--", "-std=c11"]
     yield "cppcheck", ["cppcheck", "--quiet", "--error-exitcode=1", folder / "check.c"]
     yield "shellcheck", ["shellcheck", folder / "shell.sh"]
+    (folder / "name.py").write_text(BAD_NAME)
+    (folder / "type.py").write_text(BAD_TYPE)
+    yield "pyflakes3", ["pyflakes3", folder / "name.py"]
+    yield "mypy", ["/usr/bin/python3", "-m", "mypy", "--cache-dir=/dev/null", "--config-file",
+                   suites.ROOT / "client/python/pyproject.toml", folder / "type.py"]
     # A library that exports what the version script does not name.
     (folder / "lib.c").write_text("int pawl_planted(void);\nint pawl_planted(void)\n{ return 0; }\n")
     subprocess.run(["cc", "-shared", "-fPIC", "-o", folder / "lib.so", folder / "lib.c"], check=True)

@@ -30,6 +30,7 @@ MAY_INCLUDE = {
     "proto/pawl/v1": {"core", "pawl"},
     "client/src": {"core", "port", "pawl", "src", "adapter/tls"}, # TLS is the one adapter shared
     "client/ctl": {"core", "pawl", "ctl", "adapter/jwt", "adapter/tls"}, # token mint; load over TLS
+    "client/python/native": {"pawl", "native"}, # as any program over libpawl's header
 }
 
 # A third-party header appears in one folder only (per side: daemon and client are two programs).
@@ -42,6 +43,7 @@ THIRD_PARTY = {
     "jwt.h": ["daemon/adapter/jwt/", "tests/"],
     "microhttpd.h": ["daemon/ops/http/"],
     "seccomp.h": ["daemon/adapter/sys/"],
+    "Python.h": ["client/python/native/"],
     "protobuf-c/protobuf-c.h": ["proto/", "tests/"],
 }
 

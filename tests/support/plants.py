@@ -3,7 +3,8 @@
 A plant is ``tests/plants/NAME.patch``. Its head, before the diff, has two lines::
 
     Plant: what is broken, and the promise or gate that it breaks
-    Must fail: unit_window:name of the test      (or integration:file.py::test, or gate:layering)
+    Must fail: unit_window:name of the test      (or integration:file.py::test, or gate:layering,
+                                                  or python:FOLDER/file.py::test)
 
 The patch is applied in a worktree of its own, the test is built there (preset dev) and run: the
 plant is good when that test fails, and when the same test passes without it.
@@ -57,6 +58,18 @@ def prepare():
             shutil.copy2(source, target)
 
 
+def run_python(name):
+    """A test of tests/python, with the extension and the daemon of the worktree."""
+    folder = suites.build("dev", WORKTREE, ["pawld", "pawlctl", "pawl_client_static"])
+    suites.build_extension(folder, WORKTREE)
+    package = suites.python_environment(WORKTREE / "client" / "python" / "src")
+    case = suites.run_command(
+        name, ["/usr/bin/python3", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
+               f"tests/python/{name}"], cwd=WORKTREE,
+        env=suites.environment(PAWL_BUILD=str(folder), PYTHONDONTWRITEBYTECODE="1", **package))
+    return case.outcome == suites.PASSED, case.detail
+
+
 def run_test(kind, name):
     """True when the named test passes in the worktree."""
     if kind == "gate":
@@ -72,6 +85,8 @@ def run_test(kind, name):
             env=suites.environment(PAWL_BUILD=str(WORKTREE / "build" / "dev"),
                                    PYTHONDONTWRITEBYTECODE="1"))
         return case.outcome == suites.PASSED, case.detail
+    if kind == "python":
+        return run_python(name)
     folder = suites.build("dev", WORKTREE, [kind])
     cases = suites.run_cmocka(folder / "tests" / kind, "plant", timeout_s=PATIENCE_S)
     named = [case for case in cases if case.name.endswith(f":{name}")]

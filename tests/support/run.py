@@ -7,6 +7,7 @@ and something passed.
 import argparse
 import concurrent.futures
 import os
+import subprocess
 import sys
 import time
 
@@ -14,7 +15,10 @@ import fuzz
 import plants
 import suites
 
-SUITES = ("unit", "integration", "fuzz", "gates", "plants", "demo")
+SUITES = ("unit", "integration", "python", "fuzz", "gates", "plants", "demo")
+
+
+ALONE = ("fleet",) # folders of tests/python that measure: one test at a time
 
 
 def unit():
@@ -36,6 +40,35 @@ def integration():
                                  ["-m", "release and not soak"], workers=1)
 
 
+def python():
+    """Each folder in a process of its own: Django can be configured once in each."""
+    release = suites.build("release")
+    suites.build_extension(release)
+    source = suites.python_environment(suites.ROOT / "client" / "python" / "src")
+    for folder in sorted((suites.ROOT / "tests" / "python").iterdir()):
+        if any(folder.glob("test_*.py")):
+            yield from suites.run_pytest(
+                release, "python", [f"tests/python/{folder.name}", "-m", "not soak"], extra=source,
+                workers=1 if folder.name in ALONE else 2)
+    yield from python_sanitized()
+
+
+def python_sanitized():
+    """The extension, and libpawl in it, under the address and undefined sanitizers."""
+    asan = suites.build("asan")
+    suites.build_extension(asan, into=asan / "python")
+    library = subprocess.run(["cc", "-print-file-name=libasan.so"], check=True,
+                             capture_output=True, text=True).stdout.strip()
+    extra = suites.python_environment(asan / "python")
+    # An interpreter frees little at its end, so leaks are looked for by test_native_leaks.py. With
+    # Python's own allocator every block would be inside one that the sanitizer takes for good.
+    extra.update(LD_PRELOAD=library, PYTHONMALLOC="malloc",
+                 ASAN_OPTIONS="abort_on_error=1:detect_leaks=0:allocator_may_return_null=1")
+    yield from suites.run_pytest(
+        asan, "asan-python", ["tests/python/binding", "-k", "not pure",
+                              "-m", "not release and not soak"], extra=extra)
+
+
 def gates():
     folder = suites.build("dev")
     yield suites.run_command("gates/layering",
@@ -54,8 +87,8 @@ def demo():
 
 
 def run_suite(name):
-    return {"unit": unit, "integration": integration, "fuzz": fuzz.cases, "gates": gates,
-            "plants": plants.sample_cases, "demo": demo}[name]()
+    return {"unit": unit, "integration": integration, "python": python, "fuzz": fuzz.cases,
+            "gates": gates, "plants": plants.sample_cases, "demo": demo}[name]()
 
 
 def main():

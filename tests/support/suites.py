@@ -105,8 +105,23 @@ def run_cmocka(program, label, timeout_s=600):
     return cases
 
 
-def run_pytest(folder, label, arguments=(), workers=2, timeout_s=1500):
-    """Run tests/integration against the binaries in @folder."""
+def build_extension(folder, root=ROOT, into=None):
+    """The Python package's extension over a finished build folder; see client/python/in_place.py."""
+    command = ["/usr/bin/python3", "client/python/in_place.py", str(folder)]
+    command += ["--into", str(into)] if into else []
+    done = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if done.returncode != 0:
+        sys.stdout.buffer.write(done.stdout[-6000:])
+        raise subprocess.CalledProcessError(done.returncode, command)
+
+
+def python_environment(package):
+    """What the tests of the package want to know; @package is the folder that holds it."""
+    return {"PYTHONPATH": str(package), "PAWL_PYTHON": str(package), "PAWL_REQUIRE_NATIVE": "1"}
+
+
+def run_pytest(folder, label, arguments=(), workers=2, timeout_s=1500, extra=None):
+    """Run tests/integration, or what @arguments name, against the binaries in @folder."""
     with tempfile.TemporaryDirectory(prefix="pawl-pytest-") as scratch:
         report = pathlib.Path(scratch) / "report.xml"
         command = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider",
@@ -114,7 +129,7 @@ def run_pytest(folder, label, arguments=(), workers=2, timeout_s=1500):
                    f"--junitxml={report}", *arguments]
         if not any(str(a).startswith("tests/") for a in arguments):
             command.append("tests/integration")
-        env = environment(PAWL_BUILD=str(folder), PYTHONDONTWRITEBYTECODE="1")
+        env = environment(PAWL_BUILD=str(folder), PYTHONDONTWRITEBYTECODE="1", **(extra or {}))
         try:
             done = subprocess.run(command, cwd=ROOT, env=env, timeout=timeout_s,
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -127,7 +142,7 @@ def run_pytest(folder, label, arguments=(), workers=2, timeout_s=1500):
         if report.exists():
             for case in ElementTree.parse(report).iter("testcase"):
                 name = f"{label}/{case.get('classname')}:{case.get('name')}"
-                name = name.replace("tests.integration.", "")
+                name = name.replace("tests.integration.", "").replace("tests.python.", "")
                 bad = case.find("failure")
                 bad = case.find("error") if bad is None else bad
                 if bad is not None:

@@ -84,6 +84,12 @@ static struct native_state *state_of(const struct handle *self)
     return PyModule_GetState(self->module);
 }
 
+static PyObject *none(void)
+{
+    Py_INCREF(Py_None);
+    return Py_None;
+}
+
 /* ---- entering ---------------------------------------------------------------------------- */
 
 /*
@@ -334,7 +340,7 @@ static PyObject *handle_flush(struct handle *self, PyObject *Py_UNUSED(nothing))
         return NULL;
     }
     pawl_client_flush(client);
-    Py_RETURN_NONE;
+    return none();
 }
 
 PyDoc_STRVAR(cancel_doc,
@@ -367,19 +373,22 @@ PyDoc_STRVAR(resolve_doc,
 static PyObject *handle_resolve(struct handle *self, PyObject *Py_UNUSED(nothing))
 {
     struct pawl_client *client = enter(self, false);
+    PyThreadState *thread;
     int rc;
 
     if (client == NULL) {
         return NULL;
     }
     self->busy = BUSY_RESOLVING;
-    Py_BEGIN_ALLOW_THREADS rc = pawl_client_resolve(client);
-    Py_END_ALLOW_THREADS self->busy = BUSY_NOT;
+    thread = PyEval_SaveThread();
+    rc = pawl_client_resolve(client);
+    PyEval_RestoreThread(thread);
+    self->busy = BUSY_NOT;
     if (rc != PAWL_RC_OK) {
         PyErr_SetString(PyExc_OSError, "a host name of the address list has no address");
         return NULL;
     }
-    Py_RETURN_NONE;
+    return none();
 }
 
 PyDoc_STRVAR(figures_doc,
@@ -433,7 +442,7 @@ static PyObject *handle_close(struct handle *self, PyObject *Py_UNUSED(nothing))
         }
         end(self);
     }
-    Py_RETURN_NONE;
+    return none();
 }
 
 /* @options as libpawl's struct, which points into them and into @reader. */
@@ -470,15 +479,15 @@ static bool create(struct handle *self, const struct pawl_client_options *option
 {
     char error[PAWL_TEXT_BYTES] = "";
     struct pawl_client *client = NULL;
+    PyThreadState *thread;
     int rc;
 
-    Py_BEGIN_ALLOW_THREADS rc = pawl_client_create(options, &client, error, sizeof(error));
-    Py_END_ALLOW_THREADS if (rc == PAWL_RC_NOMEM)
-    {
+    thread = PyEval_SaveThread();
+    rc = pawl_client_create(options, &client, error, sizeof(error));
+    PyEval_RestoreThread(thread);
+    if (rc == PAWL_RC_NOMEM) {
         (void)PyErr_NoMemory();
-    }
-    else if (rc != PAWL_RC_OK)
-    {
+    } else if (rc != PAWL_RC_OK) {
         PyErr_Format(PyExc_ValueError, "%s", error[0] != '\0' ? error : pawl_rc_text(rc));
     }
     self->client = client;

@@ -268,7 +268,9 @@ bool native_read_exactly(struct native_reader *reader, PyObject *from, Py_ssize_
         return fail(reader, PyExc_ValueError, name,
                     PyUnicode_FromFormat("%zu bytes are wanted, not %zu", size, bytes.size));
     }
-    memcpy(value, bytes.data, size);
+    if (size > 0) {
+        memcpy(value, bytes.data, size);
+    }
     return true;
 }
 
