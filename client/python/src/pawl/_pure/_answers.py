@@ -119,7 +119,8 @@ def rotate(values: List[Any], proposed: str) -> RotateAnswer:
 
 def limits(values: List[Any], _: str) -> LimitsAnswer:
     found = []
-    for name, rates, precision, on_error, count_denied, shadow, when_full, ns, algorithm in values[0]:
+    for info in values[0]:
+        name, rates, precision, on_error, count_denied, shadow, when_full, ns, algorithm = info
         found.append(LimitInfo(name, ns, tuple(map(Rate._make, rates)), precision, on_error,
                                count_denied, shadow, algorithm, when_full))
     return LimitsAnswer(READ, tuple(found), values[1])

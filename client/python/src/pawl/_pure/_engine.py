@@ -49,12 +49,12 @@ def clock_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
-def epoll_class() -> Type[select.epoll]:
+def epoll_class() -> "Type[select.epoll]":
     # gevent takes it out of the module, because waiting for it would block all greenlets. Nothing
     # here waits for it: it is a descriptor that stays the same while sockets come and go.
     monkey: Any = sys.modules.get("gevent.monkey")
     if not hasattr(select, "epoll") and monkey is not None:
-        epoll: Type[select.epoll] = monkey.get_original("select", "epoll")
+        epoll: "Type[select.epoll]" = monkey.get_original("select", "epoll")
         return epoll
     return select.epoll
 
@@ -96,7 +96,7 @@ class Engine:
     def _reset(self) -> None:
         """As new, but for options, places and counts."""
         self._pid = os.getpid()
-        self._epoll: Optional[select.epoll] = None
+        self._epoll: "Optional[select.epoll]" = None
         self._calls: Dict[int, Call] = {}  # all that are not decided
         self._queue: Dict[int, Call] = {}  # of these, those of which nothing has left, in order
         self._ready: List[Tuple[int, Any]] = []  # answers to hand out
@@ -416,7 +416,7 @@ class Engine:
         if self._epoll is not None:
             self._watch(self._epoll)
 
-    def _watch(self, epoll: select.epoll) -> None:
+    def _watch(self, epoll: "select.epoll") -> None:
         for connection in (self._active, self._draining):
             if connection is None:
                 continue

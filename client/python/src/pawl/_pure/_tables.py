@@ -27,9 +27,9 @@ WINDOW_MS_MAX = 3888000000
 
 # ---- enumerations: number to word ---------------------------------------------------------------
 
-STATUSES = {0: "unsupported", 1: "ok", 2: "invalid", 3: "not_permitted", 4: "unavailable", 5: "timeout",
-            6: "unsupported", 7: "full", 8: "not_found", 9: "frozen"}
-VERDICTS = {0: "undecided", 1: "allow", 2: "deny"}
+STATUSES = {0: "unsupported", 1: "ok", 2: "invalid", 3: "not_permitted", 4: "unavailable",
+            5: "timeout", 6: "unsupported", 7: "full", 8: "not_found", 9: "frozen"}
+VERDICTS = {0: "undecided", 1: "allow", 2: "deny", 3: "undecided"}
 ON_ERRORS = {0: "", 1: "open", 2: "closed", 3: "local"}
 ALGORITHMS = {0: "sliding", 1: "gcra", 2: "calendar", 3: "concurrency"}
 TOKEN_STATES = {0: "undecided", 1: "valid", 2: "revoked", 3: "expired", 4: "invalid",
@@ -81,7 +81,6 @@ PING = Message()
 
 # ---- what stands in replies ----------------------------------------------------------------------
 
-#: id, status (a number: an unknown one is no "none"), error, hello, goaway, body
 HELLO_REPLY = Message(u32(1), u32(7))
 GO_AWAY = Message(u64(1), data(2), u32(3))
 #: as RateAnswer
@@ -114,6 +113,7 @@ LIMITS_REPLY = Message(messages(1, LIMIT_INFO), flag(2))
 STAT = Message(text(1), u64(2), text(3), flag(4))
 STATS_REPLY = Message(messages(1, STAT))
 
+#: id, status (as a number: an unknown one is not none), error, hello, goaway, body
 REPLY = Message(u64(1), u32(2), text(3), message(4, HELLO_REPLY, once=True), message(5, GO_AWAY),
                 body(16, CHECK_REPLY), body(17, TOKEN_VERDICT), body(18, REFUND_REPLY),
                 body(19, RESET_REPLY), body(20, REVOKE_REPLY), body(21, UNREVOKE_REPLY),

@@ -70,7 +70,7 @@ class Message:
                                  field.bytes_max))
 
 
-# ---- tables are made of these ---------------------------------------------------------------------
+# ---- tables are made of these --------------------------------------------------------------------
 
 
 def u64(number: int) -> Field:
