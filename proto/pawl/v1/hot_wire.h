@@ -148,7 +148,7 @@ WIRE_INLINE enum pawl_status wire_u64(struct wire_in *in, uint64_t *value)
 /** The low 32 bits, as protobuf reads a uint32 or an enum that was sent wider. */
 WIRE_INLINE enum pawl_status wire_u32(struct wire_in *in, uint32_t *value)
 {
-    uint64_t wide;
+    uint64_t wide = 0; /* for compilers that do not follow at -Og */
 
     if (PAWL_UNLIKELY(!wire_varint(in, &wide))) {
         return PAWL_EINVAL;
@@ -159,7 +159,7 @@ WIRE_INLINE enum pawl_status wire_u32(struct wire_in *in, uint32_t *value)
 
 WIRE_INLINE enum pawl_status wire_bool(struct wire_in *in, bool *value)
 {
-    uint64_t wide;
+    uint64_t wide = 0; /* for compilers that do not follow at -Og */
 
     if (PAWL_UNLIKELY(!wire_varint(in, &wide))) {
         return PAWL_EINVAL;
