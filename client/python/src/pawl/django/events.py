@@ -38,8 +38,13 @@ _own = logging.getLogger("pawl")
 
 
 @functools.lru_cache(maxsize=4)
-def _mask_key(secret: str) -> bytes:
+def _derived(secret: str) -> bytes:
     return hmac.new(secret.encode(), b"pawl.django.mask.v1", hashlib.sha256).digest()
+
+
+def mask_key() -> bytes:
+    """The key of masks: derived from ``MASK_KEY``, else ``SECRET_KEY``."""
+    return _derived(settings.MASK_KEY or django_settings.SECRET_KEY)
 
 
 def mask(value: Any) -> str:
@@ -48,8 +53,7 @@ def mask(value: Any) -> str:
     if value is None or value == "":
         return ""
     data = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
-    key = _mask_key(settings.MASK_KEY or django_settings.SECRET_KEY)
-    return hmac.new(key, data, hashlib.sha256).hexdigest()[:16]
+    return hmac.new(mask_key(), data, hashlib.sha256).hexdigest()[:16]
 
 
 # ---- repeats ------------------------------------------------------------------------------------

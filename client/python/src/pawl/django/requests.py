@@ -75,7 +75,7 @@ def client_address(request: Any) -> str:
     header = meta.get("HTTP_X_FORWARDED_FOR")
     if not header:
         return remote
-    forwarded = [part.strip() for part in header.split(",")]
+    forwarded = [part.strip() for part in str(header).split(",")]
     if isinstance(trusted, int):
         return forwarded[-min(trusted, len(forwarded))]
     return _behind(_networks(tuple(trusted)), remote, forwarded)

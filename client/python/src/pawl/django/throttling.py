@@ -70,7 +70,7 @@ class Outcome(NamedTuple):
         """The row that refuses longest, else the one with the least room."""
         if self.refusing:
             return max(self.refusing, key=lambda row: (row.never, row.retry_after_ms))
-        return min(self.rows, key=lambda row: row.remaining, default=None)
+        return min(self.rows, key=lambda row: row.remaining) if self.rows else None
 
 
 class Entry(NamedTuple):
@@ -88,6 +88,7 @@ class Entry(NamedTuple):
     ident: str = ""  #: who was counted, raw: mask it
     cost: int = 1
     algorithm: str = "sliding"
+    oldest_age_ms: int = 0  #: of the oldest event in the window
 
 
 # ---- what is left on the request ----------------------------------------------------------------
@@ -121,7 +122,7 @@ def entries_of(outcome: Outcome, enforced: bool) -> List[Entry]:
         found.append(Entry(ask.scope, policy, row.limit, row.window_ms, row.remaining,
                            row.reset_after_ms, row.retry_after_ms, row.allowed,
                            enforced and not row.shadow, ask.ident or ask.key, ask.cost,
-                           ask.algorithm))
+                           ask.algorithm, row.oldest_age_ms))
     return found
 
 
