@@ -1,10 +1,10 @@
 /* Answers: libpawl's results into named tuples. They are lent, so everything is copied here. */
 #include "native.h"
 
-/* Identifiers are UTF-8 where Python wrote them; bytes of others that are not are marked. */
+/* Whatever the bytes are, the same text sent back is the same bytes: as in reader.c. */
 static PyObject *text_of(const char *data, size_t size)
 {
-    return PyUnicode_DecodeUTF8(data, (Py_ssize_t)size, "replace");
+    return PyUnicode_DecodeUTF8(data, (Py_ssize_t)size, "surrogateescape");
 }
 
 static PyObject *identifier(const struct pawl_text *text)

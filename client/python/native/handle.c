@@ -31,7 +31,8 @@ struct handle {
     PyObject *module;                         /* whose state we use */
     pid_t pid;
     enum busy busy;
-    bool closing; /* what libpawl calls back now is for nobody */
+    bool ending;                        /* what libpawl calls back now is for nobody */
+    struct pawl_client_figures figures; /* as they were at the close */
     struct pending_list waiting;
     struct pending_list ready;
 };
@@ -109,27 +110,23 @@ static void forget_parent(struct handle *self)
 }
 
 /*
- * The client for one call, or NULL with an exception.
+ * Begin a call. false: an exception says that the handle is in use.
  *
  * The GIL keeps threads apart but in two places. While host names are looked up it is released:
  * then nobody may enter. While answers are made, the garbage collector may run finalizers, of which
  * another thread may take over: then what libpawl allows from inside a callback is allowed
  * (@nests), and process(), resolve() and close() are not.
  */
-static struct pawl_client *enter(struct handle *self, bool nests)
+static bool enter(struct handle *self, bool nests)
 {
-    if (self->client == NULL) {
-        PyErr_SetString(PyExc_ValueError, "the handle is closed");
-        return NULL;
-    }
     forget_parent(self);
     if (self->busy == BUSY_RESOLVING || (self->busy == BUSY_PROCESSING && !nests)) {
         PyErr_SetString(PyExc_RuntimeError,
                         "the handle is in use: it belongs to one thread at a time, and its "
                         "process() may not be called from inside itself");
-        return NULL;
+        return false;
     }
-    return self->client;
+    return true;
 }
 
 /* ---- answers ----------------------------------------------------------------------------- */
@@ -142,7 +139,7 @@ static void on_answer(void *data, const struct pawl_answer *answer)
     struct native_state *state = state_of(self);
 
     list_remove(&self->waiting, pending);
-    if (!self->closing) {
+    if (!self->ending) {
         pending->answer = native_kinds[pending->kind].answer(state, answer);
         if (pending->answer == NULL) {
             PyErr_Clear();
@@ -182,14 +179,15 @@ PyDoc_STRVAR(process_doc,
 
 static PyObject *handle_process(struct handle *self, PyObject *Py_UNUSED(nothing))
 {
-    struct pawl_client *client = enter(self, false);
     PyObject *list;
 
-    if (client == NULL) {
+    if (!enter(self, false)) {
         return NULL;
     }
     self->busy = BUSY_PROCESSING; /* until the list is taken: that too makes objects */
-    (void)pawl_client_process(client, 0);
+    if (self->client != NULL) {
+        (void)pawl_client_process(self->client, 0);
+    }
     list = take_ready(self);
     self->busy = BUSY_NOT;
     return list;
@@ -215,13 +213,18 @@ static PyObject *refused(int rc, const char *refusal)
 
 static PyObject *submit_read(struct handle *self, unsigned kind, const union native_call *call)
 {
-    struct pawl_client *client = enter(self, true);
-    struct pending *pending = client != NULL ? PyMem_Malloc(sizeof(*pending)) : NULL;
+    struct pawl_client *client = self->client;
+    struct pending *pending;
     PyObject *id = NULL;
     int rc;
 
+    if (client == NULL) {
+        PyErr_SetString(PyExc_ValueError, "the handle is closed");
+        return NULL;
+    }
+    pending = PyMem_Malloc(sizeof(*pending));
     if (pending == NULL) {
-        return client != NULL ? PyErr_NoMemory() : NULL;
+        return PyErr_NoMemory();
     }
     memset(pending, 0, sizeof(*pending));
     pending->handle = self;
@@ -270,7 +273,7 @@ static PyObject *submit(struct handle *self, PyObject *args, PyObject *kwargs, u
     memset(&call, 0, sizeof(call));
     if (read_times(&reader, deadline_ms, now_ms) &&
         native_is(&reader, request, "request", native_kinds[kind].request) &&
-        native_kinds[kind].read(&reader, request, &call)) {
+        native_kinds[kind].read(&reader, request, &call) && enter(self, true)) {
         id = submit_read(self, kind, &call);
     }
     native_reader_deinit(&reader);
@@ -303,18 +306,21 @@ SUBMIT_METHOD(ping, KIND_PING)
 
 PyDoc_STRVAR(fileno_doc,
              "fileno() -> int\n\n"
-             "The descriptor that is readable when there is something to process. The same for the "
-             "life of the handle, but for a child process, where it is another one.");
+             "The descriptor that is readable when there is something to process; -1 when closed. "
+             "The same for the handle's life, but for a child process, where it is another one.");
 
 static PyObject *handle_fileno(struct handle *self, PyObject *Py_UNUSED(nothing))
 {
-    struct pawl_client *client = enter(self, true);
-    int fd = client != NULL ? pawl_client_fd(client) : -1;
+    int fd;
 
-    if (client == NULL) {
+    if (!enter(self, true)) {
         return NULL;
     }
-    return fd >= 0 ? PyLong_FromLong(fd) : PyErr_SetFromErrno(PyExc_OSError);
+    fd = self->client != NULL ? pawl_client_fd(self->client) : -1;
+    if (fd < 0 && self->client != NULL) {
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    return PyLong_FromLong(fd);
 }
 
 PyDoc_STRVAR(timeout_doc,
@@ -324,9 +330,13 @@ PyDoc_STRVAR(timeout_doc,
 
 static PyObject *handle_timeout_ms(struct handle *self, PyObject *Py_UNUSED(nothing))
 {
-    struct pawl_client *client = enter(self, true);
-
-    return client != NULL ? PyLong_FromLong(pawl_client_timeout_ms(client)) : NULL;
+    if (!enter(self, true)) {
+        return NULL;
+    }
+    if (self->ready.first != NULL) {
+        return PyLong_FromLong(0);
+    }
+    return PyLong_FromLong(self->client != NULL ? pawl_client_timeout_ms(self->client) : -1);
 }
 
 PyDoc_STRVAR(flush_doc, "flush()\n\n"
@@ -334,12 +344,12 @@ PyDoc_STRVAR(flush_doc, "flush()\n\n"
 
 static PyObject *handle_flush(struct handle *self, PyObject *Py_UNUSED(nothing))
 {
-    struct pawl_client *client = enter(self, true);
-
-    if (client == NULL) {
+    if (!enter(self, true)) {
         return NULL;
     }
-    pawl_client_flush(client);
+    if (self->client != NULL) {
+        pawl_client_flush(self->client);
+    }
     return none();
 }
 
@@ -350,18 +360,15 @@ PyDoc_STRVAR(cancel_doc,
 
 static PyObject *handle_cancel(struct handle *self, PyObject *call_id)
 {
-    struct pawl_client *client = enter(self, true);
     struct native_reader reader;
     uint64_t id = 0;
 
-    if (client == NULL) {
-        return NULL;
-    }
     native_reader_init(&reader, state_of(self));
-    if (!native_take_u64(&reader, call_id, "call_id", UINT64_MAX, &id)) {
+    if (!native_take_u64(&reader, call_id, "call_id", UINT64_MAX, &id) || !enter(self, true)) {
         return NULL;
     }
-    return PyBool_FromLong(pawl_client_cancel(client, id) == PAWL_RC_OK);
+    return PyBool_FromLong(self->client != NULL &&
+                           pawl_client_cancel(self->client, id) == PAWL_RC_OK);
 }
 
 PyDoc_STRVAR(resolve_doc,
@@ -372,23 +379,32 @@ PyDoc_STRVAR(resolve_doc,
 
 static PyObject *handle_resolve(struct handle *self, PyObject *Py_UNUSED(nothing))
 {
-    struct pawl_client *client = enter(self, false);
     PyThreadState *thread;
-    int rc;
+    int rc = PAWL_RC_OK;
 
-    if (client == NULL) {
+    if (!enter(self, false)) {
         return NULL;
     }
-    self->busy = BUSY_RESOLVING;
-    thread = PyEval_SaveThread();
-    rc = pawl_client_resolve(client);
-    PyEval_RestoreThread(thread);
-    self->busy = BUSY_NOT;
+    if (self->client != NULL) {
+        self->busy = BUSY_RESOLVING;
+        thread = PyEval_SaveThread();
+        rc = pawl_client_resolve(self->client);
+        PyEval_RestoreThread(thread);
+        self->busy = BUSY_NOT;
+    }
     if (rc != PAWL_RC_OK) {
         PyErr_SetString(PyExc_OSError, "a host name of the address list has no address");
         return NULL;
     }
     return none();
+}
+
+static void keep_figures(struct handle *self)
+{
+    if (self->client != NULL) {
+        self->figures.struct_size = sizeof(self->figures);
+        pawl_client_figures(self->client, &self->figures);
+    }
 }
 
 PyDoc_STRVAR(figures_doc,
@@ -398,13 +414,13 @@ PyDoc_STRVAR(figures_doc,
 
 static PyObject *handle_figures(struct handle *self, PyObject *Py_UNUSED(nothing))
 {
-    struct pawl_client_figures figures = { .struct_size = sizeof(figures) };
-    struct pawl_client *client = enter(self, true);
+    struct pawl_client_figures figures;
 
-    if (client == NULL) {
+    if (!enter(self, true)) {
         return NULL;
     }
-    pawl_client_figures(client, &figures);
+    keep_figures(self);
+    figures = self->figures;
     return Py_BuildValue(
         "{sKsKsKsKsKsKsKsKsKsIsI}", "requests", (unsigned long long)figures.requests, "answers",
         (unsigned long long)figures.answers, "timeouts", (unsigned long long)figures.timeouts,
@@ -417,30 +433,25 @@ static PyObject *handle_figures(struct handle *self, PyObject *Py_UNUSED(nothing
 
 /* ---- life -------------------------------------------------------------------------------- */
 
-static void end(struct handle *self)
-{
-    struct pawl_client *client = self->client;
-
-    self->client = NULL;
-    self->closing = true;
-    pawl_client_destroy(client); /* in a child it closes its copies without sending a byte */
-    list_free(&self->waiting);
-    list_free(&self->ready);
-}
-
-PyDoc_STRVAR(
-    close_doc,
-    "close()\n\n"
-    "End the connection; answers that were not handed out yet are dropped. Once is enough, "
-    "twice is fine. Every other method raises ValueError from then on.");
+PyDoc_STRVAR(close_doc,
+             "close()\n\n"
+             "End the connection. What is pending is canceled, which a last process() tells. Once "
+             "is enough, twice is fine; a submit raises ValueError from then on.");
 
 static PyObject *handle_close(struct handle *self, PyObject *Py_UNUSED(nothing))
 {
-    if (self->client != NULL) {
-        if (enter(self, false) == NULL) {
+    struct pawl_client *client = self->client;
+
+    if (client != NULL) {
+        if (!enter(self, false)) {
             return NULL;
         }
-        end(self);
+        keep_figures(self);
+        self->figures.in_flight = 0;
+        self->client = NULL;
+        self->busy = BUSY_PROCESSING;
+        pawl_client_destroy(client); /* in a child it closes its copies without sending a byte */
+        self->busy = BUSY_NOT;
     }
     return none();
 }
@@ -543,7 +554,10 @@ static void handle_dealloc(struct handle *self)
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
 
     PyObject_GC_UnTrack(self);
-    end(self);
+    self->ending = true;
+    pawl_client_destroy(self->client);
+    list_free(&self->waiting);
+    list_free(&self->ready);
     Py_XDECREF(self->module);
     release(self);
     Py_DECREF(type);

@@ -50,7 +50,7 @@ static bool fail(struct native_reader *reader, PyObject *exception, const char *
         return false;
     }
     if (reader->list != NULL) {
-        PyErr_Format(exception, "%s[%zd].%s: %U", reader->list, reader->index, name, text);
+        PyErr_Format(exception, "%s %zd: %s: %U", reader->list, reader->index, name, text);
     } else {
         PyErr_Format(exception, "%s: %U", name, text);
     }
@@ -181,7 +181,7 @@ bool native_read_text(struct native_reader *reader, PyObject *from, Py_ssize_t a
     if (PyUnicode_GetLength(object) == 0) {
         return true;
     }
-    if (keep(reader, PyUnicode_AsUTF8String(object), value)) {
+    if (keep(reader, PyUnicode_AsEncodedString(object, "utf-8", "surrogateescape"), value)) {
         return true;
     }
     if (PyErr_ExceptionMatches(PyExc_UnicodeError)) {
