@@ -1,0 +1,5 @@
+"""A key function that is named by its path."""
+
+
+def tenant(group, request):
+    return f"tenant-of-{request.method.lower()}"
