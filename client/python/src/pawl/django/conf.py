@@ -77,14 +77,25 @@ TABLE: Dict[str, Setting] = {
     "HEADERS_HIDE": Setting((), (list, tuple), "scopes that no header shows"),
     # ---- tokens
     "ISSUER": Setting("", _TEXT, "of our tokens in pawld; empty: the only one configured"),
-    "ON_UNAVAILABLE": Setting({"access": "closed", "refresh": "closed", "opaque": "closed"},
-                              (dict,), "by token kind, what is done while no daemon can tell: "
-                              "closed (503), open"),
-    "ON_STALE": Setting({"access": "accept", "refresh": "closed", "opaque": "accept"}, (dict,),
+    "ON_UNAVAILABLE": Setting({"access": "closed", "refresh": "closed", "opaque": "closed",
+                               "oauth": "closed", "revoke": "closed"}, (dict,), "by token kind, "
+                              "what is done while no daemon can tell: closed (503), open; revoke: "
+                              "a password change that cannot revoke is refused (closed) or made"),
+    "ON_STALE": Setting({"access": "accept", "refresh": "closed", "opaque": "accept",
+                         "oauth": "accept"}, (dict,),
                         "by token kind, what is done when the daemon's data is older than its "
                         "bound: accept, closed (503)"),
     "ADOPT_BEFORE_S": Setting(0, _NUMBER, "refresh tokens from before pawl are adopted if issued "
                               "before this time (seconds since 1970); 0: never"),
+    "REVOKE_ON": Setting(("blacklist", "password_change", "account_disabled", "account_deleted"),
+                         (list, tuple), "what revokes by itself, see pawl.simplejwt.bridge"),
+    "TOKEN_KEYS": Setting((), (list, tuple), "secrets that opaque tokens are derived and hashed "
+                          "under, the newest first; empty: SECRET_KEY and SECRET_KEY_FALLBACKS"),
+    "OPAQUE_HASH": Setting("sha256", _TEXT, "how pawld knows the tokens of pawl.tokens: by their "
+                           "SHA-256, or by that of an HMAC under TOKEN_KEYS (keyed), for tokens "
+                           "that people chose", ("sha256", "keyed")),
+    "OAUTH_REFRESH_S": Setting(29 * 86400, _NUMBER, "how long an OAuth refresh token lives unused; "
+                               "stay below tokens.max_lifetime of the daemon (30 days)"),
     # ---- what is logged
     "LOGGER": Setting("pawl.security", _TEXT, "the logger of security events"),
     "MASK_KEY": Setting("", _TEXT, "identities in the log are a keyed hash under this; empty: "
@@ -94,7 +105,9 @@ TABLE: Dict[str, Setting] = {
 }
 
 _WORDS_BY_KEY = {"ON_ERROR": ("open", "closed", "local"), "ON_UNAVAILABLE": ("closed", "open"),
-                 "ON_STALE": ("accept", "closed")}
+                 "ON_STALE": ("accept", "closed"),
+                 "REVOKE_ON": ("blacklist", "password_change", "account_disabled",
+                               "account_deleted")}
 
 
 def _networks_problem(value: Any) -> str:
@@ -145,7 +158,9 @@ def _problem(name: str, value: Any) -> str:
     if isinstance(value, int) and not low <= value <= high:
         return f"PAWL[{name!r}] is {value}: it has to be from {low} to {high}"
     words = _WORDS_BY_KEY.get(name, ())
-    for word in (value.values() if isinstance(value, dict) else (value,)) if words else ():
+    several = value.values() if isinstance(value, dict) else (
+        value if isinstance(value, (list, tuple)) else (value,))
+    for word in several if words else ():
         if word not in words:
             return f"PAWL[{name!r}] says {word!r}: write {', '.join(words)}"
     text = _DEEPER[name](value) if name in _DEEPER else ""
@@ -190,7 +205,10 @@ class Settings:
             if isinstance(setting.default, dict) and isinstance(value, dict):
                 value = {**setting.default, **value}
             if setting.imported and isinstance(value, str):
-                value = import_string(value)
+                try:
+                    value = import_string(value)
+                except ImportError as error:
+                    raise ImproperlyConfigured(f"PAWL[{name!r}]: {error}") from error
             values[name] = value
         return values
 
