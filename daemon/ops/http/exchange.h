@@ -28,6 +28,7 @@ struct pawl_http_exchange;
 enum pawl_http_method {
     PAWL_HTTP_GET = 1u << 0,
     PAWL_HTTP_POST = 1u << 1,
+    PAWL_HTTP_OTHER = 1u << 2, /* of a request that somebody asks about */
 };
 
 /** A row of the table of routes: all there is to add for a new path. */
@@ -37,6 +38,11 @@ struct pawl_http_route {
     /** Everything that came is in @exchange. Answers, or asks and waits. */
     void (*handle)(struct pawl_http_exchange *exchange);
     bool console; /* only where http.console is on */
+    /** Parameters stand behind @path, up to the next '/' or '?'; what follows them, and a body, is
+     * of a request that somebody asks about: not read. */
+    bool inside;
+    /** NULL, or called before an answer goes: headers may be added. */
+    void (*finish)(struct pawl_http_exchange *exchange, unsigned status);
 };
 
 /** Of routes.c: ends with a row whose path is NULL. */
@@ -87,7 +93,10 @@ void **pawl_http_state(struct pawl_http_exchange *exchange);
 /** Add a header; @name stays, @value is copied, cut at what is no header text. */
 void pawl_http_set(struct pawl_http_exchange *exchange, const char *name, const char *value);
 
-/** The same with a number. */
+/** Was a header of exactly this name added? */
+bool pawl_http_is_set(const struct pawl_http_exchange *exchange, const char *name);
+
+/** The same as pawl_http_set() with a number. */
 void pawl_http_set_number(struct pawl_http_exchange *exchange, const char *name, uint64_t value);
 
 /** @bytes percent-encoded but for visible ASCII other than '%': for names out of tokens. */
@@ -110,12 +119,13 @@ void pawl_http_wait(struct pawl_http_exchange *exchange);
 /** Wait, after a submit that said @rc; what was not taken is answered here with 503. */
 void pawl_http_wait_for(struct pawl_http_exchange *exchange, int rc);
 
-/* ---- routes: metrics.c, health.c, check.c, oauth.c, console.c ---- */
+/* ---- routes: metrics.c, health.c, check.c, ext_authz.c, oauth.c, console.c ---- */
 
 void pawl_http_metrics(struct pawl_http_exchange *exchange);
 void pawl_http_healthz(struct pawl_http_exchange *exchange);
 void pawl_http_readyz(struct pawl_http_exchange *exchange);
 void pawl_http_check(struct pawl_http_exchange *exchange);
+void pawl_http_ext_authz_finish(struct pawl_http_exchange *exchange, unsigned status);
 void pawl_http_revoke(struct pawl_http_exchange *exchange);
 void pawl_http_introspect(struct pawl_http_exchange *exchange);
 void pawl_http_console(struct pawl_http_exchange *exchange);

@@ -35,6 +35,7 @@ struct pawl_http_exchange {
     uint8_t *uri; /* the query in it is decoded in place */
     size_t uri_size;
     uint8_t *query; /* in @uri, or NULL */
+    size_t query_size;
     uint8_t *body;
     size_t body_size;
     size_t body_seen;
@@ -173,6 +174,16 @@ void pawl_http_set(struct pawl_http_exchange *exchange, const char *name, const 
     }
 }
 
+bool pawl_http_is_set(const struct pawl_http_exchange *exchange, const char *name)
+{
+    for (unsigned i = 0; i < exchange->header_count; i++) {
+        if (strcmp(exchange->headers[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void pawl_http_set_number(struct pawl_http_exchange *exchange, const char *name, uint64_t value)
 {
     char text[24];
@@ -206,6 +217,9 @@ void pawl_http_set_bytes(struct pawl_http_exchange *exchange, const char *name,
 void pawl_http_reply(struct pawl_http_exchange *exchange, unsigned status, const char *type,
                      struct pawl_bytes body)
 {
+    if (exchange->route != NULL && exchange->route->finish != NULL) {
+        exchange->route->finish(exchange, status);
+    }
     exchange->answered = true;
     exchange->status = status;
     exchange->type = type;
@@ -301,17 +315,32 @@ static unsigned method_of(const char *method)
     if (strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0) {
         return PAWL_HTTP_GET;
     }
-    return strcmp(method, MHD_HTTP_METHOD_POST) == 0 ? PAWL_HTTP_POST : 0;
+    return strcmp(method, MHD_HTTP_METHOD_POST) == 0 ? PAWL_HTTP_POST : PAWL_HTTP_OTHER;
 }
 
-static const struct pawl_http_route *find_route(const struct pawl_http *http, const char *path)
+/* @path is decoded; a route with parameters inside is found by what came. */
+static const struct pawl_http_route *find_route(const struct pawl_http_exchange *exchange,
+                                                const char *path)
 {
+    const char *uri = (const char *)exchange->uri;
+
     for (const struct pawl_http_route *route = pawl_http_routes; route->path != NULL; route++) {
-        if (strcmp(route->path, path) == 0 && (!route->console || http->console)) {
+        bool found = route->inside ? strncmp(uri, route->path, strlen(route->path)) == 0
+                                   : strcmp(route->path, path) == 0;
+
+        if (found && (!route->console || exchange->http->console)) {
             return route;
         }
     }
     return NULL;
+}
+
+static void find_parameters(struct pawl_http_exchange *exchange)
+{
+    if (exchange->route->inside) {
+        exchange->query = exchange->uri + strlen(exchange->route->path);
+        exchange->query_size = strcspn((const char *)exchange->query, "/?");
+    }
 }
 
 static bool is_form(const char *type)
@@ -349,8 +378,11 @@ static void look_at_body(struct pawl_http_exchange *exchange, const char *method
     if (!chunked && (length == NULL || strcmp(length, "0") == 0)) {
         return;
     }
-    if (length != NULL &&
-        !pawl_http_number(pawl_bytes_of(length, strlen(length)), PAWL_HTTP_BODY_BYTES, &size)) {
+    if (exchange->route->inside) {
+        refuse(exchange, MHD_HTTP_BAD_REQUEST, "invalid_request",
+               "no body is read here: leave with_request_body out");
+    } else if (length != NULL && !pawl_http_number(pawl_bytes_of(length, strlen(length)),
+                                                   PAWL_HTTP_BODY_BYTES, &size)) {
         refuse(exchange, MHD_HTTP_CONTENT_TOO_LARGE, "too_large",
                "a body has at most 24576 bytes here");
     } else if (strcmp(method, MHD_HTTP_METHOD_POST) != 0) {
@@ -392,7 +424,7 @@ static void begin(struct pawl_http_exchange *exchange, const char *path, const c
         refuse(exchange, MHD_HTTP_URI_TOO_LONG, "too_large", "the request's line is too long");
         return;
     }
-    exchange->route = find_route(exchange->http, path);
+    exchange->route = find_route(exchange, path);
     if (exchange->route == NULL) {
         refuse(exchange, MHD_HTTP_NOT_FOUND, "not_found", "there is nothing at this path");
         return;
@@ -406,10 +438,9 @@ static void begin(struct pawl_http_exchange *exchange, const char *path, const c
                "the methods of this path are in Allow");
         return;
     }
-    if (exchange->query != NULL &&
-        pawl_http_form_parse(exchange->query,
-                             exchange->uri_size - (size_t)(exchange->query - exchange->uri),
-                             &exchange->form, &why) != PAWL_OK) {
+    find_parameters(exchange);
+    if (exchange->query != NULL && pawl_http_form_parse(exchange->query, exchange->query_size,
+                                                        &exchange->form, &why) != PAWL_OK) {
         refuse(exchange, MHD_HTTP_BAD_REQUEST, "invalid_request", why);
         return;
     }
@@ -501,6 +532,7 @@ static void *on_uri(void *ctx, const char *uri, struct MHD_Connection *connectio
     exchange->query = memchr(exchange->uri, '?', exchange->uri_size);
     if (exchange->query != NULL) {
         exchange->query++;
+        exchange->query_size = exchange->uri_size - (size_t)(exchange->query - exchange->uri);
     }
     return exchange;
 }
