@@ -103,34 +103,7 @@ void pawl_limiter_deinit(struct pawl_limiter *limiter)
     pawl_wipe(&limiter->subkey, sizeof(limiter->subkey));
 }
 
-/* ---- preparing ---- */
-
-enum pawl_status pawl_limiter_prepare(const struct pawl_limiter *limiter,
-                                      const struct pawl_limit_request *request,
-                                      struct pawl_limiter_plan *plan)
-{
-    plan->slots_count = 0;
-    plan->mode = request->mode;
-    plan->op = request->op;
-    plan->now = request->now;
-    plan->wall = request->wall;
-    plan->others = 0;
-    if (request->items_count == 0) {
-        return PAWL_EINVAL;
-    }
-    if (request->items_count > PAWL_LIMITER_SLOTS_MAX) {
-        return PAWL_ETOOBIG;
-    }
-    for (size_t i = 0; i < request->items_count; i++) {
-        enum pawl_status status =
-            pawl_limiter_resolve(limiter, &request->items[i], (uint16_t)i, plan);
-
-        if (status != PAWL_OK) {
-            return status;
-        }
-    }
-    return PAWL_OK;
-}
+/* ---- locks ---- */
 
 void pawl_locks_take(struct pawl_limiter *limiter, const struct pawl_limiter_plan *plan,
                      struct pawl_locks *locks)

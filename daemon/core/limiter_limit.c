@@ -223,7 +223,7 @@ struct pawl_id pawl_limit_inline_cells(const struct pawl_limiter *limiter)
 
 /* ---- items ---- */
 
-static enum pawl_status item_check(const struct pawl_limit_item *item)
+static inline enum pawl_status item_check(const struct pawl_limit_item *item)
 {
     size_t bytes = 0;
 
@@ -297,27 +297,26 @@ static inline struct pawl_limit_beginning *place_of(struct pawl_limit_beginnings
 
 _Static_assert(PAWL_LIMIT_BEGINNINGS == 1 << (32 - 29), "place_of() gives 3 bits");
 
-/* The hash of what stands before the parts of @item's key, for its rate @i. */
-PAWL_SIPHASH_INLINE struct pawl_siphash beginning_of(const struct pawl_limiter *limiter,
-                                                     const struct pawl_limit_item *item, size_t i,
-                                                     struct pawl_limit_beginnings *beginnings)
+/* @state and then the parts of a key. */
+PAWL_SIPHASH_INLINE struct pawl_id hash_parts(struct pawl_siphash state,
+                                              const struct pawl_limit_item *item)
 {
-    const struct pawl_limit *limit = item->limit;
-    struct pawl_bytes name = pawl_bytes_of(limit->name, limit->name_size);
-    struct pawl_limit_beginning once;
-    struct pawl_limit_beginning *kept = &once;
-    uint64_t head = limit->inline_rates
-                        ? inline_head_of(limit, item->parts_count, limit->rates[i].window_ms)
-                        : head_of(DOMAIN_NAMED, item->parts_count, (uint32_t)i);
-
-    if (PAWL_LIKELY(beginnings != NULL)) {
-        kept = place_of(beginnings, head, name);
-        if (PAWL_LIKELY(is_beginning(kept, head, item->ns, name))) {
-            return kept->state;
-        }
+    for (size_t i = 0; i < item->parts_count; i++) {
+        pawl_siphash_part(&state, item->parts[i]);
     }
-    keep_beginning(limiter, kept, head, item->ns, name);
-    return kept->state;
+    return pawl_siphash_end(state);
+}
+
+/* For callers that keep no beginnings. */
+static __attribute__((noinline)) struct pawl_id hash_all(const struct pawl_limiter *limiter,
+                                                         const struct pawl_limit_item *item,
+                                                         uint64_t head, struct pawl_bytes name)
+{
+    struct pawl_siphash state = hash_begin(limiter, head);
+
+    pawl_siphash_part(&state, item->ns);
+    pawl_siphash_part(&state, name);
+    return hash_parts(state, item);
 }
 
 /* The id of the record of rate @i; see limiter.h, "Identity". */
@@ -325,12 +324,21 @@ PAWL_SIPHASH_INLINE struct pawl_id item_id(const struct pawl_limiter *limiter,
                                            const struct pawl_limit_item *item, size_t i,
                                            struct pawl_limit_beginnings *beginnings)
 {
-    struct pawl_siphash state = beginning_of(limiter, item, i, beginnings);
+    const struct pawl_limit *limit = item->limit;
+    struct pawl_bytes name = pawl_bytes_of(limit->name, limit->name_size);
+    uint64_t head = limit->inline_rates
+                        ? inline_head_of(limit, item->parts_count, limit->rates[i].window_ms)
+                        : head_of(DOMAIN_NAMED, item->parts_count, (uint32_t)i);
 
-    for (size_t part = 0; part < item->parts_count; part++) {
-        pawl_siphash_part(&state, item->parts[part]);
+    if (PAWL_UNLIKELY(beginnings == NULL)) {
+        return hash_all(limiter, item, head, name);
     }
-    return pawl_siphash_end(state);
+    struct pawl_limit_beginning *kept = place_of(beginnings, head, name);
+
+    if (PAWL_UNLIKELY(!is_beginning(kept, head, item->ns, name))) {
+        keep_beginning(limiter, kept, head, item->ns, name);
+    }
+    return hash_parts(kept->state, item);
 }
 
 static bool is_double(const struct pawl_limiter_plan *plan, struct pawl_id id)
@@ -343,9 +351,9 @@ static bool is_double(const struct pawl_limiter_plan *plan, struct pawl_id id)
     return false;
 }
 
-enum pawl_status pawl_limiter_resolve(const struct pawl_limiter *limiter,
-                                      const struct pawl_limit_item *item, uint16_t item_index,
-                                      struct pawl_limiter_plan *plan)
+static inline __attribute__((always_inline)) enum pawl_status resolve(
+    const struct pawl_limiter *limiter, const struct pawl_limit_item *item, uint16_t item_index,
+    struct pawl_limiter_plan *plan)
 {
     enum pawl_status status = item_check(item);
 
@@ -384,5 +392,38 @@ enum pawl_status pawl_limiter_resolve(const struct pawl_limiter *limiter,
         plan->slots_count++;
     }
     plan->others |= (unsigned)limit->algorithm;
+    return PAWL_OK;
+}
+
+enum pawl_status pawl_limiter_resolve(const struct pawl_limiter *limiter,
+                                      const struct pawl_limit_item *item, uint16_t item_index,
+                                      struct pawl_limiter_plan *plan)
+{
+    return resolve(limiter, item, item_index, plan);
+}
+
+enum pawl_status pawl_limiter_prepare(const struct pawl_limiter *limiter,
+                                      const struct pawl_limit_request *request,
+                                      struct pawl_limiter_plan *plan)
+{
+    plan->slots_count = 0;
+    plan->mode = request->mode;
+    plan->op = request->op;
+    plan->now = request->now;
+    plan->wall = request->wall;
+    plan->others = 0;
+    if (request->items_count == 0) {
+        return PAWL_EINVAL;
+    }
+    if (request->items_count > PAWL_LIMITER_SLOTS_MAX) {
+        return PAWL_ETOOBIG;
+    }
+    for (size_t i = 0; i < request->items_count; i++) {
+        enum pawl_status status = resolve(limiter, &request->items[i], (uint16_t)i, plan);
+
+        if (status != PAWL_OK) {
+            return status;
+        }
+    }
     return PAWL_OK;
 }

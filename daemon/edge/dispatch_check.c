@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "edge/dispatch.h"
+#include "pawl/v1/hot_put.h"
 
 /* ---- limits -------------------------------------------------------------------------------- */
 
@@ -57,10 +58,10 @@ static unsigned build_items(struct pawl_dispatch *dispatch, struct pawl_check *c
 
 /* ---- answers ------------------------------------------------------------------------------- */
 
-static void fill_result(struct pawl_wire_result *to, const struct pawl_limit_result *from,
-                        const struct pawl_limit *limit)
+static inline struct pawl_wire_result wire_result(const struct pawl_limit_result *from,
+                                                  const struct pawl_limit *limit)
 {
-    *to = (struct pawl_wire_result){
+    return (struct pawl_wire_result){
         .limit_count = from->limit_count,
         .count = from->count,
         .remaining = from->remaining,
@@ -146,7 +147,7 @@ static void fill_results(struct pawl_dispatch *dispatch, const struct pawl_check
                          size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        fill_result(&dispatch->wire_results[i], &dispatch->results[i], check->plan.slots[i].limit);
+        dispatch->wire_results[i] = wire_result(&dispatch->results[i], check->plan.slots[i].limit);
     }
 }
 
@@ -227,6 +228,7 @@ static __attribute__((noinline)) void send_more(struct pawl_dispatch *dispatch,
         .result_count = count,
     };
 
+    fill_results(dispatch, check, count);
     if (check->has_token) {
         reply.token = check->token;
     }
@@ -245,10 +247,19 @@ static inline void send_limits(struct pawl_dispatch *dispatch, struct pawl_sessi
 {
     uint8_t *out = pawl_session_reserve(session, PAWL_WIRE_CHECK_BYTES(count));
 
-    if (PAWL_LIKELY(out != NULL)) {
-        pawl_session_commit(session, pawl_wire_write_check(out, check->id, verdict,
-                                                           dispatch->wire_results, count));
+    if (PAWL_UNLIKELY(out == NULL)) {
+        return;
     }
+    struct pawl_wire_answer answer =
+        pawl_wire_answer_begin(out, check->id, PAWL__V1__STATUS__STATUS_OK, verdict);
+
+    for (uint32_t i = 0; i < count; i++) {
+        struct pawl_wire_result result =
+            wire_result(&dispatch->results[i], check->plan.slots[i].limit);
+
+        pawl_wire_answer_add(&answer, &result);
+    }
+    pawl_session_commit(session, pawl_wire_answer_end(&answer));
 }
 
 /* Decide one check and answer it. */
@@ -262,7 +273,6 @@ static void answer_check(struct pawl_dispatch *dispatch, struct pawl_session *se
     }
     uint32_t verdict = joint_verdict(outcome.verdict, check->token_status);
 
-    fill_results(dispatch, check, outcome.results_count);
     if (PAWL_LIKELY(outcome.results_count == 1 && check->plan.op == PAWL_OP_CHECK)) {
         count_item(dispatch, session, check, 0, 1);
     } else if (check->plan.op == PAWL_OP_CHECK) {

@@ -129,16 +129,6 @@ size_t pawl_wire_reply_bound(const struct pawl_wire_reply *reply);
  */
 PAWL_HOT size_t pawl_wire_write_reply(uint8_t *out, const struct pawl_wire_reply *reply);
 
-/** Bytes that pawl_wire_write_check() takes at most for @count results. */
-#define PAWL_WIRE_CHECK_BYTES(count) (64 + (size_t)(count)*128)
-
-/**
- * pawl_wire_write_reply() for the usual answer to a check: STATUS_OK, neither hello nor token. @out
- * has room for PAWL_WIRE_CHECK_BYTES(@count).
- */
-PAWL_HOT size_t pawl_wire_write_check(uint8_t *out, uint64_t id, uint32_t verdict,
-                                      const struct pawl_wire_result *results, uint32_t count);
-
 /**
  * The client's half: the same for requests. @request->hello is a packed Hello; it is sent when
  * has_hello is set or it is not empty. Bodies other than the two hot ones are not written.

@@ -1,25 +1,13 @@
 #include "pawl/v1/hot.h"
 
 #include "pawl/v1/frame.h"
-#include "pawl/v1/hot_wire.h"
-#include "pawl/v1/pawl.pb-c.h"
+#include "pawl/v1/hot_put.h"
 
 /*
  * Written in the order of the field numbers, zeros left out, lengths as short as they go: byte for
  * byte what protobuf-c packs from the same values. Nothing is measured beforehand: each sub-message
  * gets one byte for its length, and the rare long one is moved up.
  */
-
-enum {
-    TAG_BYTES = 2,       /* of numbers up to 2047 */
-    LENGTH_BYTES = 5,    /* of up to 4 GiB */
-    VARINT_FIELD = 12,   /* tag and 64 bits */
-    SUBMESSAGE = 7,      /* tag and length */
-    RESULT_CONTENT = 113 /* 3 * 6 + 6 * 11 + 5 * 2 + 9 + 4 + 2 * 3: see put_result() */
-};
-
-/* So a result's length always is one byte, and wire_put_end() never moves one. */
-_Static_assert(RESULT_CONTENT < 0x80, "the length of a result takes one byte");
 
 uint8_t *pawl_wire_put_end_long(uint8_t *body, uint8_t *out)
 {
@@ -33,48 +21,6 @@ uint8_t *pawl_wire_put_end_long(uint8_t *body, uint8_t *out)
 }
 
 /* ---- replies ---------------------------------------------------------------------------- */
-
-/* Is it allowed, and nothing else? All that can be true looked at in one load. */
-static inline bool is_plain(const struct pawl_wire_result *result)
-{
-    static const struct pawl_wire_result plain = { .allowed = true };
-    const size_t at = offsetof(struct pawl_wire_result, never);
-    uint64_t have, want;
-
-    memcpy(&have, (const uint8_t *)result + at, sizeof(have));
-    memcpy(&want, (const uint8_t *)&plain + at, sizeof(want));
-    return have == want;
-}
-
-_Static_assert(offsetof(struct pawl_wire_result, on_error) ==
-                   offsetof(struct pawl_wire_result, never) + 7,
-               "the eight bytes of is_plain()");
-
-static inline uint8_t *put_result(uint8_t *out, const struct pawl_wire_result *result)
-{
-    out = wire_put_u64(out, 1, result->item);
-    out = wire_put_u64(out, 2, result->rate_index);
-    out = wire_put_u64(out, 3, result->window_ms);
-    out = wire_put_u64(out, 4, result->limit_count);
-    out = wire_put_u64(out, 5, result->count);
-    out = wire_put_u64(out, 6, result->remaining);
-    out = wire_put_u64(out, 7, result->oldest_age_ms);
-    out = wire_put_u64(out, 8, result->reset_after_ms);
-    out = wire_put_u64(out, 9, result->retry_after_ms);
-    if (PAWL_LIKELY(is_plain(result))) {
-        out = wire_put_bool(out, 11, true);
-        return wire_put_fixed64(out, 13, result->charge);
-    }
-    out = wire_put_bool(out, 10, result->never);
-    out = wire_put_bool(out, 11, result->allowed);
-    out = wire_put_bool(out, 12, result->shadow);
-    out = wire_put_fixed64(out, 13, result->charge);
-    out = wire_put_bool(out, 14, result->overflow);
-    out = wire_put_bool(out, 15, result->contended);
-    out = wire_put_u64(out, 16, result->on_error);
-    out = wire_put_bool(out, 17, result->bypass);
-    return wire_put_bool(out, 18, result->full);
-}
 
 static uint8_t *put_verdict(uint8_t *out, const struct pawl_wire_token_verdict *verdict)
 {
@@ -93,7 +39,7 @@ static inline uint8_t *put_results(uint8_t *out, const struct pawl_wire_result *
     for (uint32_t i = 0; i < count; i++) {
         uint8_t *body = wire_put_begin(out, 2);
 
-        out = wire_put_end(body, put_result(body, &results[i]));
+        out = wire_put_end(body, wire_put_result(body, &results[i]));
     }
     return out;
 }
@@ -111,35 +57,17 @@ static inline uint8_t *put_check_reply(uint8_t *out, const struct pawl_wire_repl
 
 size_t pawl_wire_reply_bound(const struct pawl_wire_reply *reply)
 {
-    size_t bound = PAWL_FRAME_HEADER_BYTES + 3 * (size_t)VARINT_FIELD; /* id, status, verdict */
+    size_t bound =
+        PAWL_FRAME_HEADER_BYTES + 3 * (size_t)WIRE_VARINT_FIELD; /* id, status, verdict */
 
-    bound += 3 * (size_t)SUBMESSAGE + reply->error.size + reply->hello.size; /* and the body */
-    bound += (size_t)reply->result_count * (SUBMESSAGE + RESULT_CONTENT);
+    bound += 3 * (size_t)WIRE_SUBMESSAGE + reply->error.size + reply->hello.size; /* and the body */
+    bound += (size_t)reply->result_count * (WIRE_SUBMESSAGE + WIRE_RESULT_CONTENT);
     if (reply->has_token || reply->body == PAWL_BODY_TOKEN_CHECK) {
-        bound += 3 * (size_t)SUBMESSAGE + 5 * (size_t)VARINT_FIELD; /* itself, detail, claims */
+        bound += 3 * (size_t)WIRE_SUBMESSAGE +
+                 5 * (size_t)WIRE_VARINT_FIELD; /* itself, detail, claims */
         bound += reply->token.detail.size + reply->token.claims.size;
     }
     return bound;
-}
-
-_Static_assert(PAWL_WIRE_CHECK_BYTES(0) >=
-                       PAWL_FRAME_HEADER_BYTES + 3 * VARINT_FIELD + SUBMESSAGE &&
-                   PAWL_WIRE_CHECK_BYTES(1) - PAWL_WIRE_CHECK_BYTES(0) >=
-                       SUBMESSAGE + RESULT_CONTENT,
-               "the bound of pawl_wire_write_check()");
-
-size_t pawl_wire_write_check(uint8_t *out, uint64_t id, uint32_t verdict,
-                             const struct pawl_wire_result *results, uint32_t count)
-{
-    uint8_t *message = out + PAWL_FRAME_HEADER_BYTES;
-    uint8_t *at = wire_put_u64(message, 1, id);
-    uint8_t *body;
-
-    at = wire_put_u64(at, 2, PAWL__V1__STATUS__STATUS_OK);
-    body = wire_put_begin(at, PAWL_BODY_CHECK);
-    at = wire_put_end(body, put_results(wire_put_u64(body, 1, verdict), results, count));
-    pawl_frame_header(out, (size_t)(at - message));
-    return (size_t)(at - out);
 }
 
 size_t pawl_wire_write_reply(uint8_t *out, const struct pawl_wire_reply *reply)
@@ -189,10 +117,10 @@ static size_t token_bound(const struct pawl_wire_token *token)
         &token->key,           &token->sid,           &token->raw,     &token->audience,
         &token->opaque_sha256, &token->signed_sha256, &token->type,
     };
-    size_t bound = SUBMESSAGE + 2 * (size_t)VARINT_FIELD;
+    size_t bound = WIRE_SUBMESSAGE + 2 * (size_t)WIRE_VARINT_FIELD;
 
     for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-        bound += SUBMESSAGE + fields[i]->size;
+        bound += WIRE_SUBMESSAGE + fields[i]->size;
     }
     return bound;
 }
@@ -225,13 +153,14 @@ static uint8_t *put_item(uint8_t *out, const struct pawl_wire_item *item)
 
 static size_t item_bound(const struct pawl_wire_item *item)
 {
-    size_t bound = 3 * (size_t)SUBMESSAGE + 3 * (size_t)VARINT_FIELD; /* itself, limit, tier */
+    size_t bound =
+        3 * (size_t)WIRE_SUBMESSAGE + 3 * (size_t)WIRE_VARINT_FIELD; /* itself, limit, tier */
 
     bound += item->limit.size + item->tier.size;
     for (uint32_t i = 0; i < item->key_count; i++) {
-        bound += SUBMESSAGE + item->key[i].size;
+        bound += WIRE_SUBMESSAGE + item->key[i].size;
     }
-    return bound + (size_t)item->rate_count * (SUBMESSAGE + 5 * (size_t)VARINT_FIELD);
+    return bound + (size_t)item->rate_count * (WIRE_SUBMESSAGE + 5 * (size_t)WIRE_VARINT_FIELD);
 }
 
 static uint8_t *put_check(uint8_t *out, const struct pawl_wire_request *request)
@@ -263,9 +192,9 @@ static uint8_t *put_token_check(uint8_t *out, const struct pawl_wire_request *re
 
 size_t pawl_wire_request_bound(const struct pawl_wire_request *request)
 {
-    size_t bound = PAWL_FRAME_HEADER_BYTES + 7 * (size_t)VARINT_FIELD;
+    size_t bound = PAWL_FRAME_HEADER_BYTES + 7 * (size_t)WIRE_VARINT_FIELD;
 
-    bound += 3 * (size_t)SUBMESSAGE + request->namespace_.size + request->hello.size;
+    bound += 3 * (size_t)WIRE_SUBMESSAGE + request->namespace_.size + request->hello.size;
     for (uint32_t i = 0; i < request->item_count; i++) {
         bound += item_bound(&request->items[i]);
     }
