@@ -320,17 +320,26 @@ def test_no_more_is_sent_than_the_daemon_takes(make_fake, make):
     turn_until(handle, lambda: not handle.figures()["in_flight"], "all answers")
 
 
-def test_closing_cancels_what_is_pending(make_fake, make):
-    handle = make(make_fake(Fake.ignore).address)
-    call_id = handle.submit_check(CHECK)
-    handle.flush()
+def test_a_closed_handle_says_so(make_fake, make):
+    fake = make_fake(Fake.ignore)
+    handle = make(fake.address)
+    handle.submit_check(CHECK)
+    turn_until(handle, lambda: fake.seen, "sent")
     handle.close()
-    assert [(call_id, "canceled")] == [(one, answer.info.cause)
-                                       for one, answer in handle.process()]
-    assert handle.fileno() == -1 and handle.timeout_ms() == -1
-    with pytest.raises(ValueError, match="closed"):
-        handle.submit_check(CHECK)
     handle.close()
+    rig.wait_for(lambda: fake.open == 0, "the connection closed")
+    for method in (handle.fileno, handle.timeout_ms, handle.process, handle.flush, handle.figures,
+                   handle.resolve, lambda: handle.submit_check(CHECK), lambda: handle.cancel(1)):
+        with pytest.raises(ValueError, match="closed"):
+            method()
+
+
+def test_a_handle_that_is_forgotten_closes_its_connection(make_fake):
+    fake = make_fake()
+    handle = Handle(types.HandleOptions(fake.address))
+    ask(handle)
+    del handle
+    rig.wait_for(lambda: fake.open == 0, "the connection closed")
 
 
 def test_the_descriptor_stays_the_same_over_reconnects(make_fake, make):
@@ -600,6 +609,7 @@ def test_a_refusal_by_the_daemon_says_what_and_whether_it_had_an_effect(make_fak
     (dict(credential_id="a", credential=b"short"), "16 to 512"),
     (dict(credential_id="a", credential_file="/nowhere/x"), "/nowhere/x"),
     (dict(credential_id="a" * 129, credential=b"x" * 16), "128 bytes"),
+    (dict(name="a\0b"), "name: a NUL"),
     (dict(addresses="tls:a:1", tls_certificate="/x"), "go together"),
     (dict(addresses="tls:a:1", tls_ca="/nowhere/ca.pem"), "/nowhere/ca.pem"),
 ])
@@ -644,7 +654,8 @@ def test_a_name_is_looked_up_again_and_keeps_what_it_had_when_it_is_gone(make, m
     assert handle._places and all(place.address.host == "localhost" for place in handle._places)
     before = [place.where for place in handle._places]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: (_ for _ in ()).throw(OSError()))
-    handle.resolve()
+    with pytest.raises(OSError, match="no-such-host.invalid:1: the host name has no address"):
+        handle.resolve()
     assert [place.where for place in handle._places] == before
 
 

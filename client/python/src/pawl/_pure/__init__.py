@@ -9,6 +9,7 @@ Python cannot wipe a secret from memory.
     _requests     requests to bytes
     _answers      replies to answers
     _calls        the kinds of requests
+    _shapes       types of what comes in
     _addresses    the address list
     _secure       TLS and credentials
     _connection   a socket, and frames over it
@@ -22,9 +23,10 @@ from .._types import (CancelRequest, CheckRequest, CommitRequest, FamilyEndReque
                       ResetRequest, RevokeRequest, RotateRequest, StatsRequest, TokenCheckRequest,
                       UnrevokeRequest)
 from . import _calls as calls
-from ._addresses import look_up
+from ._addresses import PLACES_MAX, look_up
 from ._connection import DRAINING, UP
 from ._engine import NEVER_NS, Engine, clock_ns, epoll_class
+from ._shapes import expect
 
 __all__ = ["Handle"]
 
@@ -33,12 +35,10 @@ class Handle(Engine):
     """A connection to a daemon that never blocks; see pawl._types.Handle."""
 
     def fileno(self) -> int:
-        """The descriptor to wait on, for reading; -1 when closed. The same for the handle's life,
-        but for the first call after a fork. gevent and asyncio can wait on it, too."""
+        """The descriptor to wait on, for reading. The same for the handle's life, but for the first
+        call after a fork. poll(2), gevent and asyncio can wait on it."""
         self._enter()
         if self._epoll is None:
-            if self._closed:
-                return -1
             self._epoll = epoll_class()()
             self._watch(self._epoll)
         return self._epoll.fileno()
@@ -77,9 +77,14 @@ class Handle(Engine):
         return True
 
     def resolve(self) -> None:
-        """Look host names up again; blocks for as long as the name server takes."""
+        """Look host names up again; blocks for as long as the name server takes. OSError when a
+        name has no address at all."""
         self._enter()
         self._places = look_up(self._addresses, self._places)
+        found = {place.address for place in self._places}
+        for address in self._addresses:
+            if address not in found and len(self._places) < PLACES_MAX:
+                raise OSError(f"{address.text}: the host name has no address")
 
     def figures(self) -> Dict[str, int]:
         """Counts since the handle was made (the names of struct pawl_client_figures)."""
@@ -87,11 +92,13 @@ class Handle(Engine):
         return dict(self._counts, in_flight=len(self._calls), in_flight_max=self._in_flight_max)
 
     def close(self) -> None:
-        """End it: what is pending is canceled, which a last process() tells."""
+        """End it; answers that were not handed out are dropped. Once is enough, twice is fine.
+        Every other method raises ValueError from then on."""
+        if self._closed:
+            return
         self._enter()
         self._closed = True
-        for call in list(self._calls.values()):
-            self._give_up(call, "canceled")
+        self._calls, self._queue, self._ready = {}, {}, []
         for connection in (self._active, self._draining):
             if connection is not None:
                 self._drop(connection)
@@ -99,8 +106,15 @@ class Handle(Engine):
             self._epoll.close()
             self._epoll = None
 
+    def __del__(self) -> None:
+        try:
+            self.close()
+        except Exception:  # made by half, or at the interpreter's end
+            pass
+
     def submit_check(self, request: CheckRequest, deadline_ms: int = 0, now_ms: int = 0) -> int:
-        kind = calls.CHECK[bool(request.peek), bool(request.each)]
+        expect(request, CheckRequest, "request")
+        kind = calls.CHECK[request.peek, request.each]
         return self._submit(kind, request, deadline_ms, now_ms)
 
     def submit_token_check(self, request: TokenCheckRequest, deadline_ms: int = 0,

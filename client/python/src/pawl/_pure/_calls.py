@@ -2,11 +2,15 @@
 
 from typing import Any, Callable, List, NamedTuple, Optional, Tuple, Type
 
-from .._types import (CommitAnswer, Info, LimitsAnswer, PingAnswer, RefundAnswer, ResetAnswer,
-                      RevokeAnswer, StatsAnswer, UnrevokeAnswer)
+from .._types import (CancelRequest, CheckRequest, CommitAnswer, CommitRequest, FamilyEndRequest,
+                      FamilyOpenRequest, Info, LimitsAnswer, LimitsRequest, PingAnswer,
+                      PingRequest, RefundAnswer, RefundRequest, ReserveRequest, ResetAnswer,
+                      ResetRequest, RevokeAnswer, RevokeRequest, RotateRequest, StatsAnswer,
+                      StatsRequest, TokenCheckRequest, UnrevokeAnswer, UnrevokeRequest)
 from . import _answers, _requests
 from . import _tables as tables
 from ._connection import Connection, frame
+from ._shapes import expect
 from ._wire import sized, to_bytes, varint, write
 
 NS_PER_MS = 1_000_000
@@ -18,6 +22,7 @@ class Kind(NamedTuple):
     """One kind of request."""
 
     body: int  #: its number in both envelopes
+    request: Type[Any]
     quick: bool  #: has the deadline of checks
     writes: bool  #: changes something in the daemon
     encode: Callable[[Any], Tuple[bytes, str]]
@@ -35,27 +40,39 @@ def _check_decoder(peek: bool, each: bool) -> Callable[[List[Any], str], Any]:
 
 
 def _check_kind(peek: bool, each: bool) -> Kind:
-    return Kind(16, True, not peek, _requests.check, _check_decoder(peek, each), _answers.no_check,
-                True)
+    return Kind(16, CheckRequest, True, not peek, _requests.check, _check_decoder(peek, each),
+                _answers.no_check, True)
 
 
 CHECK = {(peek, each): _check_kind(peek, each) for peek in (False, True) for each in (False, True)}
-TOKEN_CHECK = Kind(17, True, False, _requests.token_check, _answers.token_check,
+TOKEN_CHECK = Kind(17, TokenCheckRequest, True, False, _requests.token_check, _answers.token_check,
                    _answers.no_token_check)
-REFUND = Kind(18, True, True, _requests.refund, _answers.refund, _plain(RefundAnswer))
-RESET = Kind(19, False, True, _requests.reset, _answers.reset, _plain(ResetAnswer))
-REVOKE = Kind(20, False, True, _requests.revoke, _answers.revoke, _plain(RevokeAnswer))
-UNREVOKE = Kind(21, False, True, _requests.unrevoke, _answers.unrevoke, _plain(UnrevokeAnswer))
-ROTATE = Kind(22, False, True, _requests.rotate, _answers.rotate, _answers.no_rotate)
-FAMILY_OPEN = Kind(23, False, True, _requests.family_open, _answers.family_open,
+REFUND = Kind(18, RefundRequest, True, True, _requests.refund, _answers.refund,
+              _plain(RefundAnswer))
+RESET = Kind(19, ResetRequest, False, True, _requests.reset, _answers.reset,
+             _plain(ResetAnswer))
+REVOKE = Kind(20, RevokeRequest, False, True, _requests.revoke, _answers.revoke,
+              _plain(RevokeAnswer))
+UNREVOKE = Kind(21, UnrevokeRequest, False, True, _requests.unrevoke, _answers.unrevoke,
+                _plain(UnrevokeAnswer))
+ROTATE = Kind(22, RotateRequest, False, True, _requests.rotate, _answers.rotate,
+              _answers.no_rotate)
+FAMILY_OPEN = Kind(23, FamilyOpenRequest, False, True, _requests.family_open, _answers.family_open,
                    _answers.no_family_open)
-FAMILY_END = Kind(24, False, True, _requests.family_end, _answers.revoke, _plain(RevokeAnswer))
-STATS = Kind(27, False, False, _requests.stats, _answers.stats, _plain(StatsAnswer))
-LIMITS = Kind(28, False, False, _requests.limits, _answers.limits, _plain(LimitsAnswer))
-PING = Kind(30, False, False, _requests.ping, _answers.ping, _plain(PingAnswer))
-RESERVE = Kind(31, True, True, _requests.reserve, _answers.reserve, _answers.no_reserve)
-COMMIT = Kind(32, True, True, _requests.commit, _answers.commit, _plain(CommitAnswer))
-CANCEL_LEASE = Kind(33, True, True, _requests.cancel_lease, _answers.commit, _plain(CommitAnswer))
+FAMILY_END = Kind(24, FamilyEndRequest, False, True, _requests.family_end, _answers.revoke,
+                  _plain(RevokeAnswer))
+STATS = Kind(27, StatsRequest, False, False, _requests.stats, _answers.stats,
+             _plain(StatsAnswer))
+LIMITS = Kind(28, LimitsRequest, False, False, _requests.limits, _answers.limits,
+              _plain(LimitsAnswer))
+PING = Kind(30, PingRequest, False, False, _requests.ping, _answers.ping,
+            _plain(PingAnswer))
+RESERVE = Kind(31, ReserveRequest, True, True, _requests.reserve, _answers.reserve,
+               _answers.no_reserve)
+COMMIT = Kind(32, CommitRequest, True, True, _requests.commit, _answers.commit,
+              _plain(CommitAnswer))
+CANCEL_LEASE = Kind(33, CancelRequest, True, True, _requests.cancel_lease, _answers.commit,
+                    _plain(CommitAnswer))
 
 # Tags of a request's fields.
 _ID, _BUDGET, _NAMESPACE, _NOW, _HELLO = b"\x08", b"\x10", b"\x1a", b"\x20", b"\x2a"
@@ -64,6 +81,7 @@ _BODIES = {number: varint(number << 3 | 2) for number in range(16, 40)}
 
 def encode(kind: Kind, request: Any, now_ms: int) -> Tuple[bytes, str]:
     """The message but for id and budget, and what the answer repeats. Raises ValueError."""
+    expect(request, kind.request, "request")
     body, note = kind.encode(request)
     rest = _BODIES[kind.body] + sized(body)
     if now_ms:

@@ -26,6 +26,7 @@ from . import _tables as tables
 from ._addresses import GOAWAY_AVOID_NS, SILENT_AVOID_NS, Place
 from ._calls import NS_PER_MS, Call, Kind
 from ._connection import CLOSED, CONNECTING, DRAINING, SECURING, UP, Broken, Busy, Connection
+from ._shapes import expect
 from ._wire import WireError, read
 
 CHECK_DEADLINE_MS = 20
@@ -63,17 +64,22 @@ class Engine:
     """Everything of a handle but its interface. One thread at a time."""
 
     def __init__(self, options: HandleOptions) -> None:
+        self._closed = True  # until all is well
         self._read_options(options)
         self._counts = dict.fromkeys(
             ("requests", "answers", "timeouts", "lost", "connects", "connect_fails", "goaways",
              "protocol_errors", "moved"), 0)
-        self._closed = False
         self._last_id = 0
         self._last_wire_id = 0
         self._reset()
         self._places = _addresses.look_up(self._addresses, [])
+        self._closed = False
 
     def _read_options(self, options: HandleOptions) -> None:
+        expect(options, HandleOptions, "options")
+        for name, value in zip(options._fields, options):
+            if isinstance(value, str) and "\0" in value:
+                raise ValueError(f"{name}: a NUL character inside")
         if len(options.namespace.encode()) > tables.NAMESPACE_MAX:
             raise ValueError(f"namespace: at most {tables.NAMESPACE_MAX} bytes")
         if not 0 <= options.in_flight_max <= IN_FLIGHT_MAX:
@@ -110,6 +116,8 @@ class Engine:
 
     def _enter(self) -> None:
         """Begins each public call: a child forgets the parent's connections and requests."""
+        if self._closed:
+            raise ValueError("the handle is closed")
         if self._pid == os.getpid():
             return
         for connection in (self._active, self._draining):
@@ -124,10 +132,8 @@ class Engine:
 
     def _submit(self, kind: Kind, request: Any, deadline_ms: int, now_ms: int) -> int:
         self._enter()
-        if self._closed:
-            raise ValueError("the handle is closed")
         if not 0 <= deadline_ms <= _calls.BUDGET_MAX:
-            raise ValueError("deadline_ms: milliseconds, below 2^32")
+            raise ValueError(f"deadline_ms: {deadline_ms} is out of range (0 to 2^32 - 1)")
         if len(self._calls) + len(self._ready) >= self._in_flight_max:
             raise BufferError(f"{self._in_flight_max} requests are in flight already")
         rest, note = _calls.encode(kind, request, now_ms)

@@ -9,11 +9,12 @@ import hashlib
 import os
 from typing import Mapping, Sequence, Tuple
 
-from .._types import (CancelRequest, CheckRequest, CommitRequest, FamilyEndRequest,
-                      FamilyOpenRequest, Item, LimitsRequest, PingRequest, RefundRequest,
-                      ReserveRequest, ResetRequest, RevokeRequest, RotateRequest, StatsRequest,
-                      Token, TokenCheckRequest, UnrevokeRequest)
+from .._types import (CancelRequest, CheckRequest, CommitRequest, FactName, FamilyEndRequest,
+                      FamilyOpenRequest, Item, LimitsRequest, PingRequest, Rate, RefundItem,
+                      RefundRequest, ReserveRequest, ResetRequest, RevokeRequest, RotateRequest,
+                      StatsRequest, Token, TokenCheckRequest, UnrevokeRequest)
 from . import _tables as tables
+from ._shapes import expect
 from ._wire import to_bytes, write
 
 SHA256_BYTES = 32
@@ -31,7 +32,6 @@ def _numbers(words: Mapping[int, str]) -> Mapping[str, int]:
 
 _ALGORITHMS = {word: number for word, number in _numbers(tables.ALGORITHMS).items()
                if word != "calendar"}
-_ON_ERRORS = _numbers(tables.ON_ERRORS)
 _REASONS = _numbers(tables.REASONS)
 _LEVELS = _numbers(tables.LEVELS)
 _SCOPES = {word: number for word, number in _numbers(tables.SCOPES).items() if word}
@@ -60,12 +60,14 @@ def _mint() -> str:
 def _rates(item: Item, where: str) -> Sequence[bytes]:
     """Inline rates; those beside a limit's name are for the fallback alone and not sent."""
     if len(item.rates) > tables.RATES_MAX:
-        raise ValueError(f"{where}at most {tables.RATES_MAX} rates")
+        raise ValueError(f"{where}rates: at most {tables.RATES_MAX}")
     algorithm = _number_of(item.algorithm, _ALGORITHMS, f"{where}algorithm")
     if not 0 <= item.burst <= tables.COUNT_MAX:
-        raise ValueError(f"{where}a burst is below 2^40")
+        raise ValueError(f"{where}burst: below 2^40")
     out = []
-    for count, window_ms in item.rates:
+    for rate in item.rates:
+        expect(rate, Rate, f"{where}rates")
+        count, window_ms = rate
         if not 1 <= window_ms <= tables.WINDOW_MS_MAX or not 0 <= count <= tables.COUNT_MAX:
             raise ValueError(f"{where}rates: a window is 1 ms to 45 days, a count below 2^40")
         out.append(write(tables.RATE, (count, window_ms, algorithm, item.burst)))
@@ -74,73 +76,76 @@ def _rates(item: Item, where: str) -> Sequence[bytes]:
 
 def _key(item: Item, where: str) -> Sequence[bytes]:
     if not 1 <= len(item.key) <= tables.KEY_PARTS_MAX:
-        raise ValueError(f"{where}a key has 1 to {tables.KEY_PARTS_MAX} parts")
+        raise ValueError(f"{where}key: a key has 1 to {tables.KEY_PARTS_MAX} parts")
     for part in item.key:
+        if type(part) is not bytes:
+            expect(part, bytes, f"{where}key")
         if len(part) > tables.KEY_BYTES_MAX:
-            raise ValueError(f"{where}a part of a key has at most {tables.KEY_BYTES_MAX} bytes")
+            raise ValueError(f"{where}key: a part has at most {tables.KEY_BYTES_MAX} bytes")
     return item.key
 
 
-def _limit(item: Item, where: str) -> Tuple[bytes, bytes]:
+def _parts(item: Item, where: str) -> Tuple[bytes, bytes, Sequence[bytes], Sequence[bytes]]:
+    """Limit, tier, key and rates of what counts."""
+    expect(item, Item, where[:-1])
     limit, tier = to_bytes(item.limit), to_bytes(item.tier)
-    if len(limit) > tables.LIMIT_NAME_MAX or len(tier) > tables.LIMIT_NAME_MAX:
-        raise ValueError(f"{where}the name of a limit or tier has at most "
-                         f"{tables.LIMIT_NAME_MAX} bytes")
-    return limit, tier
-
-
-def _cost(item: Item, where: str) -> int:
-    if not 0 <= item.cost <= tables.COUNT_MAX:
-        raise ValueError(f"{where}a cost is below 2^40")
-    return item.cost
+    for name, value in (("limit", limit), ("tier", tier)):
+        if len(value) > tables.LIMIT_NAME_MAX:
+            raise ValueError(f"{where}{name}: a name has at most {tables.LIMIT_NAME_MAX} bytes")
+    if item.cost < 1:
+        raise ValueError(f"{where}cost: at least 1; to look without charging use peek")
+    if item.cost > tables.COUNT_MAX:
+        raise ValueError(f"{where}cost: below 2^40")
+    return limit, tier, _key(item, where), _rates(item, where)
 
 
 def _item(item: Item, index: int, with_cost: bool = True) -> bytes:
-    where = f"item {index}: "
-    key = _key(item, where)
-    limit, tier = _limit(item, where)
-    rates = _rates(item, where)
+    where = f"items[{index}]."
+    limit, tier, key, rates = _parts(item, where)
     if not limit and not rates:
-        raise ValueError(f"{where}name a limit or give rates")
+        raise ValueError(f"{where}limit: name a limit or give rates")
     if item.precision and not tables.PRECISION_MIN <= item.precision <= tables.PRECISION_MAX:
-        raise ValueError(f"{where}precision is 2 to 4096")
-    cost = _cost(item, where) if with_cost else 0
-    on_error = _ON_ERRORS.get(item.on_error, 0) if with_cost else 0
-    return write(tables.CHECK_ITEM, (limit, key, cost, rates, item.precision, on_error, tier))
+        raise ValueError(f"{where}precision: 2 to 4096, or 0")
+    # on_error is for this process, and stays in it
+    return write(tables.CHECK_ITEM,
+                 (limit, key, item.cost if with_cost else 0, rates, item.precision, 0, tier))
 
 
 def check(request: CheckRequest) -> Encoded:
     if len(request.items) > tables.ITEMS_MAX:
-        raise ValueError(f"a check has at most {tables.ITEMS_MAX} items")
+        raise ValueError(f"items: at most {tables.ITEMS_MAX}")
     if not request.items and request.token is None:
-        raise ValueError("a check has an item or a token")
+        raise ValueError("items: a check has an item or a token")
     items = [_item(item, index) for index, item in enumerate(request.items)]
     token = None if request.token is None else _token(request.token)
-    return write(tables.CHECK, (items, bool(request.peek), bool(request.each), token)), ""
+    return write(tables.CHECK, (items, request.peek, request.each, token)), ""
 
 
 def refund(request: RefundRequest) -> Encoded:
     if not 1 <= len(request.items) <= tables.ITEMS_MAX:
-        raise ValueError(f"a refund has 1 to {tables.ITEMS_MAX} items")
+        raise ValueError(f"items: a refund has 1 to {tables.ITEMS_MAX}")
     items = []
-    for index, (item, charges) in enumerate(request.items):
-        where = f"item {index}: "
+    for index, one in enumerate(request.items):
+        where = f"items[{index}]."
+        expect(one, RefundItem, where[:-1])
+        item, charges = one
+        limit, _, key, rates = _parts(item, where)
         if len(charges) > tables.RATES_MAX:
-            raise ValueError(f"{where}at most {tables.RATES_MAX} charges, one for each rate")
-        items.append(write(tables.REFUND_ITEM,
-                           (_limit(item, where)[0], _key(item, where), _cost(item, where),
-                            _rates(item, where), charges)))
+            raise ValueError(f"{where}charges: at most {tables.RATES_MAX}, one for each rate")
+        for charge in charges:
+            expect(charge, int, f"{where}charges")
+        items.append(write(tables.REFUND_ITEM, (limit, key, item.cost, rates, charges)))
     return write(tables.REFUND, (items,)), ""
 
 
 def reset(request: ResetRequest) -> Encoded:
-    item = request.item
-    return write(tables.RESET, (_limit(item, "")[0], _key(item, ""), _rates(item, ""))), ""
+    limit, _, key, rates = _parts(request.item, "item.")
+    return write(tables.RESET, (limit, key, rates)), ""
 
 
 def reserve(request: ReserveRequest) -> Encoded:
     if not 1 <= len(request.items) <= tables.ITEMS_MAX:
-        raise ValueError(f"a reservation has 1 to {tables.ITEMS_MAX} items")
+        raise ValueError(f"items: a reservation has 1 to {tables.ITEMS_MAX}")
     if (not 0 <= request.min <= tables.COUNT_MAX or not 0 <= request.max <= tables.COUNT_MAX
             or 0 != request.max < request.min):
         raise ValueError("min and max are below 2^40, and max is not below min")
@@ -148,25 +153,25 @@ def reserve(request: ReserveRequest) -> Encoded:
     return write(tables.RESERVE, (items, request.min, request.max, request.lease_ms)), ""
 
 
-def _lease(lease: bytes) -> bytes:
-    if len(lease) != LEASE_BYTES:
-        raise ValueError(f"a lease has {LEASE_BYTES} bytes: it is ReserveAnswer.lease of a "
-                         f"reservation that was granted")
-    return lease
+def _exactly(value: bytes, size: int, name: str) -> bytes:
+    if len(value) != size:
+        raise ValueError(f"{name}: {size} bytes are wanted, not {len(value)}")
+    return value
 
 
 def commit(request: CommitRequest) -> Encoded:
-    return write(tables.COMMIT, (_lease(request.lease), request.used)), ""
+    return write(tables.COMMIT, (_exactly(request.lease, LEASE_BYTES, "lease"), request.used)), ""
 
 
 def cancel_lease(request: CancelRequest) -> Encoded:
-    return write(tables.CANCEL, (_lease(request.lease),)), ""
+    return write(tables.CANCEL, (_exactly(request.lease, LEASE_BYTES, "lease"),)), ""
 
 
 # ---- tokens --------------------------------------------------------------------------------------
 
 
 def _token(token: Token) -> bytes:
+    expect(token, Token, "token")
     return write(tables.TOKEN, (
         to_bytes(token.issuer), to_bytes(token.jti), to_bytes(token.subject),
         to_bytes(token.client), to_bytes(token.key), to_bytes(token.sid), token.iat_s,
@@ -186,12 +191,9 @@ def _revoked(request: RevokeRequest) -> Tuple[int, bytes, bytes]:
         scope = _number_of(request.scope, {**_SCOPES, **_RAW_SCOPES}, "scope")
         value, raw = request.value, b""
     if request.scope != "namespace" and not request.value:
-        raise ValueError(f"a revocation of scope {request.scope!r} needs a value")
+        raise ValueError(f"value: a revocation of scope {request.scope!r} needs one")
     if request.scope in ("opaque", "signed"):
-        if not request.hashed:
-            value = _sha256(value)
-        elif len(value) != SHA256_BYTES:
-            raise ValueError("a SHA-256 has 32 bytes")
+        value = _exactly(value, SHA256_BYTES, "value") if request.hashed else _sha256(value)
     return scope, value, raw
 
 
@@ -205,12 +207,12 @@ def revoke(request: RevokeRequest) -> Encoded:
 
 def unrevoke(request: UnrevokeRequest) -> Encoded:
     if not 1 <= len(request.ids) <= tables.FACT_IDS_MAX:
-        raise ValueError(f"an unrevoke names 1 to {tables.FACT_IDS_MAX} facts")
+        raise ValueError(f"ids: an unrevoke names 1 to {tables.FACT_IDS_MAX} facts")
     ids = []
-    for origin, sequence in request.ids:
-        if len(origin) > ORIGIN_BYTES:
-            raise ValueError(f"the origin of a fact has {ORIGIN_BYTES} bytes")
-        ids.append(write(tables.FACT_ID, (origin, sequence)))
+    for index, name in enumerate(request.ids):
+        expect(name, FactName, f"ids[{index}]")
+        _exactly(name.origin, ORIGIN_BYTES, f"ids[{index}].origin")
+        ids.append(write(tables.FACT_ID, name))
     return write(tables.UNREVOKE, (ids, to_bytes(request.actor),
                                    _number_of(request.level, _LEVELS, "level"))), ""
 
@@ -220,7 +222,7 @@ def _proposed(jti: str, opaque: bytes, what: str) -> str:
     if opaque:
         return ""
     if len(to_bytes(jti)) > JTI_MAX:
-        raise ValueError(f"{what} has at most {JTI_MAX} bytes")
+        raise ValueError(f"{what}: at most {JTI_MAX} bytes")
     return jti or _mint()
 
 
@@ -246,8 +248,8 @@ def rotate(request: RotateRequest) -> Encoded:
     return write(tables.ROTATE, (
         _token(request.presented), request.generation or 0, request.generation is not None,
         to_bytes(jti), request.next_iat_s, request.next_exp_s, request.binding,
-        request.leeway_ms or 0, request.leeway_ms is not None, bool(request.adopt),
-        bool(request.verified), request.request_id, _number_of(request.level, _LEVELS, "level"),
+        request.leeway_ms or 0, request.leeway_ms is not None, request.adopt, request.verified,
+        request.request_id, _number_of(request.level, _LEVELS, "level"),
         _sha256(request.next_opaque), request.next_seed if request.next_opaque else b"")), jti
 
 

@@ -52,29 +52,31 @@ CHECK_ITEM = Message(data(1, LIMIT_NAME_MAX), datas(2, KEY_BYTES_MAX, KEY_PARTS_
                      messages(4, RATE, RATES_MAX), u32(5), word(6, ON_ERRORS),
                      data(7, LIMIT_NAME_MAX))
 TOKEN = Message(data(1, CLAIM_MAX), data(2, CLAIM_MAX), data(3, CLAIM_MAX), data(4, CLAIM_MAX),
-                data(5, CLAIM_MAX), data(6, CLAIM_MAX), u64(7), u64(8), data(9), data(10),
-                data(11, TOKEN_MAX), data(12), data(13))
+                data(5, CLAIM_MAX), data(6, CLAIM_MAX), u64(7, "iat_s"), u64(8, "exp_s"), data(9),
+                data(10), data(11, TOKEN_MAX), data(12), data(13))
 CHECK = Message(messages(1, CHECK_ITEM, ITEMS_MAX), u32(2), u32(3), message(4, TOKEN))
 TOKEN_CHECK = Message(message(1, TOKEN))
 REFUND_ITEM = Message(data(1, LIMIT_NAME_MAX), datas(2, KEY_BYTES_MAX, KEY_PARTS_MAX), u64(3),
-                      messages(4, RATE, RATES_MAX), fixeds(5, RATES_MAX))
+                      messages(4, RATE, RATES_MAX), fixeds(5, RATES_MAX, "charges"))
 REFUND = Message(messages(1, REFUND_ITEM, ITEMS_MAX))
 RESET = Message(data(1, LIMIT_NAME_MAX), datas(2, KEY_BYTES_MAX, KEY_PARTS_MAX),
                 messages(3, RATE, RATES_MAX))
-RESERVE = Message(messages(1, CHECK_ITEM, ITEMS_MAX), u64(2), u64(3), u32(4))
-COMMIT = Message(data(1), u64(2))
+RESERVE = Message(messages(1, CHECK_ITEM, ITEMS_MAX), u64(2), u64(3), u32(4, "lease_ms"))
+COMMIT = Message(data(1), u64(2, "used"))
 CANCEL = Message(data(1))
-REVOKE = Message(word(1, SCOPES), data(2, CLAIM_MAX), data(3, CLAIM_MAX), u64(4), u64(5),
-                 word(6, REASONS), data(7, ACTOR_MAX), word(8, LEVELS), data(9, TOKEN_MAX))
-FACT_ID = Message(data(1), u64(2))
+REVOKE = Message(word(1, SCOPES), data(2, CLAIM_MAX), data(3, CLAIM_MAX), u64(4, "before_ms"),
+                 u64(5, "exp_s"), word(6, REASONS), data(7, ACTOR_MAX), word(8, LEVELS),
+                 data(9, TOKEN_MAX))
+FACT_ID = Message(data(1), u64(2, "sequence"))
 UNREVOKE = Message(messages(1, FACT_ID, FACT_IDS_MAX), data(2, ACTOR_MAX), word(3, LEVELS))
 FAMILY_OPEN = Message(data(1, CLAIM_MAX), data(2, CLAIM_MAX), data(3, CLAIM_MAX), data(4),
-                      data(5, CLAIM_MAX), u64(6), u64(7), word(8, LEVELS), data(9))
-FAMILY_END = Message(data(1, CLAIM_MAX), data(2, CLAIM_MAX), word(3, REASONS), data(4, ACTOR_MAX),
-                     word(5, LEVELS), u64(6))
-ROTATE = Message(message(1, TOKEN), u64(2), flag(3), data(4, CLAIM_MAX), u64(5), u64(6), data(7),
-                 u32(8), flag(9), flag(10), flag(11), data(12), word(13, LEVELS), data(14),
-                 data(15))
+                      data(5, CLAIM_MAX), u64(6, "iat_s"), u64(7, "exp_s"), word(8, LEVELS),
+                      data(9))
+FAMILY_END = Message(data(1, CLAIM_MAX), data(2, CLAIM_MAX), word(3, REASONS),
+                     data(4, ACTOR_MAX), word(5, LEVELS), u64(6, "exp_s"))
+ROTATE = Message(message(1, TOKEN), u64(2, "generation"), flag(3), data(4, CLAIM_MAX),
+                 u64(5, "next_iat_s"), u64(6, "next_exp_s"), data(7), u32(8, "leeway_ms"), flag(9),
+                 flag(10), flag(11), data(12), word(13, LEVELS), data(14), data(15))
 LIMITS = Message(data(1, LIMIT_NAME_MAX), data(2, LIMIT_NAME_MAX))
 STATS = Message(data(1))
 PING = Message()

@@ -38,11 +38,12 @@ class Field(NamedTuple):
 
     number: int
     kind: int
-    bytes_max: int = 0  #: of DATA, TEXT and DATAS
+    maximum: int = 0  #: bytes of DATA, TEXT and DATAS; value of a number
     count_max: int = 0  #: of what is repeated
     message: Optional["Message"] = None
     words: Mapping[int, str] = {}  #: of ENUM when it is read
     once: bool = False  #: a second one is refused, not merged
+    name: str = ""  #: for the error where a request's number does not fit
 
 
 class Message:
@@ -52,7 +53,7 @@ class Message:
         self.zeros: List[Any] = []
         self.numbers = frozenset(field.number for field in fields)
         self.by_tag: Dict[int, Tuple[int, Field]] = {}
-        self.writers: List[Tuple[int, bytes, int]] = []
+        self.writers: List[Tuple[int, bytes, Field]] = []
         for field in fields:
             bodies = [place for place, other in self.by_tag.values() if other.kind == BODY]
             if field.kind == BODY and bodies:  # all bodies share one place
@@ -66,19 +67,18 @@ class Message:
             if field.kind in (U64S, FIXEDS):  # packed
                 self.by_tag[field.number << 3 | LENGTH] = (place, field)
             written = LENGTH if field.kind in (U64S, FIXEDS) else wire_type
-            self.writers.append((field.kind, varint(field.number << 3 | written),
-                                 field.bytes_max))
+            self.writers.append((field.kind, varint(field.number << 3 | written), field))
 
 
 # ---- tables are made of these --------------------------------------------------------------------
 
 
-def u64(number: int) -> Field:
-    return Field(number, U64, (1 << 64) - 1)
+def u64(number: int, name: str = "") -> Field:
+    return Field(number, U64, (1 << 64) - 1, name=name)
 
 
-def u32(number: int) -> Field:
-    return Field(number, U32, _MASK_32)
+def u32(number: int, name: str = "") -> Field:
+    return Field(number, U32, _MASK_32, name=name)
 
 
 def flag(number: int) -> Field:
@@ -118,8 +118,8 @@ def u64s(number: int, count_max: int = _LIST_MAX) -> Field:
     return Field(number, U64S, (1 << 64) - 1, count_max)
 
 
-def fixeds(number: int, count_max: int = _LIST_MAX) -> Field:
-    return Field(number, FIXEDS, (1 << 64) - 1, count_max)
+def fixeds(number: int, count_max: int = _LIST_MAX, name: str = "") -> Field:
+    return Field(number, FIXEDS, (1 << 64) - 1, count_max, name=name)
 
 
 def body(number: int, table: Message) -> Field:
@@ -131,12 +131,16 @@ def body(number: int, table: Message) -> Field:
 
 
 def to_bytes(value: str) -> bytes:
-    """As UTF-8; bytes that :func:`to_text` could not read come out as they were (PEP 383)."""
-    return value.encode("utf-8", "surrogateescape")
+    """As UTF-8. Raises ValueError where that cannot be."""
+    try:
+        return value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{value!r}: a lone surrogate cannot be written as UTF-8") from None
 
 
 def to_text(value: bytes) -> str:
-    return value.decode("utf-8", "surrogateescape")
+    """Identifiers are UTF-8 where Python wrote them; bytes of others that are not are marked."""
+    return value.decode("utf-8", "replace")
 
 
 # ---- writing -------------------------------------------------------------------------------------
@@ -167,26 +171,30 @@ def write(table: Message, values: Sequence[Any]) -> bytes:
     a number that its field cannot hold.
     """
     out: List[bytes] = []
-    for (kind, tag, number_max), value in zip(table.writers, values):
+    for (kind, tag, field), value in zip(table.writers, values):
         if not value and (kind != MESSAGE or value is None):
             continue
         if kind <= ENUM:
-            if value < 0 or kind != BOOL and value > number_max:
-                raise ValueError(f"{value} is not a number from 0 to {number_max}")
+            if kind != BOOL and not 0 <= value <= field.maximum:
+                raise _out_of_range(field, value)
             out.append(tag + (_SMALL[value] if value < 128 else varint(value)))
         elif kind in (DATA, TEXT, MESSAGE):
             out.append(tag + sized(value))
         elif kind in (DATAS, MESSAGES):
             out += [tag + sized(part) for part in value]
         else:
-            out.append(tag + sized(b"".join(_number(kind, part, number_max) for part in value)))
+            out.append(tag + sized(b"".join(_number(field, part) for part in value)))
     return b"".join(out)
 
 
-def _number(kind: int, value: int, number_max: int) -> bytes:
-    if not 0 <= value <= number_max:
-        raise ValueError(f"{value} is not a number from 0 to {number_max}")
-    return varint(value) if kind == U64S else value.to_bytes(8, "little")
+def _out_of_range(field: Field, value: int) -> ValueError:
+    return ValueError(f"{field.name}: {value} is out of range (0 to {field.maximum})")
+
+
+def _number(field: Field, value: int) -> bytes:
+    if not 0 <= value <= field.maximum:
+        raise _out_of_range(field, value)
+    return varint(value) if field.kind == U64S else value.to_bytes(8, "little")
 
 
 # ---- reading -------------------------------------------------------------------------------------
@@ -274,7 +282,7 @@ def _read_sized(source: bytes, at: int, stop: int, values: List[Any], place: int
                 field: Field) -> None:
     kind = field.kind
     if kind == DATA or kind == TEXT:
-        if stop - at > field.bytes_max:
+        if stop - at > field.maximum:
             raise WireError("a field over its cap")
         value = source[at:stop]
         values[place] = value if kind == DATA else to_text(value)
@@ -292,7 +300,7 @@ def _read_sized(source: bytes, at: int, stop: int, values: List[Any], place: int
         same = before[1] if before is not None and before[0] == field.number else None
         values[place] = (field.number, _read(field.message, source, at, stop, same))
     elif kind == DATAS:
-        if stop - at > field.bytes_max:
+        if stop - at > field.maximum:
             raise WireError("a field over its cap")
         _append(values, place, field, source[at:stop])
     else:
