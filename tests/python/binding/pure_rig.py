@@ -12,9 +12,12 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 
 import pytest
 import rig
+
+import pawl._types as types
 
 PATIENCE_S = rig.PATIENCE_S
 
@@ -32,6 +35,26 @@ def wire():
             return importlib.import_module("pawl_wire_pb2")
         finally:
             sys.path.remove(folder)
+
+
+def wait(handle, call_id):
+    """Its answer; waits as a caller would, on the descriptor."""
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        for found, answer in handle.process():
+            if found == call_id:
+                return answer
+        poller = select.poll()
+        poller.register(handle.fileno(), select.POLLIN)
+        poller.poll(handle.timeout_ms())
+    raise AssertionError("no answer at all")
+
+
+def ask(handle, request, deadline_ms=PATIENCE_S * 1000):
+    """Submit @request and wait for its answer."""
+    name = {types.CheckRequest: "check", types.PingRequest: "ping",
+            types.StatsRequest: "stats", types.RevokeRequest: "revoke"}[type(request)]
+    return wait(handle, getattr(handle, f"submit_{name}")(request, deadline_ms))
 
 
 def frame(message):

@@ -1,7 +1,6 @@
 """The lives of requests and connections of the pure client, against a pawld that misbehaves."""
 
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -13,7 +12,8 @@ import rig
 
 import pawl._types as types
 from pawl._pure import Handle, _addresses, _engine
-from pure_rig import PATIENCE_S, Fake, frame, make_fake, wire  # noqa: F401  (fixtures)
+from pure_rig import (PATIENCE_S, Fake, ask, frame, make_fake, wait,  # noqa: F401  (fixtures)
+                      wire)
 
 ITEM = types.Item((b"k",), (types.Rate(5, 60_000),))
 CHECK = types.CheckRequest((ITEM,))
@@ -35,25 +35,6 @@ def make():
         handle.close()
 
 
-def wait(handle, call_id):
-    """Its answer; waits as a caller would, on the descriptor."""
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        for found, answer in handle.process():
-            if found == call_id:
-                return answer
-        poller = select.poll()
-        poller.register(handle.fileno(), select.POLLIN)
-        poller.poll(handle.timeout_ms())
-    raise AssertionError("no answer at all")
-
-
-def ask(handle, request=CHECK, deadline_ms=LONG_MS):
-    name = {types.CheckRequest: "check", types.PingRequest: "ping",
-            types.StatsRequest: "stats", types.RevokeRequest: "revoke"}[type(request)]
-    return wait(handle, getattr(handle, f"submit_{name}")(request, deadline_ms))
-
-
 def turn_until(handle, condition, what):
     answers = []
 
@@ -71,7 +52,7 @@ def test_an_answer_that_comes_byte_by_byte_is_put_together(make_fake, make):
     def drip(fake, peer, request):
         for byte in frame(fake.reply(request).SerializeToString()):
             peer.send_bytes(bytes((byte,)))
-    assert ask(make(make_fake(drip).address)).outcome == "allow"
+    assert ask(make(make_fake(drip).address), CHECK).outcome == "allow"
 
 
 def test_many_answers_in_one_read_are_each_told_once(make_fake, make):
@@ -93,19 +74,19 @@ def test_many_answers_in_one_read_are_each_told_once(make_fake, make):
 def test_what_is_not_the_protocol_closes_the_connection_and_says_so(make_fake, make, garbage):
     fake = make_fake(lambda fake, peer, request: peer.send_bytes(garbage))
     handle = make(fake.address)
-    info = ask(handle).info
+    info = ask(handle, CHECK).info
     assert (info.source, info.cause, info.effect) == ("none", "protocol", "unknown")
     assert fake.address in info.text and "protocol" in info.text
     rig.wait_for(lambda: fake.open == 0, "the connection closed")
     fake.on_request = Fake.allow
-    assert ask(handle).outcome == "allow"
+    assert ask(handle, CHECK).outcome == "allow"
     assert handle.figures()["protocol_errors"] == 1
 
 
 def test_a_frame_over_the_cap_is_refused_by_its_header_alone(make_fake, make):
     def announce(fake, peer, request):  # and sends no byte of it
         peer.send_bytes((1 << 31).to_bytes(4, "big"))
-    assert ask(make(make_fake(announce).address)).info.cause == "protocol"
+    assert ask(make(make_fake(announce).address), CHECK).info.cause == "protocol"
 
 
 def test_the_answer_to_another_question_is_none(make_fake, make):
@@ -124,7 +105,7 @@ def test_answers_nobody_waits_for_are_dropped(make_fake, make):
         peer.send(fake.reply(request))
         peer.send(fake.reply(request))
     handle = make(make_fake(chatter).address)
-    assert [ask(handle).outcome for _ in range(3)] == ["allow"] * 3
+    assert [ask(handle, CHECK).outcome for _ in range(3)] == ["allow"] * 3
 
 
 def test_a_reply_as_big_as_any_is_read(make_fake, make):
@@ -155,7 +136,7 @@ def test_a_request_of_which_a_byte_has_left_is_never_sent_again(make_fake, make)
     first = make_fake(lambda fake, peer, request: peer.close())
     second = make_fake()
     handle = make(f"{first.address},{second.address}")
-    info = ask(handle).info
+    info = ask(handle, CHECK).info
     assert (info.source, info.cause, info.effect) == ("none", "lost", "unknown")
     assert len(first.seen) == 1 and not second.seen and not second.hellos
     assert handle.figures()["lost"] == 1
@@ -170,7 +151,7 @@ def test_a_lost_peek_has_no_effect_and_is_not_sent_again_either(make_fake, make)
 def test_what_has_not_left_goes_to_the_next_address(make_fake, make):
     fake = make_fake()
     handle = make(f"unix:@pawl-nobody-{os.getpid()},tcp:127.0.0.1:1,{fake.address}")
-    assert ask(handle).outcome == "allow"
+    assert ask(handle, CHECK).outcome == "allow"
     assert handle.figures()["connect_fails"] == 2
 
 
@@ -178,14 +159,14 @@ def test_a_connection_that_was_closed_while_idle_loses_nothing(make_fake, make):
     fake = make_fake()
     handle = make(fake.address)
     for _ in range(3):
-        assert ask(handle).outcome == "allow"
+        assert ask(handle, CHECK).outcome == "allow"
         fake.peers[-1].socket.shutdown(socket.SHUT_RDWR)
         rig.wait_for(lambda: fake.open == 0, "closed")
     assert handle.figures()["lost"] == 0 and len(fake.seen) == 3
 
 
 def test_no_address_that_answers_is_told_with_the_address(make):
-    answer = ask(make(f"unix:@pawl-nobody-{os.getpid()}"))
+    answer = ask(make(f"unix:@pawl-nobody-{os.getpid()}"), CHECK)
     assert answer.outcome == "undecided"
     assert (answer.info.source, answer.info.cause, answer.info.effect) == ("none", "connect",
                                                                            "none")
@@ -198,7 +179,7 @@ def test_no_address_that_answers_is_told_with_the_address(make):
 def test_a_silent_daemon_costs_the_deadline_and_the_effect_is_unknown(make_fake, make):
     handle = make(make_fake(Fake.ignore).address)
     begun = time.monotonic()
-    info = ask(handle, deadline_ms=50).info
+    info = ask(handle, CHECK, deadline_ms=50).info
     assert (info.source, info.cause, info.effect) == ("none", "timeout", "unknown")
     assert 0.05 <= time.monotonic() - begun < PATIENCE_S
     assert ask(handle, PEEK, 50).info.effect == "none"
@@ -215,8 +196,8 @@ def test_an_answer_after_the_deadline_is_no_answer_to_the_next_request(make_fake
             peer.send(kept[0])
             peer.send(fake.reply(request))
     handle = make(make_fake(late).address)
-    assert ask(handle, deadline_ms=30).info.cause == "timeout"
-    assert ask(handle).outcome == "allow"
+    assert ask(handle, CHECK, deadline_ms=30).info.cause == "timeout"
+    assert ask(handle, CHECK).outcome == "allow"
 
 
 def test_connecting_is_inside_the_deadline(make):
@@ -232,7 +213,7 @@ def test_connecting_is_inside_the_deadline(make):
         if one.connect_ex("\0" + name) != 0:
             break
     handle = make(f"unix:@{name}")
-    info = ask(handle, deadline_ms=50).info
+    info = ask(handle, CHECK, deadline_ms=50).info
     assert (info.cause, info.effect) == ("timeout", "none")
     for one in (*stuffing, listener):
         one.close()
@@ -245,7 +226,7 @@ def test_the_budget_that_travels_is_what_is_left(make_fake, make):
     time.sleep(0.02)
     wait(handle, call_id)
     assert 60_000 - PATIENCE_S * 1000 < fake.seen[0].deadline_ms <= 59_981
-    ask(handle, deadline_ms=0)
+    ask(handle, CHECK, deadline_ms=0)
     assert 1 <= fake.seen[1].deadline_ms <= 20
     ask(handle, types.PingRequest(), 0)
     assert 900 < fake.seen[2].deadline_ms <= 1000
@@ -255,9 +236,9 @@ def test_who_is_silent_too_often_is_left_for_another(make_fake, make):
     """A machine that is gone closes nothing: its connection would be kept for a quarter hour."""
     silent, other = make_fake(Fake.ignore), make_fake()
     handle = make(f"{silent.address},{other.address}")
-    causes = [ask(handle, deadline_ms=10).info.cause for _ in range(_engine.SILENT_MAX)]
+    causes = [ask(handle, CHECK, deadline_ms=10).info.cause for _ in range(_engine.SILENT_MAX)]
     assert causes == ["timeout"] * _engine.SILENT_MAX
-    assert ask(handle).outcome == "allow" and len(other.seen) == 1
+    assert ask(handle, CHECK).outcome == "allow" and len(other.seen) == 1
 
 
 # ---- cancel, ceilings, end -----------------------------------------------------------------------
@@ -272,7 +253,7 @@ def test_a_canceled_request_is_told_once_and_its_answer_dropped(make_fake, make)
     sent = handle.submit_check(CHECK, LONG_MS)
     turn_until(handle, lambda: handle.figures()["connects"] == 1, "sent")
     handle.cancel(sent)
-    assert [ask(handle).outcome, handle.figures()["in_flight"]] == ["allow", 0]
+    assert [ask(handle, CHECK).outcome, handle.figures()["in_flight"]] == ["allow", 0]
     assert not handle.cancel(sent) and not handle.cancel(12345)
 
 
@@ -306,7 +287,7 @@ def test_no_more_is_sent_than_the_daemon_takes(make_fake, make):
     fake = make_fake()
     fake.on_hello = welcome
     handle = make(fake.address)
-    ask(handle)
+    ask(handle, CHECK)
     fake.on_request = lambda fake, peer, request: kept.append((peer, request))
     for _ in range(5):
         handle.submit_check(CHECK, LONG_MS)
@@ -337,7 +318,7 @@ def test_a_closed_handle_says_so(make_fake, make):
 def test_a_handle_that_is_forgotten_closes_its_connection(make_fake):
     fake = make_fake()
     handle = Handle(types.HandleOptions(fake.address))
-    ask(handle)
+    ask(handle, CHECK)
     del handle
     rig.wait_for(lambda: fake.open == 0, "the connection closed")
 
@@ -347,7 +328,7 @@ def test_the_descriptor_stays_the_same_over_reconnects(make_fake, make):
     handle = make(fake.address)
     number = handle.fileno()
     for _ in range(3):
-        ask(handle)
+        ask(handle, CHECK)
         fake.peers[-1].close()
         turn_until(handle, lambda: fake.open == 0, "closed")
         assert handle.fileno() == number
@@ -375,7 +356,7 @@ def test_a_goaway_moves_what_was_not_begun_and_lets_the_rest_finish(make_fake, m
     got = turn_until(handle, lambda: len(fake.seen) == 5, "moved")
     got += turn_until(handle, lambda: handle.figures()["in_flight"] == 1, "the moved answered")
     assert [call_id for call_id, _ in got] == ids[1:]
-    assert ask(handle).outcome == "allow" and len(fake.peers) == 2  # while the first drains
+    assert ask(handle, CHECK).outcome == "allow" and len(fake.peers) == 2  # while the first drains
     fake.peers[0].send(fake.reply(held[0]))
     got = turn_until(handle, lambda: not handle.figures()["in_flight"], "the first answered")
     assert [(call_id, answer.outcome) for call_id, answer in got] == [(ids[0], "allow")]
@@ -394,7 +375,7 @@ def test_a_drain_that_says_it_twice_moves_only_what_the_second_says(make_fake, m
     handle = make(fake.address)
     call_id = handle.submit_check(CHECK, LONG_MS)
     turn_until(handle, lambda: handle.figures()["goaways"] == 1, "the first goaway")
-    assert ask(handle).outcome == "allow"  # elsewhere
+    assert ask(handle, CHECK).outcome == "allow"  # elsewhere
     assert len(fake.seen) == 2 and handle.figures()["in_flight"] == 1
     fake.peers[0].goaway(0)
     assert wait(handle, call_id).outcome == "allow"
@@ -402,7 +383,7 @@ def test_a_drain_that_says_it_twice_moves_only_what_the_second_says(make_fake, m
 
 
 def test_a_goaway_after_the_hello_alone_moves_all(make_fake, make):
-    """The hello was accepted, what came after it was not: the ids on the wire say which is which."""
+    """The hello was accepted, what came after was not: the ids on the wire say which is which."""
     fake = make_fake()
     handle = make(fake.address)
 
@@ -448,37 +429,37 @@ def test_a_place_that_fails_waits_longer_each_time_and_not_always_the_same():
 def test_a_dead_place_comes_last_for_a_while_and_is_tried_when_it_is_the_only_one(make_fake, make):
     fake = make_fake()
     handle = make(f"unix:@pawl-nobody-{os.getpid()},{fake.address}")
-    ask(handle)
+    ask(handle, CHECK)
     handle._places[0].avoid_ns = _engine.NEVER_NS
     for _ in range(3):
         fake.peers[-1].close()
         turn_until(handle, lambda: fake.open == 0, "closed")
-        assert ask(handle).outcome == "allow"
+        assert ask(handle, CHECK).outcome == "allow"
     assert handle.figures()["connect_fails"] == 1
     alone = make(f"unix:@pawl-nobody-{os.getpid()}")
-    assert [ask(alone).info.cause for _ in range(3)] == ["connect"] * 3
+    assert [ask(alone, CHECK).info.cause for _ in range(3)] == ["connect"] * 3
     assert alone.figures()["connect_fails"] == 3
 
 
 def test_a_restarted_daemon_is_found_again(daemon, make):
     handle = make(daemon.unix)
-    assert ask(handle).outcome == "allow"
+    assert ask(handle, CHECK).outcome == "allow"
     daemon.restart()
-    assert ask(handle).outcome == "allow"
+    assert ask(handle, CHECK).outcome == "allow"
     daemon.kill()
-    assert ask(handle).info.cause in ("connect", "lost")
+    assert ask(handle, CHECK).info.cause in ("connect", "lost")
     daemon.start()
-    assert ask(handle).outcome == "allow"
+    assert ask(handle, CHECK).outcome == "allow"
 
 
 def test_a_stopped_daemon_costs_the_deadline_and_is_heard_again(daemon, make):
     handle = make(daemon.unix)
-    ask(handle)
+    ask(handle, CHECK)
     daemon.process.send_signal(signal.SIGSTOP)
     os.waitid(os.P_PID, daemon.process.pid, os.WSTOPPED | os.WNOWAIT)
-    assert ask(handle, deadline_ms=30).info.cause == "timeout"
+    assert ask(handle, CHECK, deadline_ms=30).info.cause == "timeout"
     daemon.process.send_signal(signal.SIGCONT)
-    assert ask(handle).info.source == "daemon"
+    assert ask(handle, CHECK).info.source == "daemon"
 
 
 # ---- fork ----------------------------------------------------------------------------------------
@@ -500,7 +481,7 @@ def test_a_child_leaves_the_parents_connection_alone(make_fake, make):
     kept = []
     fake = make_fake()
     handle = make(fake.address)
-    ask(handle)
+    ask(handle, CHECK)
     fake.on_request = lambda fake, peer, request: kept.append((peer, request))
     pending = handle.submit_check(CHECK, LONG_MS)
     number = handle.fileno()
@@ -523,15 +504,15 @@ def test_a_child_leaves_the_parents_connection_alone(make_fake, make):
 
 def test_a_child_that_never_calls_disturbs_nobody(make_fake, make):
     handle = make(make_fake().address)
-    ask(handle)
+    ask(handle, CHECK)
     assert in_child(lambda: None) == 0
-    assert ask(handle).outcome == "allow" and handle.figures()["connects"] == 1
+    assert ask(handle, CHECK).outcome == "allow" and handle.figures()["connects"] == 1
 
 
 def test_a_child_of_a_handle_that_is_not_connected_connects_by_itself(daemon, make):
     handle = make(daemon.unix)
-    assert in_child(lambda: ask(handle).outcome != "allow") == 0
-    assert ask(handle).outcome == "allow"
+    assert in_child(lambda: ask(handle, CHECK).outcome != "allow") == 0
+    assert ask(handle, CHECK).outcome == "allow"
 
 
 # ---- hello, options, environment -----------------------------------------------------------------
@@ -539,7 +520,7 @@ def test_a_child_of_a_handle_that_is_not_connected_connects_by_itself(daemon, ma
 
 def test_the_hello_says_who_asks(make_fake, make):
     fake = make_fake()
-    ask(make(fake.address, name="worker 7", namespace="shop"))
+    ask(make(fake.address, name="worker 7", namespace="shop"), CHECK)
     hello = fake.hellos[0]
     assert (hello.hello.client, hello.hello.namespace) == (b"worker 7", b"shop")
     assert (hello.hello.version_min, hello.hello.version_max) == (1, 1)
@@ -550,7 +531,7 @@ def test_a_daemon_of_another_version_is_told_as_protocol(make_fake, make):
     fake = make_fake(Fake.ignore)
     fake.on_hello = lambda fake, peer, request: peer.send(
         fake.wire.Reply(id=request.id, status=6, hello=fake.wire.HelloReply(version=9)))
-    assert ask(make(fake.address)).info.cause == "protocol"
+    assert ask(make(fake.address), CHECK).info.cause == "protocol"
 
 
 def test_a_refused_credential_is_told_by_that_name(make_fake, make):
@@ -558,7 +539,7 @@ def test_a_refused_credential_is_told_by_that_name(make_fake, make):
     fake.on_hello = lambda fake, peer, request: peer.send(
         fake.wire.Reply(id=request.id, status=3, error=b"no"))
     handle = make(fake.address, credential_id="api", credential=b"x" * 16)
-    info = ask(handle).info
+    info = ask(handle, CHECK).info
     assert info.cause == "not_permitted" and "refused the credential" in info.text
     assert (fake.hellos[0].hello.credential_id, fake.hellos[0].hello.credential) == (b"api",
                                                                                      b"x" * 16)
@@ -586,7 +567,7 @@ def test_a_refusal_by_the_daemon_says_what_and_whether_it_had_an_effect(make_fak
     handle = make(make_fake(refuse).address)
     info = ask(handle, types.RevokeRequest("token", b"j")).info
     assert info == ("daemon", cause, effect, "as told")
-    assert ask(handle).info == ("daemon", cause, "none", "as told")  # a check was not charged
+    assert ask(handle, CHECK).info == ("daemon", cause, "none", "as told")  # nothing was charged
 
 
 @pytest.mark.parametrize("options, words", [
@@ -625,9 +606,9 @@ def test_the_environment_says_what_the_options_do_not(make_fake, make, monkeypat
     monkeypatch.setenv("PAWL_ADDR", fake.address)
     monkeypatch.setenv("PAWL_CREDENTIAL_ID", "api")
     monkeypatch.setenv("PAWL_CREDENTIAL_FILE", str(tmp_path / "secret"))
-    ask(make(""))
+    ask(make(""), CHECK)
     assert fake.hellos[0].hello.credential == b"a secret of some length"
-    ask(make(fake.address, credential=b"of the options x"))
+    ask(make(fake.address, credential=b"of the options x"), CHECK)
     assert fake.hellos[1].hello.credential == b"of the options x"
 
 

@@ -223,7 +223,8 @@ def test_a_revocation_is_read_as_it_was_meant(wire, scope, value, reason, issuer
 
 
 @SLOW
-@given(st.lists(st.tuples(st.binary(min_size=16, max_size=16), u64s), min_size=1, max_size=64), identifiers)
+@given(st.lists(st.tuples(st.binary(min_size=16, max_size=16), u64s), min_size=1, max_size=64),
+       identifiers)
 def test_an_unrevoke_is_read_as_it_was_meant(wire, ids, actor):
     request = types.UnrevokeRequest(tuple(types.FactName(*one) for one in ids), actor, "memory")
     assert sent(wire, _calls.UNREVOKE, request).unrevoke == wire.Unrevoke(
@@ -235,7 +236,8 @@ def test_an_unrevoke_is_read_as_it_was_meant(wire, ids, actor):
 @given(tokens, u64s, identifiers, blobs, blobs, st.none() | u64s, st.none() | u32s, st.booleans(),
        st.booleans(), blobs, blobs, levels)
 def test_a_rotation_is_read_as_it_was_meant(wire, presented, exp_s, jti, opaque, seed, generation,
-                                            leeway_ms, adopt, verified, binding, request_id, level):
+                                            leeway_ms, adopt, verified, binding, request_id,
+                                            level):
     request = types.RotateRequest(presented, exp_s, jti, opaque, seed, 5, generation, leeway_ms,
                                   adopt, verified, binding, request_id, level)
     message, proposed = message_of(_calls.ROTATE, request)

@@ -49,18 +49,6 @@ def credential_of(options: HandleOptions) -> Tuple[str, bytes]:
     return name, secret
 
 
-def _refuse_open_key(path: str) -> None:
-    mode = os.stat(path).st_mode
-    if mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise ValueError(f"tls_key {path}: others may write it (mode {stat.S_IMODE(mode):04o}); "
-                         f"chmod 600 it, and make a new key if you do not know who has")
-
-
-def _no_passphrase() -> str:
-    """Nobody is there to type one; without this OpenSSL would ask at the terminal."""
-    return ""
-
-
 def context_of(options: HandleOptions) -> ssl.SSLContext:
     """Raises ValueError saying which file cannot be used, and why."""
     ca = _or_environment(options.tls_ca, "PAWL_TLS_CA")
@@ -76,20 +64,50 @@ def context_of(options: HandleOptions) -> ssl.SSLContext:
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_COMPRESSION
     context.verify_flags |= _PARTIAL_CHAIN  # what the file names is trusted, an intermediate too
     context.hostname_checks_common_name = False  # RFC 9525: its alternative names alone
-    what, path = "tls_ca", ca
+    _trust(context, ca)
+    if certificate:
+        _show(context, certificate, key)
+    return context
+
+
+def _trust(context: ssl.SSLContext, path: str) -> None:
     try:
-        if ca:
-            context.load_verify_locations(ca)
+        if path:
+            context.load_verify_locations(path)
         else:
             context.set_default_verify_paths()
-        if certificate:
-            what, path = "tls_key", key
-            _refuse_open_key(key)
-            what, path = "tls_certificate and tls_key", f"{certificate}, {key}"
-            context.load_cert_chain(certificate, key, _no_passphrase)
-    except OSError as error:  # ssl.SSLError is one
-        raise ValueError(f"{what} {path}: {error.strerror or error}") from None
-    return context
+    except ssl.SSLError as error:
+        raise ValueError(f"tls_ca {path}: holds no PEM certificate, or a damaged one "
+                         f"({why(error)})") from None
+    except OSError as error:
+        raise ValueError(f"tls_ca {path}: {error.strerror}") from None
+
+
+def _no_passphrase() -> str:
+    """Nobody is there to type one; without this OpenSSL would ask at the terminal."""
+    return ""
+
+
+def _show(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    """Show @certificate to the daemon."""
+    for name, path in (("tls_certificate", certificate), ("tls_key", key)):
+        try:
+            mode = os.stat(path).st_mode
+            os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        except OSError as error:
+            raise ValueError(f"{name} {path}: {error.strerror}") from None
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ValueError(f"tls_key {key}: others may write it (mode {stat.S_IMODE(mode):04o}); "
+                         f"chmod 600 it, and make a new key if you do not know who has")
+    try:
+        context.load_cert_chain(certificate, key, _no_passphrase)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise ValueError(f"tls_key {key} is not the key of tls_certificate {certificate}; put "
+                             f"the two that belong together into place") from None
+        raise ValueError(f"tls_certificate {certificate} or tls_key {key}: no PEM, or an encrypted "
+                         f"key, which nobody is there to type a passphrase for; write it without "
+                         f"one ({why(error)})") from None
 
 
 # ---- bytes ---------------------------------------------------------------------------------------
