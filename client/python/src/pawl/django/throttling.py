@@ -14,6 +14,7 @@ from typing import (Any, Callable, Dict, Generator, Iterable, List, NamedTuple, 
                     Set, Tuple)
 
 import pawl
+from pawl import _rates as pawl_rates
 from pawl._calls import no_check
 from pawl._policy import Fallback, LocalWindows
 from pawl._types import CheckAnswer, Info, Item, Rate, RateAnswer
@@ -193,18 +194,24 @@ def _records(item: Item) -> Set[Tuple[Any, ...]]:
 def _groups(items: Sequence[Item]) -> List[List[int]]:
     """Indexes of @items by the request that they travel in: one, but where two count in the same
     record (REST Framework counts such a call twice) or there are more than fit."""
-    groups: List[Tuple[List[int], Set[Tuple[Any, ...]]]] = []
+    groups: List[List[int]] = []
+    held: List[Set[Tuple[Any, ...]]] = []
+    room: List[int] = []
     for index, item in enumerate(items):
         wanted = _records(item)
-        for members, held in groups:
-            if not wanted & held and len(held) + max(8, len(wanted)) <= ITEMS_MAX:
+        rows = pawl_rates.RATES_MAX if item.limit else len(wanted)  # of a name: nobody knows yet
+        for place in range(len(groups)):
+            if not wanted & held[place] and rows <= room[place]:
                 break
         else:
-            members, held = [], set()
-            groups.append((members, held))
-        members.append(index)
-        held |= wanted
-    return [members for members, _ in groups]
+            place = len(groups)
+            groups.append([])
+            held.append(set())
+            room.append(ITEMS_MAX)
+        groups[place].append(index)
+        held[place] |= wanted
+        room[place] -= rows
+    return groups
 
 
 def _outcome(ask: Ask, item: Item, place: int, answer: CheckAnswer) -> Outcome:

@@ -1,0 +1,3 @@
+"""No routes: a test that wants some brings its own."""
+
+urlpatterns = []
