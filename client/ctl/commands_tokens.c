@@ -113,6 +113,29 @@ static bool is_piped(const struct target *target)
     return target->scope == PAWL_REVOKE_OPAQUE || target->scope == PAWL_REVOKE_JWT;
 }
 
+static bool looks_like_jwt(struct pawl_str token)
+{
+    const char *text = token.data;
+    unsigned dots = 0;
+
+    for (size_t i = 0; i < token.size; i++) {
+        dots += text[i] == '.' ? 1 : 0;
+    }
+    return dots == 2 && token.size > 3 && memcmp(text, "eyJ", 3) == 0; /* {" in base64 */
+}
+
+/* A JWT is known by its jti, and its text can be changed without its key where that is of ECDSA:
+ * whoever revokes the text has not ended the token. It is done all the same: it was asked for. */
+static void warn_of_jwt(const struct target *target, struct pawl_str token)
+{
+    if (target->scope == PAWL_REVOKE_OPAQUE && looks_like_jwt(token)) {
+        fputs(
+            "pawlctl: revoke opaque: this looks like a JWT, which goes on for whoever verifies it; "
+            "end it by revoke jwt, or by revoke token --jti\n",
+            stderr);
+    }
+}
+
 static int revoke_ask(struct ctl *ctl, const struct target *target, struct pawl_revoke_call *call)
 {
     char token[TOKEN_MAX + 1];
@@ -120,6 +143,8 @@ static int revoke_ask(struct ctl *ctl, const struct target *target, struct pawl_
     int code = is_piped(target) ? token_read(ctl, token, sizeof(token), &call->value) : EXIT_YES;
 
     if (code == EXIT_YES) {
+        warn_of_jwt(target, call->value);
+
         int rc = pawl_client_revoke(ctl->client, call, &result);
 
         code = rc == PAWL_RC_OK ? revoke_print(ctl, &result) : ctl_failed(ctl, rc, &result.info);

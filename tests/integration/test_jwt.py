@@ -234,6 +234,16 @@ def test_an_issuer_of_low_s_alone_refuses_the_twin_of_a_signature(make_daemon, k
     assert verify(pawld, low, check=1)["status"] == "revoked"
 
 
+def test_who_revokes_a_jwt_as_an_opaque_text_is_told_that_it_goes_on(verifier, keys):
+    token = keys.mint("ES256", jti="opaque-1")
+    told = verifier.ctl("revoke", "opaque", stdin=token, check=0)
+    assert "revoke jwt" in told.error
+    assert verify(verifier, token, check=0)["status"] == "valid"
+    assert verifier.ctl("revoke", "opaque", stdin="an.api.key", check=0).error == ""
+    assert verifier.ctl("revoke", "jwt", stdin=token, check=0).error == ""
+    assert verify(verifier, token, check=1)["status"] == "revoked"
+
+
 # ---- bad tokens, each with its reason ----------------------------------------------------------
 
 
