@@ -31,8 +31,7 @@ struct handle {
     PyObject *module;                         /* whose state we use */
     pid_t pid;
     enum busy busy;
-    bool ending;                        /* what libpawl calls back now is for nobody */
-    struct pawl_client_figures figures; /* as they were at the close */
+    bool ending; /* what libpawl calls back now is for nobody */
     struct pending_list waiting;
     struct pending_list ready;
 };
@@ -110,7 +109,7 @@ static void forget_parent(struct handle *self)
 }
 
 /*
- * Begin a call. false: an exception says that the handle is in use.
+ * Begin a call. false: an exception says that the handle is closed or in use.
  *
  * The GIL keeps threads apart but in two places. While host names are looked up it is released:
  * then nobody may enter. While answers are made, the garbage collector may run finalizers, of which
@@ -119,6 +118,10 @@ static void forget_parent(struct handle *self)
  */
 static bool enter(struct handle *self, bool nests)
 {
+    if (self->client == NULL) {
+        PyErr_SetString(PyExc_ValueError, "the handle is closed");
+        return false;
+    }
     forget_parent(self);
     if (self->busy == BUSY_RESOLVING || (self->busy == BUSY_PROCESSING && !nests)) {
         PyErr_SetString(PyExc_RuntimeError,
@@ -185,9 +188,7 @@ static PyObject *handle_process(struct handle *self, PyObject *Py_UNUSED(nothing
         return NULL;
     }
     self->busy = BUSY_PROCESSING; /* until the list is taken: that too makes objects */
-    if (self->client != NULL) {
-        (void)pawl_client_process(self->client, 0);
-    }
+    (void)pawl_client_process(self->client, 0);
     list = take_ready(self);
     self->busy = BUSY_NOT;
     return list;
@@ -214,15 +215,10 @@ static PyObject *refused(int rc, const char *refusal)
 static PyObject *submit_read(struct handle *self, unsigned kind, const union native_call *call)
 {
     struct pawl_client *client = self->client;
-    struct pending *pending;
+    struct pending *pending = PyMem_Malloc(sizeof(*pending));
     PyObject *id = NULL;
     int rc;
 
-    if (client == NULL) {
-        PyErr_SetString(PyExc_ValueError, "the handle is closed");
-        return NULL;
-    }
-    pending = PyMem_Malloc(sizeof(*pending));
     if (pending == NULL) {
         return PyErr_NoMemory();
     }
@@ -271,9 +267,9 @@ static PyObject *submit(struct handle *self, PyObject *args, PyObject *kwargs, u
     }
     native_reader_init(&reader, state_of(self));
     memset(&call, 0, sizeof(call));
-    if (read_times(&reader, deadline_ms, now_ms) &&
+    if (enter(self, true) && read_times(&reader, deadline_ms, now_ms) &&
         native_is(&reader, request, "request", native_kinds[kind].request) &&
-        native_kinds[kind].read(&reader, request, &call) && enter(self, true)) {
+        native_kinds[kind].read(&reader, request, &call)) {
         id = submit_read(self, kind, &call);
     }
     native_reader_deinit(&reader);
@@ -306,8 +302,8 @@ SUBMIT_METHOD(ping, KIND_PING)
 
 PyDoc_STRVAR(fileno_doc,
              "fileno() -> int\n\n"
-             "The descriptor that is readable when there is something to process; -1 when closed. "
-             "The same for the handle's life, but for a child process, where it is another one.");
+             "The descriptor that is readable when there is something to process. The same for the "
+             "handle's life, but for a child process, where it is another one.");
 
 static PyObject *handle_fileno(struct handle *self, PyObject *Py_UNUSED(nothing))
 {
@@ -316,11 +312,8 @@ static PyObject *handle_fileno(struct handle *self, PyObject *Py_UNUSED(nothing)
     if (!enter(self, true)) {
         return NULL;
     }
-    fd = self->client != NULL ? pawl_client_fd(self->client) : -1;
-    if (fd < 0 && self->client != NULL) {
-        return PyErr_SetFromErrno(PyExc_OSError);
-    }
-    return PyLong_FromLong(fd);
+    fd = pawl_client_fd(self->client);
+    return fd >= 0 ? PyLong_FromLong(fd) : PyErr_SetFromErrno(PyExc_OSError);
 }
 
 PyDoc_STRVAR(timeout_doc,
@@ -336,7 +329,7 @@ static PyObject *handle_timeout_ms(struct handle *self, PyObject *Py_UNUSED(noth
     if (self->ready.first != NULL) {
         return PyLong_FromLong(0);
     }
-    return PyLong_FromLong(self->client != NULL ? pawl_client_timeout_ms(self->client) : -1);
+    return PyLong_FromLong(pawl_client_timeout_ms(self->client));
 }
 
 PyDoc_STRVAR(flush_doc, "flush()\n\n"
@@ -347,9 +340,7 @@ static PyObject *handle_flush(struct handle *self, PyObject *Py_UNUSED(nothing))
     if (!enter(self, true)) {
         return NULL;
     }
-    if (self->client != NULL) {
-        pawl_client_flush(self->client);
-    }
+    pawl_client_flush(self->client);
     return none();
 }
 
@@ -367,8 +358,7 @@ static PyObject *handle_cancel(struct handle *self, PyObject *call_id)
     if (!native_take_u64(&reader, call_id, "call_id", UINT64_MAX, &id) || !enter(self, true)) {
         return NULL;
     }
-    return PyBool_FromLong(self->client != NULL &&
-                           pawl_client_cancel(self->client, id) == PAWL_RC_OK);
+    return PyBool_FromLong(pawl_client_cancel(self->client, id) == PAWL_RC_OK);
 }
 
 PyDoc_STRVAR(resolve_doc,
@@ -380,31 +370,21 @@ PyDoc_STRVAR(resolve_doc,
 static PyObject *handle_resolve(struct handle *self, PyObject *Py_UNUSED(nothing))
 {
     PyThreadState *thread;
-    int rc = PAWL_RC_OK;
+    int rc;
 
     if (!enter(self, false)) {
         return NULL;
     }
-    if (self->client != NULL) {
-        self->busy = BUSY_RESOLVING;
-        thread = PyEval_SaveThread();
-        rc = pawl_client_resolve(self->client);
-        PyEval_RestoreThread(thread);
-        self->busy = BUSY_NOT;
-    }
+    self->busy = BUSY_RESOLVING;
+    thread = PyEval_SaveThread();
+    rc = pawl_client_resolve(self->client);
+    PyEval_RestoreThread(thread);
+    self->busy = BUSY_NOT;
     if (rc != PAWL_RC_OK) {
         PyErr_SetString(PyExc_OSError, "a host name of the address list has no address");
         return NULL;
     }
     return none();
-}
-
-static void keep_figures(struct handle *self)
-{
-    if (self->client != NULL) {
-        self->figures.struct_size = sizeof(self->figures);
-        pawl_client_figures(self->client, &self->figures);
-    }
 }
 
 PyDoc_STRVAR(figures_doc,
@@ -414,13 +394,12 @@ PyDoc_STRVAR(figures_doc,
 
 static PyObject *handle_figures(struct handle *self, PyObject *Py_UNUSED(nothing))
 {
-    struct pawl_client_figures figures;
+    struct pawl_client_figures figures = { .struct_size = sizeof(figures) };
 
     if (!enter(self, true)) {
         return NULL;
     }
-    keep_figures(self);
-    figures = self->figures;
+    pawl_client_figures(self->client, &figures);
     return Py_BuildValue(
         "{sKsKsKsKsKsKsKsKsKsIsI}", "requests", (unsigned long long)figures.requests, "answers",
         (unsigned long long)figures.answers, "timeouts", (unsigned long long)figures.timeouts,
@@ -433,25 +412,30 @@ static PyObject *handle_figures(struct handle *self, PyObject *Py_UNUSED(nothing
 
 /* ---- life -------------------------------------------------------------------------------- */
 
-PyDoc_STRVAR(close_doc,
-             "close()\n\n"
-             "End the connection. What is pending is canceled, which a last process() tells. Once "
-             "is enough, twice is fine; a submit raises ValueError from then on.");
-
-static PyObject *handle_close(struct handle *self, PyObject *Py_UNUSED(nothing))
+/* In a child it closes the copies without sending a byte. */
+static void end(struct handle *self)
 {
     struct pawl_client *client = self->client;
 
-    if (client != NULL) {
+    self->client = NULL;
+    self->ending = true;
+    pawl_client_destroy(client);
+    list_free(&self->waiting);
+    list_free(&self->ready);
+}
+
+PyDoc_STRVAR(close_doc,
+             "close()\n\n"
+             "End the connection; answers that were not handed out are dropped. Once is enough, "
+             "twice is fine. Every other method raises ValueError from then on.");
+
+static PyObject *handle_close(struct handle *self, PyObject *Py_UNUSED(nothing))
+{
+    if (self->client != NULL) {
         if (!enter(self, false)) {
             return NULL;
         }
-        keep_figures(self);
-        self->figures.in_flight = 0;
-        self->client = NULL;
-        self->busy = BUSY_PROCESSING;
-        pawl_client_destroy(client); /* in a child it closes its copies without sending a byte */
-        self->busy = BUSY_NOT;
+        end(self);
     }
     return none();
 }
@@ -554,10 +538,7 @@ static void handle_dealloc(struct handle *self)
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
 
     PyObject_GC_UnTrack(self);
-    self->ending = true;
-    pawl_client_destroy(self->client);
-    list_free(&self->waiting);
-    list_free(&self->ready);
+    end(self);
     Py_XDECREF(self->module);
     release(self);
     Py_DECREF(type);

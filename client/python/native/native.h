@@ -117,7 +117,7 @@ struct native_item {
  */
 struct native_reader {
     struct native_state *state;
-    const char *list; /* where an error is: NULL, or "item" with ... */
+    const char *list; /* where an error is: NULL, or "items" with ... */
     Py_ssize_t index; /* ... which of them */
     uint32_t deadline_ms;
     uint64_t now_ms;

@@ -50,7 +50,7 @@ static bool fail(struct native_reader *reader, PyObject *exception, const char *
         return false;
     }
     if (reader->list != NULL) {
-        PyErr_Format(exception, "%s %zd: %s: %U", reader->list, reader->index, name, text);
+        PyErr_Format(exception, "%s[%zd].%s: %U", reader->list, reader->index, name, text);
     } else {
         PyErr_Format(exception, "%s: %U", name, text);
     }

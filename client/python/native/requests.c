@@ -178,7 +178,7 @@ static bool read_check_items(struct native_reader *reader, PyObject *request, Py
     if (items == NULL || !native_reader_room(reader, (size_t)given)) {
         return false;
     }
-    reader->list = "item";
+    reader->list = "items";
     for (Py_ssize_t i = 0; i < given; i++) {
         reader->index = i;
         if (!read_check_item(reader, PyTuple_GetItem(items, i), &reader->spaces[i],
@@ -287,7 +287,7 @@ NATIVE_READ(refund)
     if (items == NULL || !native_reader_room(reader, (size_t)count)) {
         return false;
     }
-    reader->list = "item";
+    reader->list = "items";
     for (Py_ssize_t i = 0; i < count; i++) {
         reader->index = i;
         if (!read_refund_item(reader, PyTuple_GetItem(items, i), &reader->spaces[i],
@@ -379,7 +379,7 @@ NATIVE_READ(unrevoke)
     if (ids == NULL || !native_reader_room(reader, (size_t)count)) {
         return false;
     }
-    reader->list = "id";
+    reader->list = "ids";
     for (Py_ssize_t i = 0; i < count; i++) {
         struct pawl_fact_name *name = &reader->items.names[i];
         PyObject *id = PyTuple_GetItem(ids, i);
