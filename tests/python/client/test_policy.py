@@ -155,6 +155,40 @@ def test_what_the_daemon_said_of_a_named_limit_wins():
     assert [ask(fallback, named).outcome for _ in range(2)] == ["allow", "deny"]
 
 
+def told(count, limit, window_ms=60_000, retry_after_ms=0, oldest_age_ms=0):
+    return RateAnswer(0, 0, window_ms, limit, count, limit - count, oldest_age_ms, window_ms,
+                      retry_after_ms, 0, False, retry_after_ms == 0)
+
+
+def test_who_was_refused_stays_refused_until_the_time_the_daemon_named():
+    fallback, clock = policy()
+    one = item("a", "10/minute")
+    fallback.learn((one,), (told(10, 10, retry_after_ms=5000),))
+    answer = ask(fallback, one)
+    assert (answer.outcome, answer.retry_after_ms) == ("deny", 5000)
+    clock.ms += 4999
+    assert ask(fallback, one).outcome == "deny"
+    clock.ms += 1
+    assert ask(fallback, one).allowed
+
+
+def test_no_more_is_let_through_than_the_daemon_said_remains():
+    fallback, clock = policy()
+    one = item("a", "10/minute")
+    fallback.learn((one,), (told(7, 10, oldest_age_ms=20_000),))
+    assert [ask(fallback, one).outcome for _ in range(4)] == ["allow"] * 3 + ["deny"]
+    clock.ms += 40_000  # the oldest has left: what the daemon said holds no more
+    assert ask(fallback, one).allowed
+
+
+def test_what_was_said_of_one_key_says_nothing_of_another():
+    fallback, _ = policy(keys_max=2)
+    fallback.learn((item("a", "10/m"),), (told(10, 10, retry_after_ms=5000),))
+    assert ask(fallback, item("b", "10/m")).allowed
+    assert ask(fallback, item("a", "10/h")).allowed
+    assert ask(fallback, item("a", "10/m")).outcome == "deny"
+
+
 def test_local_without_any_rates_cannot_tell():
     fallback, _ = policy()
     answer = ask(fallback, item("a", limit="never-seen"))
@@ -171,7 +205,16 @@ def breaker():
 
 def fail(breaker):
     assert breaker.may_ask()
-    return breaker.failed()
+    return breaker.failed(breaker.ticket())
+
+
+def test_requests_that_fail_together_are_one_silence(breaker):
+    together = [breaker.ticket() for _ in range(8)]
+    assert not any([breaker.failed(ticket) for ticket in together])
+    assert breaker.may_ask()
+    for _ in range(2):
+        fail(breaker)
+    assert not breaker.may_ask()
 
 
 def test_a_breaker_opens_after_failures_in_a_row(breaker):
@@ -196,7 +239,7 @@ def test_a_failed_probe_waits_twice_as_long_up_to_the_longest(breaker):
     for most in (125, 250, 500, 500):
         breaker.clock.ms += most + 1
         assert breaker.may_ask()
-        assert breaker.failed() is False
+        assert breaker.failed(breaker.ticket()) is False
         assert not breaker.may_ask()
 
 

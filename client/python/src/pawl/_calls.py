@@ -113,10 +113,10 @@ class BaseClient:
     def _now(self) -> int:
         return self._now_ms() if self._now_ms is not None else 0
 
-    def _saw(self, cause: str) -> None:
-        """Tell the breaker how a request ended."""
+    def _saw(self, cause: str, ticket: int) -> None:
+        """Tell the breaker how a request ended. @ticket: Breaker.ticket() from when it began."""
         if cause in AWAY:
-            changed, away = self._breaker.failed(), True
+            changed, away = self._breaker.failed(ticket), True
         elif cause == "canceled":
             self._breaker.given_up()
             return
@@ -134,8 +134,7 @@ class BaseClient:
     def _check_answer(self, request: CheckRequest, answer: CheckAnswer) -> CheckAnswer:
         """The daemon's, or what the policy makes of there being none."""
         if answer.info.source == "daemon":
-            if any(one.limit for one in request.items):
-                self._fallback.learn(request.items, answer.rates)
+            self._fallback.learn(request.items, answer.rates)
             return answer
         if request.token is not None:  # no policy makes a token good: that is the caller's to say
             verdict = TokenAnswer("undecided", detail="unavailable")

@@ -25,10 +25,9 @@ _KEYS_MAX = 100_000
 class _Windows(LocalWindows):
     """With charges that can be given back, and keys that can be forgotten."""
 
-    def _answer(self, item_index: int, rate_index: int, item: Item, rate: Rate, log: Any,
-                now: int, charged: bool) -> RateAnswer:
-        row = super()._answer(item_index, rate_index, item, rate, log, now, charged)
-        return row._replace(charge=now) if charged else row
+    def _answer(self, row: Any, now: int, charged: bool) -> RateAnswer:
+        answer = super()._answer(row, now, charged)
+        return answer._replace(charge=now) if charged else answer
 
     def _logs_of(self, one: Item) -> List[Any]:
         wanted = [(one.limit, one.tier, one.key, index if one.limit else rate.window_ms)

@@ -19,9 +19,12 @@ AWAY = frozenset(("timeout", "connect", "lost", "protocol"))
 
 
 class Breaker:
-    """Closed; after ``failures`` requests in a row without an answer open: nobody is asked for
-    about ``open_ms``, then one request probes, and each failed probe doubles the time, up to
-    ``open_max_ms``. Any thread."""
+    """Closed; after ``failures`` silences in a row open: nobody is asked for about ``open_ms``,
+    then one request probes, and each failed probe doubles the time, up to ``open_max_ms``.
+
+    Requests of many threads that fail together are one silence: what counts is a request that
+    began after the failure before it was known. (Else one moment in which a busy machine lets the
+    daemon wait would open it.) Any thread."""
 
     def __init__(self, failures: int = 5, open_ms: int = 100, open_max_ms: int = 1000,
                  monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -35,6 +38,7 @@ class Breaker:
     def reset(self) -> None:
         self._lock = threading.Lock()
         self._failures = 0
+        self._silences = 0  # all that were ever counted
         self._wait_s = self._open_s
         self._open_until = 0.0
         self._probe = False
@@ -43,8 +47,13 @@ class Breaker:
     def is_open(self) -> bool:
         return self._open_until > 0
 
+    def ticket(self) -> int:
+        """Taken when a request begins, for :meth:`failed`."""
+        return self._silences
+
     def may_ask(self) -> bool:
-        """Whether to ask the daemon now. Whoever gets True calls :meth:`seen` or :meth:`failed`."""
+        """Whether to ask the daemon now. Whoever gets True calls :meth:`seen`, :meth:`failed` or
+        :meth:`given_up`."""
         if not self._open_until:  # the common way takes no lock
             return True
         with self._lock:
@@ -67,9 +76,12 @@ class Breaker:
             self._probe = False
             return closed
 
-    def failed(self) -> bool:
-        """Nobody answered. True if that opened the breaker."""
+    def failed(self, ticket: int) -> bool:
+        """Nobody answered the request that took @ticket. True if that opened the breaker."""
         with self._lock:
+            if ticket != self._silences:
+                return False  # of a silence that was counted
+            self._silences += 1
             self._failures += 1
             was_open = self._open_until > 0
             if was_open and not self._probe:
@@ -90,16 +102,42 @@ class Breaker:
             self._probe = False
 
 
+Place = Tuple[object, ...]
+
+
+def place_of(item: Item, rate_index: int, window_ms: int) -> Place:
+    """The record that a rate of an item counts in."""
+    return (item.limit, item.tier, item.key, rate_index if item.limit else window_ms)
+
+
 class _Log(NamedTuple):
     """One key's events in the trailing window, oldest first."""
 
     events: Deque[Tuple[int, int]]  # (ms, cost)
 
+    def total(self) -> int:
+        return sum(cost for _, cost in self.events)
+
+
+class _Row(NamedTuple):
+    """One pair of a check, with its record."""
+
+    item_index: int
+    rate_index: int
+    item: Item
+    rate: Rate
+    log: _Log
+    told: Optional[List[int]]  # [until, how much fits]
+
 
 class LocalWindows:
     """Exact sliding logs in this process, against ``rate.count // workers`` (at least 1 where the
     count is not 0). A record that still holds an event is never given away; where there is no room
-    a check is undecided. Any thread."""
+    a check is undecided. Any thread.
+
+    What the daemon last said of a key holds as long as it must: who was refused stays refused
+    until the time it named, and no more is let through than it said remains. So a daemon that is
+    late for a moment does not let a used-up limit begin anew."""
 
     def __init__(self, workers: int = 1, keys_max: int = 1024,
                  now_ms: Optional[Callable[[], int]] = None) -> None:
@@ -110,8 +148,8 @@ class LocalWindows:
 
     def reset(self) -> None:
         self._lock = threading.Lock()
-        self._logs: "collections.OrderedDict[Tuple[object, ...], Tuple[int, _Log]]" = (
-            collections.OrderedDict())
+        self._logs: "collections.OrderedDict[Place, Tuple[int, _Log]]" = collections.OrderedDict()
+        self._told: "collections.OrderedDict[Place, List[int]]" = collections.OrderedDict()
 
     @property
     def keys(self) -> int:
@@ -120,8 +158,8 @@ class LocalWindows:
     def share(self, count: int) -> int:
         return max(1, count // self.workers) if count else 0
 
-    def _log(self, name: Tuple[object, ...], window_ms: int, now: int,
-             held: Set[Tuple[object, ...]]) -> Optional[_Log]:
+    def _log(self, name: Place, window_ms: int, now: int,
+             held: Set[Place]) -> Optional[_Log]:
         held.add(name)
         found = self._logs.get(name)
         if found is None:
@@ -134,7 +172,22 @@ class LocalWindows:
             log.events.popleft()
         return log
 
-    def _evict(self, now: int, held: Set[Tuple[object, ...]]) -> bool:
+    def tell(self, place: Place, until_ms: int, left: int) -> None:
+        """The daemon said that for @until_ms no more than @left fits."""
+        with self._lock:
+            self._told.pop(place, None)
+            self._told[place] = [self._now_ms() + until_ms, left]
+            if len(self._told) > self._keys_max:
+                self._told.popitem(last=False)  # a hint, not a count: it may be forgotten
+
+    def _left(self, place: Place, now: int) -> Optional[List[int]]:
+        told = self._told.get(place)
+        if told is not None and now >= told[0]:
+            del self._told[place]
+            return None
+        return told
+
+    def _evict(self, now: int, held: Set[Place]) -> bool:
         """Drop one that is empty by now and not of this check; looks at no more than 64."""
         for name in list(itertools.islice(self._logs, 64)):
             window_ms, log = self._logs[name]
@@ -151,53 +204,67 @@ class LocalWindows:
         with self._lock:
             now = self._now_ms()
             rows = []
-            held: Set[Tuple[object, ...]] = set()
+            held: Set[Place] = set()
             for item_index, rate_index, item, rate in pairs:
-                place: object = rate_index if item.limit else rate.window_ms
-                name = (item.limit, item.tier, item.key, place)
-                log = self._log(name, rate.window_ms, now, held)
+                place = place_of(item, rate_index, rate.window_ms)
+                log = self._log(place, rate.window_ms, now, held)
                 if log is None:
                     return None
-                rows.append((item_index, rate_index, item, rate, log))
+                rows.append(_Row(item_index, rate_index, item, rate, log, self._left(place, now)))
             allowed: Dict[int, bool] = {}
-            for item_index, _, item, rate, log in rows:
-                fits = self._count(log) + item.cost <= self.share(rate.count)
-                allowed[item_index] = allowed.get(item_index, True) and fits
+            for row in rows:
+                fits = self._fits(row)
+                allowed[row.item_index] = allowed.get(row.item_index, True) and fits
             everything = all(allowed.values())
             answers = []
-            for item_index, rate_index, item, rate, log in rows:
-                charged = not peek and (allowed[item_index] if each else everything)
-                answers.append(self._answer(item_index, rate_index, item, rate, log, now, charged))
+            for row in rows:
+                charged = not peek and (allowed[row.item_index] if each else everything)
+                answers.append(self._answer(row, now, charged))
             return answers
 
-    @staticmethod
-    def _count(log: _Log) -> int:
-        return sum(cost for _, cost in log.events)
+    def _fits(self, row: "_Row") -> bool:
+        room = self.share(row.rate.count) - row.log.total()
+        if row.told is not None:
+            room = min(room, row.told[1])
+        return row.item.cost <= room
 
-    def _answer(self, item_index: int, rate_index: int, item: Item, rate: Rate, log: _Log,
-                now: int, charged: bool) -> RateAnswer:
-        limit = self.share(rate.count)
-        count = self._count(log)
-        fits = count + item.cost <= limit
+    def _answer(self, row: "_Row", now: int, charged: bool) -> RateAnswer:
+        limit, cost, events = self.share(row.rate.count), row.item.cost, row.log.events
+        fits = self._fits(row)
+        count = row.log.total()
         retry_ms = 0
-        if not fits and item.cost <= limit:
-            left = count
-            for at, cost in log.events:
-                left -= cost
-                if left + item.cost <= limit:
-                    retry_ms = at + rate.window_ms - now
-                    break
+        if not fits and cost <= limit:
+            retry_ms = self._retry_ms(row, limit, now)
         if charged:
-            if log.events and log.events[-1][0] == now:
-                log.events[-1] = (now, log.events[-1][1] + item.cost)
+            if events and events[-1][0] == now:
+                events[-1] = (now, events[-1][1] + cost)
             else:
-                log.events.append((now, item.cost))
-            count += item.cost
-        oldest = log.events[0][0] if log.events else now
-        newest = log.events[-1][0] if log.events else now - rate.window_ms
-        return RateAnswer(item_index, rate_index, rate.window_ms, limit, count,
-                          max(0, limit - count), now - oldest, newest + rate.window_ms - now,
-                          retry_ms, 0, item.cost > limit, fits)
+                events.append((now, cost))
+            count += cost
+            if row.told is not None:
+                row.told[1] -= cost
+        oldest = events[0][0] if events else now
+        newest = events[-1][0] if events else now - row.rate.window_ms
+        remaining = max(0, limit - count)
+        if row.told is not None:
+            remaining = max(0, min(remaining, row.told[1]))
+        return RateAnswer(row.item_index, row.rate_index, row.rate.window_ms, limit, count,
+                          remaining, now - oldest, newest + row.rate.window_ms - now, retry_ms, 0,
+                          cost > limit, fits)
+
+    @staticmethod
+    def _retry_ms(row: "_Row", limit: int, now: int) -> int:
+        """Until this cost fits, by the log and by what the daemon said."""
+        retry_ms, left = 0, row.log.total()
+        if left + row.item.cost > limit:
+            for at, cost in row.log.events:
+                left -= cost
+                if left + row.item.cost <= limit:
+                    retry_ms = at + row.rate.window_ms - now
+                    break
+        if row.told is not None and row.item.cost > row.told[1]:
+            retry_ms = max(retry_ms, row.told[0] - now)
+        return retry_ms
 
 
 class Fallback:
@@ -211,11 +278,16 @@ class Fallback:
         self._learned: Dict[str, Tuple[str, Tuple[Rate, ...]]] = {}
 
     def learn(self, items: Sequence[Item], rates: Sequence[RateAnswer]) -> None:
-        """Remember what the daemon said of named limits."""
+        """Remember what the daemon said: the rates of named limits, and how much fits."""
         named: Dict[str, Tuple[str, List[Rate]]] = {}
         for rate in rates:
             item = items[rate.item]
-            if item.limit and not rate.bypass:
+            if rate.bypass or rate.shadow or item.algorithm != "sliding":
+                continue
+            place = place_of(item, rate.rate_index, rate.window_ms)
+            until_ms = rate.retry_after_ms or rate.window_ms - rate.oldest_age_ms
+            self.local.tell(place, until_ms, rate.remaining)
+            if item.limit:
                 named.setdefault(item.limit, (rate.on_error, []))[1].append(
                     Rate(rate.limit, rate.window_ms))
         for name, (on_error, seen) in named.items():

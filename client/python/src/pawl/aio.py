@@ -112,12 +112,13 @@ class AsyncClient(BaseClient):
         await self.close()
 
     async def _run(self, kind: str, request: Any, deadline_ms: int) -> Any:
+        ticket = self._breaker.ticket()
         try:
             answer = await self._line().call(kind, request, deadline_ms, self._now())
         except BaseException:
             self._breaker.given_up()
             raise
-        self._saw(answer.info.cause)
+        self._saw(answer.info.cause, ticket)
         return answer
 
     async def _write(self, kind: str, request: Any, deadline_ms: int) -> Any:

@@ -112,6 +112,7 @@ class Client(BaseClient):
     def _run(self, kind: str, request: Any, deadline_ms: int,
              nobody: Callable[[Info], Any]) -> Any:
         line = self._take()
+        ticket = self._breaker.ticket()
         answer = None
         try:
             submit = getattr(line.handle, "submit_" + kind)
@@ -133,7 +134,7 @@ class Client(BaseClient):
             line.handle.close()
             raise
         self._put(line)
-        self._saw(answer.info.cause)
+        self._saw(answer.info.cause, ticket)
         return answer
 
     def _write(self, kind: str, request: Any, deadline_ms: int) -> Any:
