@@ -1,6 +1,7 @@
 """The lives of requests and connections of the pure client, against a pawld that misbehaves."""
 
 import os
+import pathlib
 import signal
 import socket
 import subprocess
@@ -456,7 +457,9 @@ def test_a_stopped_daemon_costs_the_deadline_and_is_heard_again(daemon, make):
     handle = make(daemon.unix)
     ask(handle, CHECK)
     daemon.process.send_signal(signal.SIGSTOP)
-    os.waitid(os.P_PID, daemon.process.pid, os.WSTOPPED | os.WNOWAIT)
+    tasks = pathlib.Path(f"/proc/{daemon.process.pid}/task")
+    rig.wait_for(lambda: all((task / "stat").read_text().rpartition(")")[2].split()[0] == "T"
+                             for task in tasks.iterdir()), "all threads stopped")
     assert ask(handle, CHECK, deadline_ms=30).info.cause == "timeout"
     daemon.process.send_signal(signal.SIGCONT)
     assert ask(handle, CHECK).info.source == "daemon"
