@@ -7,8 +7,7 @@ from django.core import checks
 from django.utils.module_loading import import_string
 from rest_framework_simplejwt.settings import api_settings
 
-#: pawld's default of tokens.max_lifetime, over which it takes no token.
-LIFETIME_DEFAULT = datetime.timedelta(days=30)
+from .sessions import LIFETIME_DEFAULT_S
 
 
 def register() -> None:
@@ -63,7 +62,7 @@ def check_classes(**_: Any) -> List[Any]:
 def check_lifetimes(**_: Any) -> List[Any]:
     """Tokens that live longer than pawld takes by default."""
     lifetime = api_settings.REFRESH_TOKEN_LIFETIME
-    if lifetime <= LIFETIME_DEFAULT:
+    if lifetime <= datetime.timedelta(seconds=LIFETIME_DEFAULT_S):
         return []
     return [checks.Warning(
         f"SIMPLE_JWT['REFRESH_TOKEN_LIFETIME'] is {lifetime}; pawld takes no token that lives "

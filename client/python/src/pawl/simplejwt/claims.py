@@ -90,20 +90,28 @@ def kind_of(token: Any) -> str:
         api_settings.TOKEN_TYPE_CLAIM) == "refresh" else "access"
 
 
+#: Causes that say: pawld will never take such a token (a claim over its caps).
+_UNFIT = ("invalid", "too_big")
+
+
 def _judge(answer: pawl.TokenCheckAnswer, kind: str) -> None:
-    if answer.info.source != "daemon":
-        events.backend_error(answer.info.cause, answer.info.text)
+    verdict, info = answer.token, answer.info
+    if verdict.status == "undecided" and info.cause in _UNFIT:
+        raise _unfit(info.text)
+    if info.source != "daemon":
+        events.backend_error(info.cause, info.text)
     try:
         verdicts.require_good(answer, kind)
-    except verdicts.TokenRefused as refused:
-        verdict = answer.token
-        code = "token_not_valid" if verdict.status == "invalid" else str(refused.get_codes())
+    except verdicts.TokenRefused:
+        code = {"revoked": "token_revoked", "expired": "token_expired"}.get(verdict.status)
+        if code is None:
+            code = "token_not_yet_valid" if verdict.detail == "not_yet_valid" else "token_not_valid"
         raise RefusedTokenError(code, verdict.reason or verdict.detail) from None
 
 
-def _unfit(error: ValueError) -> RefusedTokenError:
-    # A claim over pawld's cap. It was signed, but nothing that is not known can be revoked.
-    return RefusedTokenError("token_not_valid", str(error), _("Token is invalid"))
+def _unfit(text: str) -> RefusedTokenError:
+    # It was signed, but what cannot be known cannot be revoked either.
+    return RefusedTokenError("token_not_valid", text, _("Token is invalid"))
 
 
 def ask(token: Any, kind: Optional[str] = None) -> None:
@@ -115,7 +123,7 @@ def ask(token: Any, kind: Optional[str] = None) -> None:
     try:
         answer = get_client().token_check(describe(token))
     except ValueError as error:
-        raise _unfit(error) from error
+        raise _unfit(str(error)) from error
     _judge(answer, kind or kind_of(token))
 
 
@@ -124,5 +132,5 @@ async def aask(token: Any, kind: Optional[str] = None) -> None:
     try:
         answer = await get_async_client().token_check(describe(token))
     except ValueError as error:
-        raise _unfit(error) from error
+        raise _unfit(str(error)) from error
     _judge(answer, kind or kind_of(token))

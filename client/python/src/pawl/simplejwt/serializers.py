@@ -13,8 +13,10 @@ from rest_framework import serializers as drf
 from rest_framework_simplejwt import serializers as stock
 from rest_framework_simplejwt.settings import api_settings
 
+from pawl import errors
+
 from . import claims, rotation, sessions
-from .answers import RefusedTokenError, TokenError, http_error
+from .answers import RefusedTokenError, TokenError, TokenMalformed, http_error
 from .tokens import RefreshToken, SlidingToken, UntypedToken
 
 #: Expired tokens still name the login that a log-out is to end.
@@ -157,9 +159,15 @@ class LogoutSerializer(_RefusingSerializer):
         for token in [_EndedToken.read(text) for text in texts]:  # all are read before one ends
             name = token.payload.get(claims.SID_CLAIM) or id(token)
             if name not in ended:
-                sessions.log_out(token, actor=claims.subject_of(token), request=self._request())
+                self._end(token)
                 ended.add(name)
         return {}
+
+    def _end(self, token: Any) -> None:
+        try:
+            sessions.log_out(token, actor=claims.subject_of(token), request=self._request())
+        except (errors.Refused, ValueError) as error:  # a claim over pawld's caps
+            raise TokenMalformed() from error
 
 
 class TokenBlacklistSerializer(LogoutSerializer):

@@ -4,12 +4,25 @@ import base64
 import json
 from typing import Any, Dict
 
+from django.core.exceptions import ImproperlyConfigured
+
 import pawl
 from pawl.django import durable, events
 from pawl.django.conf import get_client, settings
 
 from . import claims
 from .answers import ServiceUnavailable, code_of, status_of
+
+#: pawld's default of tokens.max_lifetime, over which it takes no token.
+LIFETIME_DEFAULT_S = 30 * 86400
+
+
+def _require_lifetime(described: pawl.Token) -> None:
+    """A log-in whose tokens pawld would call invalid should fail here and not at the refresh."""
+    if get_client().token_check(described).token.detail == "lifetime":
+        raise ImproperlyConfigured(
+            "pawld takes no token that lives as long as this one: shorten SIMPLE_JWT"
+            "['REFRESH_TOKEN_LIFETIME'], or raise tokens.max_lifetime in pawld's configuration")
 
 
 def open_family(token: Any) -> None:
@@ -20,6 +33,8 @@ def open_family(token: Any) -> None:
     by jti and by user, and its refresh asks for a new log-in.
     """
     described = claims.describe(token)
+    if described.exp_s - described.iat_s > LIFETIME_DEFAULT_S:
+        _require_lifetime(described)
 
     def write(deadline_ms: int) -> pawl.FamilyOpenAnswer:
         return get_client().family_open(
