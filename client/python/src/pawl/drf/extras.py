@@ -72,11 +72,10 @@ class FailedLoginThrottle(SimpleRateThrottle):
         return str(table.get(self.scope) or settings.FAILED_LOGIN_RATE)
 
     def get_name(self, request: Any) -> str:
-        """The user name that is tried; "" if none can be read (then only the address counts)."""
-        try:
-            return str(request.data.get(self.name_field) or "")
-        except Exception:  # a body that cannot be read: the view's to refuse
-            return ""
+        """The user name that is tried; "" if there is none (then only the address counts). A body
+        that cannot be read raises as it would in the view."""
+        read = getattr(request.data, "get", None)  # a list has none
+        return str(read(self.name_field) or "") if read is not None else ""
 
     def get_cache_key(self, request: Any, view: Any) -> Optional[str]:
         """Not used: there are several."""

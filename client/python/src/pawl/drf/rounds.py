@@ -13,6 +13,8 @@ throttle that asks for exactly what was planned.
 
 from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
 
+from rest_framework.exceptions import APIException
+
 from ..django.throttling import Ask, Outcome
 
 #: Modules whose check_throttles asks every throttle, in order.
@@ -27,6 +29,7 @@ class _Place:
         self.kind = type(throttle)
         self.asks: Tuple[Ask, ...] = ()
         self.outcomes: Optional[Tuple[Outcome, ...]] = None
+        self.error: Optional[APIException] = None  # of planning: raised in its own turn
 
 
 class Round:
@@ -105,16 +108,20 @@ def begin(throttle: Any, request: Any, view: Any, alone: bool = False) -> Turn:
 
     @alone  plan nobody ahead.
     """
-    asks = tuple(throttle.asks(request, view))
     current = _current(throttle, request, view)
-    planned: List[_Place] = []
-    if current is not None:
-        place = current.places[current.position]
+    place = current.places[current.position] if current is not None else None
+    if place is not None:
         place.throttle = None
-        if place.outcomes is not None:
-            outcomes, place.outcomes = place.outcomes, None
-            if place.asks == asks:
-                return Turn((), lambda _: outcomes)
+        error, place.error = place.error, None
+        if error is not None:
+            raise error
+    asks = tuple(throttle.asks(request, view))
+    planned: List[_Place] = []
+    if current is not None and place is not None:
+        outcomes, place.outcomes = place.outcomes, None
+        if outcomes is not None and place.asks == asks:
+            ready = outcomes
+            return Turn((), lambda _: ready)
         planned = [] if alone else _plan(current, request, view)
     everything = asks + tuple(ask for sibling in planned for ask in sibling.asks)
 
@@ -137,7 +144,11 @@ def _plan(current: Round, request: Any, view: Any) -> List[_Place]:
             continue
         try:
             place.asks = tuple(throttle.asks(request, view))
-        except Exception:
+        except APIException as error:
+            # A body that cannot be read is told once: asked again, the framework says it is empty.
+            place.error = error
+            continue
+        except Exception:  # it will raise again, or not: an earlier throttle may change things
             continue
         planned.append(place)
     return planned
