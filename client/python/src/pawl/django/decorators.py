@@ -11,12 +11,10 @@ import (and write ``rate`` and ``key`` by name).
 import asyncio
 import functools
 import inspect
-import json
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from asgiref.sync import sync_to_async
 from django.core.exceptions import ImproperlyConfigured
-from django.http import HttpResponse
 from django.utils.module_loading import import_string
 
 import pawl
@@ -24,6 +22,7 @@ from pawl._types import Rate
 
 from . import throttling
 from .conf import settings
+from .refusals import refuse
 from .requests import plain_request
 
 #: Every method counts.
@@ -238,20 +237,6 @@ async def _decide_async(plan: Plan, request: Any, view: View) -> throttling.Verd
 # ---- the decorator ------------------------------------------------------------------------------
 
 
-def refuse(request: Any, verdict: throttling.Verdict) -> HttpResponse:
-    """429 with Retry-After; the body is JSON for who accepts it, else a sentence."""
-    wait_s = verdict.retry_after_s
-    text = f"Request was throttled. Expected available in {wait_s} second{'s'[:wait_s != 1]}."
-    accept = plain_request(request).META.get("HTTP_ACCEPT", "")
-    if "json" in accept:
-        response = HttpResponse(json.dumps({"detail": text}), content_type="application/json")
-    else:
-        response = HttpResponse(text, content_type="text/plain; charset=utf-8")
-    response.status_code = 429
-    response["Retry-After"] = str(wait_s)
-    return response
-
-
 def ratelimit(rate: RateGiven = None, key: Any = "ip", *, group: Any = None, scope: Any = None,
               method: Union[str, Sequence[str], None] = ALL, block: bool = True, cost: Any = 1,
               limit: str = "", tier: Any = "", on_error: str = "",
@@ -270,7 +255,8 @@ def ratelimit(rate: RateGiven = None, key: Any = "ip", *, group: Any = None, sco
     @cost    how much a call takes, or a callable (request); below 1 it is not counted.
     @limit, @tier  a limit of the daemon's configuration, in place of a rate.
     @on_error  while no daemon answers: open, closed, local; default: ON_ERROR of the scope.
-    @response  a callable (request, verdict) that makes the refusal; default :func:`refuse`.
+    @response  a callable (request, verdict) that makes the refusal; default
+               :func:`pawl.django.refusals.refuse`.
 
     Raises ImproperlyConfigured where it stands, for what can never work; never because of the
     daemon. A rate callable that raises is the view's error.
@@ -279,7 +265,25 @@ def ratelimit(rate: RateGiven = None, key: Any = "ip", *, group: Any = None, sco
         raise ImproperlyConfigured("ratelimit: group and scope are the same thing: give one")
     plan = make_plan(rate, key, group if scope is None else scope, method, cost, limit, tier,
                      on_error)
-    return functools.partial(_decorate, plan, block, response or refuse)
+    decorate = functools.partial(_decorate, plan, block, response or refuse)
+    return functools.partial(_mark, decorate, Told(plan, rate, key))
+
+
+class Told(NamedTuple):
+    """What ``manage.py pawl_limits`` says of a decorated view, in its ``pawl_limits``."""
+
+    plan: Plan
+    rate: Any
+    key: Any
+
+
+def _mark(decorate: Any, told: Told, view: Any) -> Any:
+    limited = decorate(view)
+    try:
+        limited.pawl_limits = [told, *getattr(view, "pawl_limits", ())]
+    except AttributeError:  # what takes no attributes is only not listed
+        pass
+    return limited
 
 
 def _decorate(plan: Plan, block: bool, response: Any, view: Any) -> Any:

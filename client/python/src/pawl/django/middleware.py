@@ -4,12 +4,15 @@ Both work under WSGI and ASGI, and belong near the top of ``MIDDLEWARE``: above 
 that what it exposes is completed and not overwritten.
 """
 
-from typing import Any, List
+from typing import Any, List, Optional
 
+from django.http import HttpResponse
 from django.utils.deprecation import MiddlewareMixin
 
 from . import events, headers
 from .conf import settings
+from .logins import TooManyAttempts
+from .refusals import refuse
 from .throttling import entries
 
 
@@ -26,9 +29,13 @@ class _AfterResponse(MiddlewareMixin):
 class RateLimitHeadersMiddleware(_AfterResponse):
     """What was counted for this request, as header fields: ``HEADERS`` says which.
 
-    A 429 or 503 without Retry-After gets one. Fields that a view wrote itself stay. With
+    A 429 or 503 without Retry-After gets one; a log-in that was tried too often
+    (:class:`pawl.django.logins.TooManyAttempts`) is answered with 429. Fields that a view wrote itself stay. With
     ``HEADERS_EXPOSE`` a browser's script may read them: they join Access-Control-Expose-Headers.
     """
+
+    def process_exception(self, request: Any, exception: Exception) -> Optional[HttpResponse]:
+        return refuse(request, exception) if isinstance(exception, TooManyAttempts) else None
 
     def process_response(self, request: Any, response: Any) -> Any:
         found = entries(request)
