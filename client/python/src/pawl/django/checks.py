@@ -24,6 +24,7 @@ from typing import Any, Dict, Iterator, List, Tuple
 
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Info, Warning, register
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 import pawl
@@ -43,8 +44,11 @@ def _framework() -> Dict[str, Any]:
 
 
 def _sound() -> bool:
-    """Whether PAWL can be read at all; where not, pawl.E001 says so, and the others are silent."""
-    return not conf.problems(getattr(django_settings, "PAWL", {}))
+    """Whether PAWL can be read; where not, pawl.E001 or E003 says so, and others are silent."""
+    try:
+        return bool(conf.settings.BACKEND)
+    except ImproperlyConfigured:
+        return False
 
 
 @register(TAG)
