@@ -17,6 +17,8 @@ os.environ.setdefault("PAWLD", str(rig.BUILD / "pawld"))
 import django  # noqa: E402
 
 django.setup()
+# Workers of pytest-xdist inherit the environment, and look for the settings before this file.
+del os.environ["DJANGO_SETTINGS_MODULE"]
 
 from pawl.pytest_plugin import pawl_clock, pawl_daemon, pawl_memory  # noqa: E402,F401
 

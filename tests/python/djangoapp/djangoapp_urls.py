@@ -7,9 +7,12 @@ from django.views import View
 from rest_framework.decorators import api_view
 from rest_framework.exceptions import PermissionDenied, ValidationError
 from rest_framework.response import Response
+from rest_framework.throttling import AnonRateThrottle, ScopedRateThrottle
+from rest_framework.views import APIView
 
 from pawl import errors
 from pawl.django.decorators import UNSAFE, ratelimit
+from pawl.django.logins import TooManyAttempts
 
 
 def plain(request):
@@ -99,12 +102,16 @@ def own_headers(request):
 own_headers = ratelimit("2/minute", scope="own")(own_headers)
 
 
-def denied(request):
+def denied(request, secret):
     return HttpResponse("no", status=403)
 
 
 def unavailable(request):
     return HttpResponse("later", status=503)
+
+
+def attempts(request):
+    raise TooManyAttempts(33)
 
 
 def broken(request):
@@ -123,7 +130,17 @@ def framework(request):
     return Response({"ok": True})
 
 
+class Throttled(APIView):
+    throttle_classes = [AnonRateThrottle]
+
+
+class Scoped(APIView):
+    throttle_classes = [ScopedRateThrottle]
+    throttle_scope = "burst"
+
+
 urlpatterns = [
+    path("throttled/", Throttled.as_view()), path("scoped/", Scoped.as_view()),
     path("plain/", plain), path("limited/", limited), path("several/", several),
     path("signed/", signed), path("soft/", soft), path("unsafe/", unsafe), path("shut/", shut),
     path("dynamic/", dynamic), path("costly/", costly), path("nap/", nap),
@@ -131,6 +148,6 @@ urlpatterns = [
     path("dispatched/", Dispatched.as_view()), path("whole/", Whole.as_view()),
     path("shares/", shares_with_anon), path("own/", own_headers),
     path("denied/<str:secret>/", denied), path("unavailable/", unavailable),
-    path("broken/", broken), path("framework/", framework),
+    path("broken/", broken), path("attempts/", attempts), path("framework/", framework),
     path("nested/", include([path("limited/", limited)])),
 ]

@@ -161,6 +161,12 @@ def test_a_retry_after_of_the_view_stays_and_so_do_its_own_headers(client, pawl_
     assert response["X-RateLimit-Limit"] == "mine" and response["X-RateLimit-Remaining"] == "1"
 
 
+def test_too_many_log_ins_are_429_and_not_403(client):
+    response = client.get("/attempts/", HTTP_ACCEPT="application/json")
+    assert (response.status_code, response["Retry-After"]) == (429, "33")
+    assert "33 seconds" in response.json()["detail"]
+
+
 def test_headers_come_under_asgi_too(pawl_memory):
     import asyncio
 
