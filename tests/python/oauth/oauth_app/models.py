@@ -1,0 +1,9 @@
+from pawl.tokens.opaque import OpaqueTokenAuthentication, OpaqueTokenMixin
+
+
+class ApiToken(OpaqueTokenMixin):
+    pass
+
+
+class ApiTokenAuthentication(OpaqueTokenAuthentication):
+    model = ApiToken
