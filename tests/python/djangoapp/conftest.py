@@ -20,7 +20,12 @@ django.setup()
 # Workers of pytest-xdist inherit the environment, and look for the settings before this file.
 del os.environ["DJANGO_SETTINGS_MODULE"]
 
-from pawl.pytest_plugin import pawl_clock, pawl_daemon, pawl_memory  # noqa: E402,F401
+from pawl import pytest_plugin  # noqa: E402
+
+# Fixtures become visible here by their names.
+pawl_clock = pytest_plugin.pawl_clock
+pawl_daemon = pytest_plugin.pawl_daemon
+pawl_memory = pytest_plugin.pawl_memory
 
 
 class Lines:

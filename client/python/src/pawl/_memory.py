@@ -13,8 +13,8 @@ from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Se
 from . import errors
 from ._calls import BREAKER_OPEN, Key, Rates, item, no_rotation, no_token_check, rate_tuple
 from ._policy import Fallback, LocalWindows
-from ._types import (CheckAnswer, FactName, FamilyOpenAnswer, Info, Item, LimitInfo, Rate,
-                     RateAnswer, ReserveAnswer, RevokeAnswer, RotateAnswer, Token, TokenAnswer,
+from ._types import (CheckAnswer, FactName, FamilyOpenAnswer, Info, Item, LimitInfo, RateAnswer,
+                     ReserveAnswer, RevokeAnswer, RotateAnswer, Token, TokenAnswer,
                      TokenCheckAnswer, UnrevokeAnswer)
 
 _OK = Info("daemon", "ok", "done")

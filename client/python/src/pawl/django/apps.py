@@ -1,5 +1,7 @@
 """The app: system checks, security events, management commands."""
 
+import importlib
+
 from django.apps import AppConfig
 
 
@@ -12,6 +14,7 @@ class PawlConfig(AppConfig):
     default = True
 
     def ready(self) -> None:
-        from . import checks, events  # noqa: F401  (checks register themselves)
+        from . import events
 
+        importlib.import_module("pawl.django.checks")  # they register themselves
         events.connect()

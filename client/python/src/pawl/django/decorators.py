@@ -8,7 +8,6 @@ Retry-After. The words are django-ratelimit's, so that most of its decorators on
 import (and write ``rate`` and ``key`` by name).
 """
 
-import asyncio
 import functools
 import inspect
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
@@ -16,6 +15,11 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 from asgiref.sync import sync_to_async
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
+
+try:
+    from asgiref.sync import iscoroutinefunction
+except ImportError:  # asgiref before 3.6
+    from asyncio import iscoroutinefunction
 
 import pawl
 from pawl._types import Rate
@@ -337,7 +341,7 @@ def _tell(request: Any, verdict: throttling.Verdict) -> None:
 
 def _is_async(view: Any) -> bool:
     """A coroutine function, or the dispatch of a class whose handlers are."""
-    if asyncio.iscoroutinefunction(view):
+    if iscoroutinefunction(view):
         return True
     while isinstance(view, functools.partial):
         holder = view.args[0] if view.args else None

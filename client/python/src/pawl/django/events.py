@@ -49,7 +49,8 @@ def mask_key() -> bytes:
 
 def mask(value: Any) -> str:
     """A keyed hash of an identity, 64 bits as hexadecimal: equal values have equal masks, and
-    without the key (``MASK_KEY``, else ``SECRET_KEY``) nobody can try names out. "" and None: ""."""
+    without the key (``MASK_KEY``, else ``SECRET_KEY``) nobody can try names out. "" stays "", and
+    None too."""
     if value is None or value == "":
         return ""
     data = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")

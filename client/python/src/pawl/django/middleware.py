@@ -30,8 +30,9 @@ class RateLimitHeadersMiddleware(_AfterResponse):
     """What was counted for this request, as header fields: ``HEADERS`` says which.
 
     A 429 or 503 without Retry-After gets one; a log-in that was tried too often
-    (:class:`pawl.django.logins.TooManyAttempts`) is answered with 429. Fields that a view wrote itself stay. With
-    ``HEADERS_EXPOSE`` a browser's script may read them: they join Access-Control-Expose-Headers.
+    (:class:`pawl.django.logins.TooManyAttempts`) is answered with 429. Fields that a view wrote
+    itself stay. With ``HEADERS_EXPOSE`` a browser's script may read them: they join
+    Access-Control-Expose-Headers.
     """
 
     def process_exception(self, request: Any, exception: Exception) -> Optional[HttpResponse]:
