@@ -2,7 +2,7 @@
 
 Both read one clock that never goes back, on a grid of 1 ms; the framework's keeps its list in a
 LocMemCache on that clock. Compared after each call: allowed or not, wait(), and what a refusal
-becomes: status, Retry-After, body. The one difference: where the framework's wait() is None, because
+becomes: status, Retry-After, body. The one difference: where the framework's wait() is None, for
 the limit was lowered below what is counted, ours says how long it will be.
 """
 

@@ -237,7 +237,8 @@ def test_rates_go_further_than_the_framework(rate, count, seconds):
 
 @pytest.mark.parametrize("rate", ["5", "1/m/2", "1/", "x/m", "5/fortnight", "1/90d", "", 5])
 def test_a_rate_that_cannot_be_read_is_said_at_once(rate):
-    throttle = type("Throttle", (SimpleRateThrottle,), {"scope": "x", "THROTTLE_RATES": {"x": rate}})
+    throttle = type("Throttle", (SimpleRateThrottle,), {"scope": "x",
+                                                        "THROTTLE_RATES": {"x": rate}})
     with pytest.raises(ImproperlyConfigured, match="Throttle"):
         throttle()
     if isinstance(rate, str) and rate:

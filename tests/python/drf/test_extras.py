@@ -311,7 +311,8 @@ def test_a_body_that_cannot_be_read_is_the_views_to_refuse(counted):
 
     def post(self, request):
         return Response(request.data)
-    for view in (view_class(Throttle, post=post), view_class(AnonRateThrottle, Throttle, post=post)):
+    for classes in ([Throttle], [AnonRateThrottle, Throttle]):
+        view = view_class(*classes, post=post)
         broken = factory.generic("POST", "/", "{", "application/json")
         assert view.as_view()(broken).status_code == 400
     assert codes(view, 1, method="post", data=[1, 2]) == [200]

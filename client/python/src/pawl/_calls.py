@@ -132,8 +132,9 @@ class BaseClient:
         return CheckRequest(tuple(items), token, peek, mode == "each")
 
     def _check_answer(self, request: CheckRequest, answer: CheckAnswer) -> CheckAnswer:
-        """The daemon's, or what the policy makes of there being none."""
-        if answer.info.source == "daemon":
+        """The daemon's, or what the policy makes of there being none. A daemon that answers that it
+        cannot (draining, full, a limit that it does not know) has decided nothing either."""
+        if answer.info.source == "daemon" and answer.info.cause == "ok":
             self._fallback.learn(request.items, answer.rates)
             return answer
         if request.token is not None:  # no policy makes a token good: that is the caller's to say

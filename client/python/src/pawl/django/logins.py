@@ -10,7 +10,6 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from django.core.exceptions import PermissionDenied
 
-import pawl
 from pawl._calls import rate_tuple
 from pawl._types import Rate
 

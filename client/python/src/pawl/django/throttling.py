@@ -28,6 +28,8 @@ _log = logging.getLogger("pawl")
 #: Longer ones travel as their SHA-256 (the wire's cap is 1024 bytes).
 KEY_BYTES_MAX = 512
 ITEMS_MAX = 64  #: of one request, and rates of all its items
+#: What a daemon says of a request that is wrong in one of its items: none of it was decided.
+_WRONG = ("invalid", "not_found", "not_permitted", "too_big", "unsupported")
 
 
 class Ask(NamedTuple):
@@ -173,6 +175,10 @@ def item_of(ask: Ask) -> Item:
 # ---- asking -------------------------------------------------------------------------------------
 
 
+_unknown: Set[str] = set()  # limits that the daemon did not know when last asked: asked alone
+_UNKNOWN_MAX = 256
+
+
 class Command(NamedTuple):
     """A call of a client's method: the blocking and the asyncio driver make it their own way."""
 
@@ -200,18 +206,28 @@ def _groups(items: Sequence[Item]) -> List[List[int]]:
     for index, item in enumerate(items):
         wanted = _records(item)
         rows = pawl_rates.RATES_MAX if item.limit else len(wanted)  # of a name: nobody knows yet
-        for place in range(len(groups)):
+        for place in range(0 if item.limit not in _unknown else len(groups), len(groups)):
             if not wanted & held[place] and rows <= room[place]:
                 break
         else:
             place = len(groups)
             groups.append([])
             held.append(set())
-            room.append(ITEMS_MAX)
+            room.append(ITEMS_MAX if item.limit not in _unknown else rows)
         groups[place].append(index)
         held[place] |= wanted
         room[place] -= rows
     return groups
+
+
+def _learn(limit: str, cause: str) -> None:
+    """Remember whether the daemon knows a limit, so that it costs the others no second request."""
+    if not limit:
+        return
+    if cause == "not_found" and len(_unknown) < _UNKNOWN_MAX:
+        _unknown.add(limit)
+    elif cause == "ok":
+        _unknown.discard(limit)
 
 
 def _outcome(ask: Ask, item: Item, place: int, answer: CheckAnswer) -> Outcome:
@@ -238,13 +254,19 @@ def _steps(asks: Sequence[Ask], mode: str, peek: bool) -> Steps:
     found: Dict[int, Outcome] = {}
     atomic = mode == "atomic"
     refused = False
-    for group in _groups(items):
+    waiting = _groups(items)
+    while waiting:
+        group = waiting.pop(0)
         if refused:  # all or none: what is not asked is not charged
             found.update((index, Outcome(asks[index], items[index], True, (), "none"))
                          for index in group)
             continue
         options = {"mode": "atomic" if atomic else "each", "peek": peek}
         answer = yield Command("check_many", (tuple(items[index] for index in group),), options)
+        if answer.info.cause in _WRONG and len(group) > 1:  # one throttle disarms no other
+            waiting[:0] = [[index] for index in group]
+            continue
+        _learn(items[group[0]].limit, answer.info.cause)
         outcomes = {index: _outcome(asks[index], items[index], place, answer)
                     for place, index in enumerate(group)}
         refused = atomic and not all(outcome.allowed for outcome in outcomes.values())
