@@ -15,11 +15,15 @@ DATABASES = {"default": {
 INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions",
                   "rest_framework", "rest_framework.authtoken", "oauth2_provider", "pawl.django",
                   "pawl.oauth", "pawl.tokens", "oauth_app", "knox"]
+# Tables are made from the models: migrations take seconds for each process.
+MIGRATION_MODULES = {name: None for name in ("auth", "contenttypes", "sessions", "authtoken",
+                                             "oauth2_provider", "knox")}
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "pawl.oauth.UnavailableMiddleware",
 ]
+STATIC_URL = "/static/"
 TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

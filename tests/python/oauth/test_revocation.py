@@ -20,7 +20,7 @@ def is_dead(server, tokens):
 
 def pawld_says(server, text):
     """What any other server would hear of the token."""
-    client = pawl.Client(server.daemon.unix)
+    client = pawl.Client(server.daemon.unix, check_deadline_ms=10000)
     try:
         return client.token_check(
             pawl.Token(opaque=text.encode(), sid=texts.family_of(text))).token.status
@@ -167,7 +167,7 @@ def test_a_revoked_token_is_401_with_a_code_even_where_anybody_may_come(server):
 def test_deleting_an_application_ends_its_tokens_everywhere(server):
     tokens = server.log_in()
     server.application.delete()
-    client = pawl.Client(server.daemon.unix)
+    client = pawl.Client(server.daemon.unix, check_deadline_ms=10000)
     verdict = client.token_check(pawl.Token(opaque=tokens["access_token"].encode(), client="web",
                                             iat_s=1)).token
     client.close()
@@ -177,7 +177,7 @@ def test_deleting_an_application_ends_its_tokens_everywhere(server):
 def test_deleting_a_user_ends_their_tokens_everywhere(server):
     tokens, key = server.log_in(), str(server.user.pk)
     server.user.delete()
-    client = pawl.Client(server.daemon.unix)
+    client = pawl.Client(server.daemon.unix, check_deadline_ms=10000)
     verdict = client.token_check(pawl.Token(opaque=tokens["access_token"].encode(), subject=key,
                                             iat_s=1)).token
     client.close()
