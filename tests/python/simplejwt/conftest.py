@@ -17,6 +17,8 @@ rig.use_package()
 import django  # noqa: E402
 
 django.setup()
+# Workers of pytest-xdist inherit the environment, and look for the settings before this file.
+del os.environ["DJANGO_SETTINGS_MODULE"]
 
 from rest_framework.test import APIClient  # noqa: E402
 
@@ -41,8 +43,18 @@ class Shop:
         self.user = get_user_model().objects.create_user("alice", "alice@example.org", PASSWORD)
 
     def use(self, **pawl):
-        """Change PAWL."""
-        self.settings.PAWL = {"ADDR": self.daemon.unix, **pawl}
+        """Change PAWL. Deadlines are those of a machine with much else to do."""
+        self.settings.PAWL = {"ADDR": self.daemon.unix, "DEADLINE_MS": 5000,
+                              "DURABLE_DEADLINE_MS": 20_000, **pawl}
+
+    def lose_daemon(self, **pawl):
+        """End the daemon, and do not wait long for it."""
+        self.daemon.kill()
+        self.use(DURABLE_DEADLINE_MS=150, **pawl)
+
+    def start_daemon(self):
+        self.daemon.start()
+        self.use()
 
     def post(self, path, bearer=None, **body):
         return self._client(bearer).post(path, body, format="json")

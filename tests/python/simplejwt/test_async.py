@@ -36,7 +36,7 @@ def test_good_revoked_and_unknown(shop, kind):
     assert refused.value.detail["code"] == "token_revoked"
     with pytest.raises(InvalidToken):
         authenticate(kind, "a.b.c")
-    shop.daemon.kill()
+    shop.lose_daemon()
     with pytest.raises(ServiceUnavailable):
         authenticate(kind, pair["access"])
 

@@ -119,7 +119,7 @@ def _black(made):
 
 def test_without_a_daemon_it_fails_with_a_reason(shop, rows):
     rows(3)
-    shop.daemon.kill()
+    shop.lose_daemon()
     with pytest.raises(CommandError, match="0 of 3 revoked, then pawld said"):
         run()
 

@@ -4,7 +4,6 @@ import datetime
 
 import jwt
 import pytest
-import rig
 
 from pawl.simplejwt.tokens import AccessToken, RefreshToken
 
@@ -109,12 +108,12 @@ def test_log_out_everywhere_needs_a_token_that_is_good(shop):
 
 def test_a_log_out_that_nobody_took_is_503_and_not_done(shop):
     pair = shop.login()
-    shop.daemon.kill()
+    shop.lose_daemon()
     for path in ("/token/logout/", "/token/logout-everywhere/"):
         answer = shop.post(path, refresh=pair["refresh"])
         assert answer.status_code == 503 and int(answer["Retry-After"]) >= 1
-    shop.daemon.start()
-    rig.wait_for(lambda: shop.me(pair["access"]).status_code == 200, "the daemon is asked again")
+    shop.start_daemon()
+    assert shop.me(pair["access"]).status_code == 200
     assert shop.post("/token/logout/", refresh=pair["refresh"]).status_code == 200
     assert is_dead(shop, pair)
 

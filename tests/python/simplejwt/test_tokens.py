@@ -93,7 +93,7 @@ def test_each_refusal_has_its_code(shop, events):
 @pytest.mark.parametrize("page", PAGES)
 def test_without_a_daemon_an_access_token_is_503_or_what_the_policy_says(shop, page):
     pair = shop.login()
-    shop.daemon.kill()
+    shop.lose_daemon()
     away = shop.me(pair["access"], page)
     assert away.status_code == 503 and int(away["Retry-After"]) >= 1
     assert "WWW-Authenticate" not in away
@@ -105,7 +105,7 @@ def test_without_a_daemon_an_access_token_is_503_or_what_the_policy_says(shop, p
 
 def test_a_signature_or_time_that_is_wrong_is_401_without_a_daemon(shop):
     pair = shop.login()
-    shop.daemon.kill()
+    shop.lose_daemon()
     assert shop.me(pair["access"][:-4] + "AAAA").status_code == 401
 
 
@@ -140,6 +140,7 @@ def test_a_frozen_daemon_knows_no_token_is_good(shop):
     shop.daemon.arguments.append("--frozen")
     shop.daemon.start()
     assert shop.me(pair["access"]).status_code == 503
+    shop.use(DURABLE_DEADLINE_MS=500)
     assert shop.refresh(pair["refresh"]).status_code == 503
     assert shop.post("/token/verify/", token=pair["access"]).status_code == 503
 
@@ -223,21 +224,20 @@ def test_a_claim_over_the_cap_is_refused_and_no_error(shop):
 
 
 def test_a_login_is_503_without_a_daemon_and_open_gives_tokens_without_family(shop):
-    shop.daemon.kill()
+    shop.lose_daemon()
     away = shop.post("/token/", username="alice", password="a long password")
     assert away.status_code == 503 and int(away["Retry-After"]) >= 1
     shop.use(ON_UNAVAILABLE={"refresh": "open", "access": "open"}, DURABLE_DEADLINE_MS=100)
     pair = shop.login()
     assert "sid" not in claims(pair["refresh"])
     assert shop.me(pair["access"]).status_code == 200
-    shop.daemon.start()
-    shop.use()
+    shop.start_daemon()
     assert shop.me(pair["access"]).status_code == 200
     assert shop.refresh(pair["refresh"]).data["code"] == "token_unknown"
 
 
 def test_a_refused_login_asks_nothing_of_the_daemon(shop):
-    shop.daemon.kill()
+    shop.lose_daemon()
     refused = shop.post("/token/", username="alice", password="wrong")
     assert refused.status_code == 401
 
