@@ -271,7 +271,7 @@ static void by_body(struct pawl_dispatch *dispatch, struct pawl_session *session
             state->hello_owed = true;
             state->hello_id = dispatch->request.id;
         }
-        pawl_dispatch_flush(dispatch, session); /* what came before it acts before it */
+        pawl_dispatch_flush(dispatch); /* what came before it acts before it */
         pawl_dispatch_cold(dispatch, session, message);
         return;
     }
@@ -342,11 +342,11 @@ static void take_latency(struct pawl_dispatch *dispatch)
                           memory_order_relaxed);
 }
 
-static void on_batch_end(void *ctx, struct pawl_session *session)
+static void on_batch_end(void *ctx)
 {
     struct pawl_dispatch *dispatch = ctx;
 
-    pawl_dispatch_flush(dispatch, session);
+    pawl_dispatch_flush(dispatch);
     if (PAWL_UNLIKELY(dispatch->batches++ % PAWL_LATENCY_SAMPLE == 0)) {
         take_latency(dispatch);
     }

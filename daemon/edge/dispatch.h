@@ -7,9 +7,9 @@
  * each wants (dispatch_cold.c) -> what has to be durable becomes a pending job at the store
  * (pending.c), answered when the store is done.
  *
- * Checks of one read are hashed first and decided then, in their order: the misses of their records
- * overlap (over 10 M keys that is most of the time). Whatever else acts comes after the checks put
- * off before it, so the effects of one connection keep their order.
+ * Checks of one batch are hashed first and decided then, in their order: the misses of their
+ * records overlap (over 10 M keys that is most of the time). Whatever else acts comes after the
+ * checks put off before it, so the effects of one connection keep their order.
  */
 #ifndef PAWL_EDGE_DISPATCH_H
 #define PAWL_EDGE_DISPATCH_H
@@ -51,6 +51,7 @@ struct pawl_reply_to {
 
 /** A check that is read and hashed, its memory on the way into the cache, and not decided yet. */
 struct pawl_check {
+    struct pawl_session *session; /* it lives until the batch ends, but may be past replying */
     uint64_t id;
     struct pawl_limiter_plan plan;
     struct pawl_bytes hello; /* goes with the reply; such a check is not put off */
@@ -198,7 +199,7 @@ void pawl_dispatch_check(struct pawl_dispatch *dispatch, struct pawl_session *se
                          struct pawl_bytes message, struct pawl_bytes hello_reply);
 
 /** Decide and answer the checks put off, in their order. */
-void pawl_dispatch_flush(struct pawl_dispatch *dispatch, struct pawl_session *session);
+void pawl_dispatch_flush(struct pawl_dispatch *dispatch);
 
 /* ---- dispatch_token.c ---- */
 
@@ -244,7 +245,7 @@ enum pawl_token_status pawl_token_judge(struct pawl_dispatch *dispatch,
                                         struct pawl_wire_token_verdict *out);
 
 /** Before the token of a check is judged: room for what its verdict lends. May flush. */
-void pawl_token_make_room(struct pawl_dispatch *dispatch, struct pawl_session *session);
+void pawl_token_make_room(struct pawl_dispatch *dispatch);
 
 /* ---- dispatch_limits.c ---- */
 

@@ -263,9 +263,9 @@ static inline void send_limits(struct pawl_dispatch *dispatch, struct pawl_sessi
 }
 
 /* Decide one check and answer it. */
-static void answer_check(struct pawl_dispatch *dispatch, struct pawl_session *session,
-                         struct pawl_check *check)
+static void answer_check(struct pawl_dispatch *dispatch, struct pawl_check *check)
 {
+    struct pawl_session *session = check->session;
     struct pawl_limit_outcome outcome = { PAWL_ALLOW, 0 }; /* of a check of bypassed keys alone */
 
     if (PAWL_LIKELY(check->plan.slots_count > 0)) {
@@ -288,7 +288,7 @@ static void answer_check(struct pawl_dispatch *dispatch, struct pawl_session *se
     }
 }
 
-void pawl_dispatch_flush(struct pawl_dispatch *dispatch, struct pawl_session *session)
+void pawl_dispatch_flush(struct pawl_dispatch *dispatch)
 {
     unsigned count = dispatch->batch_count;
 
@@ -296,7 +296,7 @@ void pawl_dispatch_flush(struct pawl_dispatch *dispatch, struct pawl_session *se
         pawl_limiter_warm(dispatch->app->limiter, &dispatch->batch[i].plan);
     }
     for (unsigned i = 0; i < count; i++) {
-        answer_check(dispatch, session, &dispatch->batch[i]);
+        answer_check(dispatch, &dispatch->batch[i]);
     }
     dispatch->batch_count = 0;
     dispatch->batch_slots = 0;
@@ -353,15 +353,14 @@ static enum pawl_status prepare_check(struct pawl_dispatch *dispatch, struct paw
     return pawl_limiter_prepare(dispatch->app->limiter, &ask, &check->plan);
 }
 
-static void put_off(struct pawl_dispatch *dispatch, struct pawl_session *session,
-                    const struct pawl_check *check)
+static void put_off(struct pawl_dispatch *dispatch, const struct pawl_check *check)
 {
     dispatch->batch_count++;
     dispatch->batch_slots += (unsigned)check->plan.slots_count;
     dispatch->batch_limits += dispatch->request.item_count;
     pawl_count(&dispatch->metrics->checks);
     if (dispatch->batch_slots >= PAWL_BATCH_SLOTS || is_urgent(check)) {
-        pawl_dispatch_flush(dispatch, session);
+        pawl_dispatch_flush(dispatch);
     }
 }
 
@@ -382,10 +381,11 @@ void pawl_dispatch_check(struct pawl_dispatch *dispatch, struct pawl_session *se
         return;
     }
     if (request->has_token) {
-        pawl_token_make_room(dispatch, session);
+        pawl_token_make_room(dispatch);
     }
     struct pawl_check *check = &dispatch->batch[dispatch->batch_count];
 
+    check->session = session;
     check->exact = false;
     check->bypassed = 0;
     check->reread = false;
@@ -408,5 +408,5 @@ void pawl_dispatch_check(struct pawl_dispatch *dispatch, struct pawl_session *se
         refuse_check(dispatch, session, pawl_wire_status(status), check_error(status));
         return;
     }
-    put_off(dispatch, session, check);
+    put_off(dispatch, check);
 }

@@ -160,10 +160,10 @@ static struct pawl_bytes pack_claims(struct pawl_dispatch *dispatch,
     return pawl_bytes_of(at, size);
 }
 
-void pawl_token_make_room(struct pawl_dispatch *dispatch, struct pawl_session *session)
+void pawl_token_make_room(struct pawl_dispatch *dispatch)
 {
     if (PAWL_UNLIKELY(sizeof(dispatch->claims) - dispatch->claims_used < PAWL_CLAIMS_BYTES_MAX)) {
-        pawl_dispatch_flush(dispatch, session);
+        pawl_dispatch_flush(dispatch);
     }
     if (dispatch->batch_count == 0) {
         dispatch->claims_used = 0;
@@ -304,7 +304,7 @@ void pawl_dispatch_token(struct pawl_dispatch *dispatch, struct pawl_session *se
                          "a token check needs the token's claims, or the token");
         return;
     }
-    pawl_token_make_room(dispatch, session);
+    pawl_token_make_room(dispatch);
     (void)pawl_token_judge(dispatch, session, &reply.token);
     pawl_reply_hot(session, &reply);
 }

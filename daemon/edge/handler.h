@@ -5,7 +5,8 @@
  *
  * Life of a read on one worker: bytes arrive -> on_batch -> on_frame for each whole frame in them
  * -> on_batch_end -> one write of all that was replied, together with those of other reads of the
- * same turn (up to 16): a client with several connections is woken once. Replies that wait for the
+ * same turn (up to 16): a client with several connections is woken once. Small reads of several
+ * sessions (up to 16) are one batch: all are read before on_batch. Replies that wait for the
  * store come later through pawl_worker_post and pawl_session_find; they are written once at the end
  * of that turn.
  *
@@ -58,8 +59,8 @@ struct pawl_handler {
     /** On the thread of pawl_server_destroy(), after the last post. */
     void (*worker_close)(void *ctx);
     /**
-     * The bytes of a batch have been read; read the clocks now. Before the first on_frame of each
-     * read that holds a whole frame.
+     * The bytes of a batch have been read; read the clocks now. Before the first on_frame of a
+     * read, or of several sessions' reads, that holds a whole frame.
      */
     void (*on_batch)(void *ctx);
     /**
@@ -70,11 +71,12 @@ struct pawl_handler {
     enum pawl_status (*on_frame)(void *ctx, struct pawl_session *session,
                                  struct pawl_bytes message);
     /**
-     * The read holds no whole frame more, or none that is handed over; the messages of the batch
-     * are still there. What on_frame put off is done and replied to now. After each batch, also
-     * one that ends by closing the connection. NULL: nothing is ever put off.
+     * There is no whole frame more, or none that is handed over; the messages of the batch are
+     * still there, and so are their sessions, though one may be past replying. What on_frame put
+     * off is done and replied to now. After each batch, also one that ends by closing a connection.
+     * NULL: nothing is ever put off.
      */
-    void (*on_batch_end)(void *ctx, struct pawl_session *session);
+    void (*on_batch_end)(void *ctx);
     void *app;
 };
 

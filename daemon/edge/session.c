@@ -34,7 +34,9 @@ static struct pawl_buffer *output_room(struct pawl_session *session, size_t size
 {
     struct pawl_buffer *last = session->output_last;
     /* A batch gets a page, which is written whole; a lone late reply gets by with less. */
-    size_t least = session->worker->current == session ? PAWL_BUFFER_PAGE : PAWL_BUFFER_TINY;
+    size_t least = session->worker->current == session ? PAWL_BUFFER_PAGE
+                   : session->worker->in_batch         ? PAWL_BUFFER_SMALL
+                                                       : PAWL_BUFFER_TINY;
 
     if (last != NULL && last->capacity - last->used >= size) {
         return last;
@@ -323,14 +325,15 @@ static size_t consume(struct pawl_session *session, const uint8_t *data, size_t 
             pawl_session_part(session, why);
             break;
         }
-        if (frames++ == 0) {
+        if (frames++ == 0 && !worker->in_batch) {
+            worker->in_batch = true;
             worker->edge->handler.on_batch(worker->ctx);
         }
         done += PAWL_FRAME_HEADER_BYTES + message.size;
         handle_frame(session, message);
     }
-    if (frames > 0 && worker->edge->handler.on_batch_end != NULL) {
-        worker->edge->handler.on_batch_end(worker->ctx, session);
+    if (!worker->sharing) {
+        pawl_worker_end_batch(worker);
     }
     worker->current = NULL;
     session->busy = false;
@@ -476,21 +479,23 @@ static void on_room(struct pawl_transport *transport, uint8_t **data, size_t *si
     struct pawl_worker *worker = session->worker;
     struct pawl_buffer *input = session->input;
 
+    uint8_t *behind = worker->read_data + worker->gathered_bytes;
+
     if (session->turn != worker->turn) {
         session->turn = worker->turn;
         session->turn_bytes = 0;
     }
-    if (session->turn_bytes >= PAWL_READ_BYTES) {
+    if (session->turn_bytes >= PAWL_READ_BYTES || session->gathered_bytes > 0) {
         *size = 0; /* libuv would read on up to 32 times: the others come first */
         return;
     }
     if (input == NULL) {
-        *data = worker->read_data;
+        *data = behind;
         *size = PAWL_READ_BYTES;
     } else if (input->used < PAWL_BUFFER_TINY) {
         /* A tiny beginning goes in front of a full-sized read: one more copy, no lost batch. */
-        memcpy(worker->read_data, input->data, input->used);
-        *data = worker->read_data + input->used;
+        memcpy(behind, input->data, input->used);
+        *data = behind + input->used;
         *size = PAWL_READ_BYTES;
     } else if (input_grow(session)) {
         *data = session->input->data + session->input->used;
@@ -513,14 +518,28 @@ static void on_bytes(struct pawl_transport *transport, size_t size)
     }
     session->arrival_ms = pawl_worker_clock_ms(worker);
     session->read_ms = loop_ms(session);
-    if (input == NULL) {
-        take_input(session, worker->read_data, size);
-    } else if (input->used < PAWL_BUFFER_TINY) {
-        take_input(session, worker->read_data, input->used + size);
-    } else {
+    uint8_t *data = worker->read_data + worker->gathered_bytes; /* as on_room() found it */
+
+    if (input != NULL && input->used >= PAWL_BUFFER_TINY) {
         input->used += size;
-        take_input(session, input->data, input->used);
+        pawl_session_take(session, input->data, input->used);
+    } else if (pawl_session_gather(session, data, size)) {
+        return;
+    } else {
+        pawl_session_take(session, data, (input != NULL ? input->used : 0) + size);
     }
+    pawl_session_taken(session);
+}
+
+void pawl_session_take(struct pawl_session *session, const uint8_t *data, size_t size)
+{
+    take_input(session, data, size);
+}
+
+void pawl_session_taken(struct pawl_session *session)
+{
+    struct pawl_worker *worker = session->worker;
+
     if (is_blocked(session)) {
         /* Whole frames may be left: it has to be paused now, or on_written would not go on. */
         pawl_session_step(session);
@@ -538,6 +557,12 @@ static void on_ended(struct pawl_transport *transport, bool clean)
 
     if (session->state == PAWL_SESSION_CLOSED) {
         return;
+    }
+    if (session->gathered_bytes > 0) {
+        pawl_worker_settle(session->worker);
+        if (session->state == PAWL_SESSION_CLOSED) {
+            return;
+        }
     }
     if (session->handshaking && pawl_session_failed(session)) {
         session->state = PAWL_SESSION_LINGERING;
@@ -597,6 +622,9 @@ static void on_begun(struct pawl_transport *transport)
 {
     struct pawl_session *session = of_transport(transport);
 
+    if (session->gathered_bytes > 0) {
+        pawl_worker_settle(session->worker); /* it ends the deadline of what came before */
+    }
     if (session->state == PAWL_SESSION_OPEN && !is_blocked(session) &&
         !pawl_deadline_armed(&session->pace)) {
         pawl_deadline_arm(&session->worker->frame, &session->pace, loop_ms(session));

@@ -74,6 +74,9 @@ struct pawl_session {
     struct pawl_deadline write;
     struct pawl_deadline idle;
 
+    const uint8_t *gathered_data; /* in the worker's read buffer (session_gather.c) ... */
+    size_t gathered_bytes;        /* ... so much; 0: nothing is gathered */
+    struct pawl_session *gathered_next;
     struct pawl_session *dirty_next;
     struct pawl_session *reap_next;
     _Alignas(16) uint8_t user[PAWL_SESSION_USER_BYTES];
@@ -113,6 +116,18 @@ void pawl_session_drain(struct pawl_session *session);
 
 /** Finish if it has been quiet for @quiet_ms, or at once where @quiet_ms is 0. */
 void pawl_session_drain_check(struct pawl_session *session, uint64_t quiet_ms);
+
+/** Handle @size bytes that were read, and after their batch have the replies written. */
+void pawl_session_take(struct pawl_session *session, const uint8_t *data, size_t size);
+void pawl_session_taken(struct pawl_session *session);
+
+/* ---- session_gather.c ---- */
+
+/**
+ * Put @size bytes at @data, in the worker's read buffer, off until pawl_worker_settle(). False: not
+ * such ones, they are to be handled at once.
+ */
+PAWL_MUST_USE bool pawl_session_gather(struct pawl_session *session, uint8_t *data, size_t size);
 
 /* ---- session_guard.c: who the peer is ---- */
 

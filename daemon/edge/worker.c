@@ -140,6 +140,16 @@ void pawl_worker_mark(struct pawl_worker *worker, struct pawl_session *session)
     worker->dirty_last = session;
 }
 
+void pawl_worker_end_batch(struct pawl_worker *worker)
+{
+    if (worker->in_batch) {
+        worker->in_batch = false;
+        if (worker->edge->handler.on_batch_end != NULL) {
+            worker->edge->handler.on_batch_end(worker->ctx);
+        }
+    }
+}
+
 void pawl_worker_bury(struct pawl_worker *worker, struct pawl_session *session)
 {
     session->reap_next = worker->reap;
@@ -197,6 +207,7 @@ static void on_turn_end(uv_prepare_t *handle)
 {
     struct pawl_worker *worker = handle->data;
 
+    pawl_worker_settle(worker);
     pawl_worker_step_dirty(worker);
     reap(worker);
     atomic_store_explicit(&worker->stats.buffers_bytes, worker->pool.bytes, memory_order_relaxed);
@@ -250,6 +261,7 @@ static void on_wake(uv_async_t *handle)
 {
     struct pawl_worker *worker = handle->data;
 
+    pawl_worker_settle(worker); /* what was read before a drain began is answered */
     run_posts(worker);
     pawl_worker_step_dirty(worker);
 }
@@ -410,6 +422,7 @@ static void on_tick(uv_timer_t *handle)
     uint64_t now_ms = uv_now(&worker->loop);
     uint64_t gap_ms = now_ms - worker->tick_ms;
 
+    pawl_worker_settle(worker);
     worker->tick_ms = now_ms;
     for (unsigned i = 0; i < worker->edge->listener_count; i++) {
         pawl_acceptor_resume(&worker->acceptors[i]);

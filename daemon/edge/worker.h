@@ -25,6 +25,8 @@
 #include "edge/transport.h"
 #include "pawl/v1/caps.h"
 
+#define PAWL_GATHER_MAX         16              /* small reads handled one after the other */
+#define PAWL_GATHER_BYTES       ((size_t)65536) /* and so many bytes of them */
 #define PAWL_READ_BYTES         ((size_t)65536) /* read from one session in one turn, at most */
 #define PAWL_WORKER_TICK_MS     100             /* longest; shorter where a timeout needs it */
 #define PAWL_DRAIN_QUIET_MS     100             /* a session this long without a byte is idle */
@@ -97,6 +99,12 @@ struct pawl_worker {
     struct pawl_session *dirty;
     struct pawl_session *dirty_last;
     unsigned dirty_count;
+    struct pawl_session *gathered; /* read, and not handled yet (session_gather.c) */
+    struct pawl_session *gathered_last;
+    unsigned gathered_count;
+    size_t gathered_bytes;
+    bool sharing;  /* several reads are one batch: whoever began that ends it */
+    bool in_batch; /* on_batch was called, and on_batch_end not yet */
     struct pawl_session *reap;
 
     uint64_t turn;       /* grows with every wait */
@@ -131,8 +139,9 @@ struct pawl_worker {
     struct pawl_log_gate gate_proof;
     bool fds_out;
 
-    /* Read buffer: a tiny beginning kept from the last read, then what is read now. */
-    uint8_t read_data[PAWL_BUFFER_TINY + PAWL_READ_BYTES];
+    /* Read buffer: reads that are gathered; behind them a tiny beginning kept from the last read,
+     * then what is read now. */
+    uint8_t read_data[PAWL_GATHER_BYTES + PAWL_BUFFER_TINY + PAWL_READ_BYTES];
 };
 
 /** Set up loop, acceptors and the handler's context. After an error nothing stays. */
@@ -171,6 +180,12 @@ void pawl_worker_leave(struct pawl_worker *worker, struct pawl_session *session)
 
 /** Have @session stepped before the loop waits again. */
 void pawl_worker_mark(struct pawl_worker *worker, struct pawl_session *session);
+
+/** The handler's batch, if one has begun, is over. */
+void pawl_worker_end_batch(struct pawl_worker *worker);
+
+/** Handle what is gathered; not from inside a handler's call. */
+void pawl_worker_settle(struct pawl_worker *worker);
 
 /** Step those marked; not from inside a handler's call. */
 void pawl_worker_step_dirty(struct pawl_worker *worker);

@@ -88,7 +88,8 @@ struct rig_ctx {
     struct rig *rig;
     struct pawl_worker *worker;
     uint64_t batch_ms;
-    struct pawl_bytes put_off[8]; /* answered at the end of the batch */
+    struct pawl_bytes put_off[8];       /* answered at the end of the batch ... */
+    struct pawl_session *put_off_by[8]; /* ... to these */
     unsigned put_off_count;
 };
 
@@ -136,13 +137,13 @@ static inline void rig_on_batch(void *data)
     ctx->batch_ms = pawl_worker_batch_ms(ctx->worker);
 }
 
-static inline void rig_on_batch_end(void *data, struct pawl_session *session)
+static inline void rig_on_batch_end(void *data)
 {
     struct rig_ctx *ctx = data;
 
     (void)atomic_fetch_add(&ctx->rig->batch_ends, 1);
     for (unsigned i = 0; i < ctx->put_off_count; i++) {
-        rig_reply(session, ctx->put_off[i].data, ctx->put_off[i].size);
+        rig_reply(ctx->put_off_by[i], ctx->put_off[i].data, ctx->put_off[i].size);
     }
     ctx->put_off_count = 0;
 }
@@ -227,6 +228,7 @@ static inline enum pawl_status rig_on_frame(void *data, struct pawl_session *ses
         pawl_session_finish(session);
         return PAWL_OK;
     case 'p':
+        ctx->put_off_by[ctx->put_off_count] = session;
         ctx->put_off[ctx->put_off_count++] = message;
         return PAWL_OK;
     case 'b':

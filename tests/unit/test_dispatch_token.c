@@ -267,7 +267,7 @@ static void claims_of_several_tokens_lie_beside_each_other(void **state)
     (void)state;
     assert_true(second.claims.data >= first.claims.data + first.claims.size);
     assert_int_equal(dispatch.claims_used, first.claims.size + second.claims.size);
-    pawl_token_make_room(&dispatch, NULL); /* nothing is put off */
+    pawl_token_make_room(&dispatch); /* nothing is put off */
     assert_int_equal(dispatch.claims_used, 0);
 }
 

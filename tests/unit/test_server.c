@@ -84,6 +84,70 @@ static void a_batch_of_32_is_one_read_and_one_write(void **state)
     (void)close(fd);
 }
 
+/* A post that keeps its worker from reading until the test lets it go on. */
+struct standstill {
+    struct pawl_post post; /* first */
+    _Atomic int phase;     /* 1: the worker stands, 2: it may go on */
+};
+
+static void standstill_run(struct pawl_post *post, struct pawl_worker *worker)
+{
+    struct standstill *still = (struct standstill *)(void *)post;
+
+    (void)worker;
+    atomic_store(&still->phase, 1);
+    while (atomic_load(&still->phase) != 2) {
+        rig_breathe();
+    }
+}
+
+static void reads_of_several_connections_are_one_batch_and_each_is_answered(void **state)
+{
+    struct rig *rig = *state;
+    struct standstill still = { .post = { .run = standstill_run } };
+    uint64_t batches, ends;
+    int fds[20];
+
+    rig->options.workers = 1;
+    rig_start(rig);
+    for (int i = 0; i < 20; i++) {
+        fds[i] = rig_connect(rig);
+        rig_send_frame(fds[i], "hello");
+        rig_expect_frame(fds[i], "hello");
+    }
+    rig_await(rig, "edge_batches", 20);
+    batches = (uint64_t)atomic_load(&rig->batches);
+    ends = (uint64_t)atomic_load(&rig->batch_ends);
+    pawl_worker_post(rig->workers[0], &still.post);
+    while (atomic_load(&still.phase) != 1) {
+        rig_breathe();
+    }
+    for (int i = 0; i < 20; i++) {
+        uint8_t frames[64];
+        size_t size = rig_frame(frames, i % 3 == 0 ? "p later" : "now", i % 3 == 0 ? 7 : 3);
+
+        if (i % 5 == 4) {
+            size += rig_frame(frames + size, "b", 1); /* ends the connection */
+        }
+        rig_send(fds[i], frames, i == 1 ? size - 1 : size); /* and one is not whole */
+    }
+    atomic_store(&still.phase, 2);
+    for (int i = 0; i < 20; i++) {
+        if (i == 1) {
+            rig_send(fds[i], "w", 1);
+        }
+        rig_expect_frame(fds[i], i % 3 == 0 ? "p later" : "now");
+        if (i % 5 == 4) {
+            (void)rig_expect_goaway(fds[i], NULL, NULL);
+        }
+        (void)close(fds[i]);
+    }
+    /* Sixteen, then those that were left, then the one that was not whole. */
+    assert_int_equal(atomic_load(&rig->batches) - batches, 3);
+    assert_int_equal(atomic_load(&rig->batch_ends) - ends, 3);
+    assert_int_equal(rig_stat(rig, "edge_batches"), 40);
+}
+
 static void what_is_put_off_is_answered_even_if_the_batch_ends_the_connection(void **state)
 {
     struct rig *rig = *state;
@@ -507,6 +571,7 @@ int main(void)
         T(a_frame_is_answered_over_unix_and_tcp),
         T(a_frame_may_be_cut_at_every_byte),
         T(a_batch_of_32_is_one_read_and_one_write),
+        T(reads_of_several_connections_are_one_batch_and_each_is_answered),
         T(what_is_put_off_is_answered_even_if_the_batch_ends_the_connection),
         T(frames_of_every_size_come_back_whole),
         T(a_long_stream_keeps_its_order),
