@@ -22,9 +22,14 @@ PAUSE_MAX_MS = 200
 
 
 class Budget:
-    """The time that all tries of one write share. Not shared between threads."""
+    """The time that all tries of one write share. Not shared between threads.
+
+    Where the daemon was known to be away already there is one try: in an outage that lasts, waiting
+    would keep workers from requests that can be served.
+    """
 
     def __init__(self, total_ms: int = 0) -> None:
+        self._may_wait = not get_client().is_away
         self._end = time.monotonic() + (total_ms or settings.DURABLE_DEADLINE_MS) / 1000
         self._pause_ms = PAUSE_MS
 
@@ -36,7 +41,7 @@ class Budget:
         """Wait a little, or as long as the daemon asks. False: the time is over."""
         wait_s = max(self._pause_ms, wanted_ms) / 1000
         self._pause_ms = min(self._pause_ms * 2, PAUSE_MAX_MS)
-        if time.monotonic() + wait_s >= self._end:
+        if not self._may_wait or time.monotonic() + wait_s >= self._end:
             return False
         time.sleep(wait_s)
         return True
