@@ -11,7 +11,8 @@ from pawl._types import Item
 
 from .. import throttling
 from ..conf import settings
-from ..requests import customer
+from ..logins import user_name
+from ..requests import _parse, customer
 from .base import USAGE, give_up
 
 
@@ -20,6 +21,9 @@ def add_key_arguments(parser: CommandParser) -> None:
     parser.add_argument("ident", nargs="?", help="who: a user's key, an address, or what the key "
                         "function of a decorator returns (post:username:alice)")
     parser.add_argument("--user", help="a user name, in place of ident")
+    parser.add_argument("--login", metavar="NAME", help="with scope failed_login: the attempts at "
+                        "this user name")
+    parser.add_argument("--login-address", metavar="ADDRESS", help="the same, from this address")
     parser.add_argument("--rate", help="default: that of the scope in DEFAULT_THROTTLE_RATES")
     parser.add_argument("--limit", default="", help="a limit of the daemon's configuration")
     parser.add_argument("--key", action="store_true", help="ident is the whole key of a class with "
@@ -45,17 +49,31 @@ def rate_of(scope: str) -> str:
     return str(rate or "")
 
 
+def _ident(options: Any) -> str:
+    """Who the options name, as throttles write it."""
+    given = [name for name in ("ident", "user", "login", "login_address")
+             if options[name] is not None]
+    if len(given) != 1:
+        give_up("say who: an ident, --user, --login or --login-address, one of them", USAGE)
+    value = options[given[0]]
+    if given[0] == "user":
+        return str(user_of(value).pk)
+    if given[0] == "login":
+        return f"name:{user_name(value)}"
+    if given[0] == "login_address":
+        return f"address:{customer(value)}"
+    is_address = _parse(value) is not None
+    return customer(value) if is_address else str(value)
+
+
 def item_of(options: Any) -> Tuple[Item, str]:
     """The item that the options name, and its key as text."""
-    scope, ident = options["scope"], options["ident"]
-    if (ident is None) == (options["user"] is None):
-        give_up("give an ident or --user, one of them", USAGE)
-    if options["user"] is not None:
-        ident = str(user_of(options["user"]).pk)
+    scope, ident = options["scope"], _ident(options)
     rate = options["rate"] or ("" if options["limit"] else rate_of(scope))
     if not rate and not options["limit"]:
         give_up(f"no rate for scope {scope!r} in DEFAULT_THROTTLE_RATES: add --rate, as the view "
                 f"has it, or --limit", USAGE)
-    key = ident if options["key"] else throttling.throttle_key(scope, customer(ident))
+    whole = options["key"] or options["limit"]  # a named limit is counted by who it is alone
+    key = ident if whole else throttling.throttle_key(scope, ident)
     ask = throttling.Ask(scope, key, pawl.parse_rates(rate) if rate else (), options["limit"])
     return throttling.item_of(ask), key

@@ -7,9 +7,9 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 import pawl
 from pawl import Rate
-from pawl.django.decorators import view_name
 from pawl.django.management.base import PawlCommand, table
 from pawl.django.management.keys import rate_of
+from pawl.django.plans import view_name
 
 
 class Command(PawlCommand):
