@@ -12,6 +12,7 @@ pawl.W001       requests come through a proxy, and nothing says how many are our
 pawl.W002       the pure-Python client is in use
 pawl.W003       a rate does not mean what it seems to: "10/month" is 10 a minute
 pawl.W004       throttles of REST Framework itself are configured beside ours
+pawl.W005       CorsMiddleware stands above ours, and overwrites which headers a browser may read
 pawl.I001       simplejwt's blacklist app is installed, and pawl's token classes are not used
 pawl.I002 deploy  "local" with EXPECTED_WORKERS 1: every worker would admit the whole limit
 pawl.I003       PAWL["HEADERS"] is set, and no middleware writes headers
@@ -35,6 +36,7 @@ from . import conf
 
 TAG = "pawl"
 _MIDDLEWARE = "pawl.django.middleware.RateLimitHeadersMiddleware"
+_CORS = "corsheaders.middleware.CorsMiddleware"
 _STOCK = "rest_framework.throttling."
 
 
@@ -195,6 +197,20 @@ def check_workers(app_configs: Any = None, **_: Any) -> List[CheckMessage]:
                  "fleet would admit the whole limit by itself.",
                  hint="Write the number of processes of all servers together: limits are shared "
                  "out among them.", id="pawl.I002")]
+
+
+@register(TAG)
+def check_cors(app_configs: Any = None, **_: Any) -> List[CheckMessage]:
+    middleware = list(django_settings.MIDDLEWARE or ())
+    if not _sound() or not conf.settings.HEADERS_EXPOSE or _CORS not in middleware:
+        return []
+    if not getattr(django_settings, "CORS_EXPOSE_HEADERS", ()) or _MIDDLEWARE not in middleware:
+        return []
+    if middleware.index(_MIDDLEWARE) < middleware.index(_CORS):
+        return []
+    return [Warning("CorsMiddleware stands above RateLimitHeadersMiddleware: its "
+                    "CORS_EXPOSE_HEADERS overwrite the rate headers that browsers may read.",
+                    hint=f"Put '{_MIDDLEWARE}' above it in MIDDLEWARE.", id="pawl.W005")]
 
 
 @register(TAG)

@@ -4,6 +4,7 @@ All are optional: with ``PAWL_ADDR`` in the environment, or a pawld on this mach
 needed. A name that is not in the table is an error (and a system check says so).
 """
 
+import functools
 import ipaddress
 import os
 import threading
@@ -237,10 +238,10 @@ _clients: Dict[str, Any] = {}
 _lock = threading.Lock()
 
 
-def _on_transition(away: bool) -> None:
+def _on_transition(kind: str, away: bool) -> None:
     from . import events  # which read these settings
 
-    events.transition(away)
+    events.transition(kind, away)
 
 
 def client_options() -> Dict[str, Any]:
@@ -255,7 +256,6 @@ def client_options() -> Dict[str, Any]:
         "tls_certificate": tls.get("CERTIFICATE", ""), "tls_key": tls.get("KEY", ""),
         "tls_name": tls.get("NAME", ""), "credential_id": credential.get("ID", ""),
         "credential": credential.get("SECRET", ""), "credential_file": credential.get("FILE", ""),
-        "on_transition": _on_transition,
     }
 
 
@@ -279,7 +279,8 @@ def _get(kind: str) -> Any:
         with _lock:
             client = _clients.get(kind)
             if client is None:
-                client = _clients[kind] = _makers[kind](**client_options())
+                client = _clients[kind] = _makers[kind](
+                    on_transition=functools.partial(_on_transition, kind), **client_options())
     return client
 
 

@@ -300,14 +300,16 @@ def backend_error(cause: str, text: str = "", *, sender: Any = None) -> None:
     emit("backend_error", logging.WARNING, None, (cause,), cause=cause, text=text)
 
 
-def transition(away: bool) -> None:
-    """The clients' ``on_transition``: one line when the daemon is away, one when it is back."""
+def transition(client: str, away: bool) -> None:
+    """The clients' ``on_transition``: one line when the daemon is away, one when it is back.
+    @client: "blocking" or "async"; a process that uses both hears of both."""
     if away:
         _send(signals.backend_away, None)
-        emit("backend_away", logging.ERROR, text="pawld does not answer: policies apply")
+        emit("backend_away", logging.ERROR, client=client,
+             text="pawld does not answer: policies apply")
     else:
         _send(signals.backend_back, None)
-        emit("backend_back", logging.WARNING, text="pawld answers again")
+        emit("backend_back", logging.WARNING, client=client, text="pawld answers again")
 
 
 # ---- hooks --------------------------------------------------------------------------------------
