@@ -88,6 +88,7 @@ def test_an_exemption_that_is_not_there_is_an_error():
 
 
 def test_a_missing_extension_is_an_error_where_it_is_asked_for(monkeypatch):
+    monkeypatch.delenv("PAWL_BACKEND", raising=False)
     monkeypatch.setattr(_backend, "_native", None)
     monkeypatch.setattr(_backend, "native_missing", "not built here")
     assert found(PAWL={"BACKEND": "native"}) == {"pawl.E004"}
@@ -152,6 +153,15 @@ def test_one_expected_worker_is_told_before_a_deployment():
     assert found(deploy=True, PAWL={"EXPECTED_WORKERS": 4}) == set()
     assert found(deploy=True, PAWL={"ON_ERROR": "closed"}) == set()
     assert found(PAWL={"EXPECTED_WORKERS": 1}) == set()
+
+
+def test_a_middleware_that_would_overwrite_what_is_exposed_is_told():
+    ours, theirs = checks._MIDDLEWARE, "corsheaders.middleware.CorsMiddleware"
+    exposing = {"CORS_EXPOSE_HEADERS": ["x-request-id"]}
+    assert found(MIDDLEWARE=[theirs, ours], **exposing) == {"pawl.W005"}
+    assert found(MIDDLEWARE=[ours, theirs], **exposing) == set()
+    assert found(MIDDLEWARE=[theirs, ours]) == set()
+    assert found(MIDDLEWARE=[theirs, ours], PAWL={"HEADERS_EXPOSE": False}, **exposing) == set()
 
 
 def test_headers_without_the_middleware_are_told():

@@ -98,6 +98,43 @@ def test_a_scope_without_a_rate_needs_one(client, pawl_daemon):
     assert failed("pawl_show", "anon")[0] == 2
 
 
+def test_who_tried_too_often_to_log_in_can_be_let_in_again(pawl_daemon):
+    from django.test import RequestFactory
+
+    from pawl.django.logins import TooManyAttempts, failed_login_limit
+
+    request = RequestFactory().post("/", REMOTE_ADDR="2001:db8::1")
+
+    def attempt():
+        with failed_login_limit(request, "Alice ") as tried:
+            tried.failed()
+
+    for _ in range(5):
+        attempt()
+    with pytest.raises(TooManyAttempts):
+        attempt()
+    assert run("pawl_show", "failed_login", "--login", "alice")[0] == 1
+    assert run("pawl_reset", "failed_login", "--login", "ALICE", "--json")[1]["records"] == 2
+    code, data = run("pawl_reset", "failed_login", "--login-address", "2001:db8::2", "--json")
+    assert code == 0 and data["key"] == "throttle_failed_login_address:2001:db8::/64"
+    attempt()
+
+
+def test_keys_are_found_under_prefix_and_hash_and_limits_by_name(client, make_daemon):
+    daemon = make_daemon(config="limits: {api: {rate: 2/minute}}\n")
+    with override_settings(PAWL={"ADDR": daemon.unix, "KEY_PREFIX": "shop:", "HASH_KEYS": True}):
+        client.get("/shares/")
+        code, data = run("pawl_show", "anon", "127.0.0.1", "--json")
+        assert code == 0 and data["rates"][0]["count"] == 1
+    with override_settings(PAWL={"ADDR": daemon.unix}):
+        daemon.ctl("check", "api=7", check=0)
+        code, data = run("pawl_show", "api", "7", "--limit", "api", "--json")
+        assert code == 0 and data["rates"][0]["count"] == 1
+        assert run("pawl_reset", "api", "7", "--limit", "api", "--json")[1]["records"] == 1
+        code, text = failed("pawl_show", "api", "7", "--limit", "other")
+        assert code == 3 or "other" in text
+
+
 @pytest.mark.django_db
 def test_a_user_is_named_by_name(client, pawl_daemon, django_user_model):
     user = django_user_model.objects.create_user("alice")

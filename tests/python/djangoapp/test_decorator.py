@@ -9,8 +9,8 @@ from django.http import HttpResponse
 from django.test import AsyncClient, RequestFactory
 
 import pawl
-from pawl.django import decorators, throttling
-from pawl.django.decorators import get_usage, is_ratelimited, ratelimit
+from pawl.django import plans, throttling
+from pawl.django.decorators import aget_usage, get_usage, is_ratelimited, ratelimit
 from pawl.testing import override_pawl
 
 
@@ -122,7 +122,7 @@ def test_users_are_counted_by_their_key_and_the_anonymous_together(client, pawl_
     assert pawl_memory.asked[-1].key == (f"throttle_several_{user.pk}".encode(),)
     request = RequestFactory().get("/")
     request.user = AnonymousUser()
-    assert decorators._user("g", request) == "anonymous"
+    assert plans._user("g", request) == "anonymous"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -193,11 +193,26 @@ def test_usage_looks_without_counting_unless_told(pawl_memory):
         get_usage(request, rate="1/m")
 
 
+def test_usage_has_an_async_twin(pawl_memory):
+    request = RequestFactory().get("/")
+    options = {"group": "g", "key": "ip", "rate": "2/minute"}
+
+    async def play():
+        first = await aget_usage(request, increment=True, **options)
+        return first, await aget_usage(request, **options), await aget_usage(
+            request, group="g", rate="0/s")
+
+    first, second, shut = asyncio.run(play())
+    assert first["count"] == second["count"] == 1 and shut["should_limit"]
+    assert get_usage(request, **options) == second
+
+
 def test_a_named_limit_of_the_daemon_needs_no_rate(pawl_clock):
-    with override_pawl(clock=pawl_clock, limits={"login": "1/minute"}):
+    with override_pawl(clock=pawl_clock, limits={"login": "1/minute"}) as memory:
         view = ratelimit(limit="login", scope="login")(lambda request: HttpResponse())
         request = RequestFactory().get("/")
         assert [view(request).status_code for _ in range(2)] == [200, 429]
+        assert memory.asked[-1].key == (b"127.0.0.1",)  # as `pawlctl check login=127.0.0.1` counts
 
 
 def test_a_real_daemon_counts_and_the_rest_is_told(client, pawl_daemon, pawl_clock):

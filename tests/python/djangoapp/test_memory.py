@@ -106,6 +106,40 @@ def test_rotation_has_one_head_a_grace_and_finds_the_thief(pawl_memory, pawl_clo
     assert pawl_memory.rotate(pawl.Token(jti="old"), 2**33, adopt=True).result == "adopted"
 
 
+def test_the_memory_decorates_a_function_too():
+    @testing.override_pawl(MODE="atomic")
+    def inside():
+        return conf.settings.MODE, conf.get_client().backend
+
+    assert inside() == inside() == ("atomic", "memory")
+
+
+def test_settings_may_change_under_the_memory(pawl_memory):
+    from django.test import override_settings
+
+    with override_settings(PAWL={"MODE": "atomic"}):
+        assert conf.get_client() is pawl_memory
+
+
+def test_a_project_without_django_has_the_fixtures_of_the_plugin(tmp_path):
+    (tmp_path / "test_it.py").write_text(
+        "def test_it(pawl_memory, pawl_clock):\n"
+        "    assert pawl_memory.check('a', '1/m').allowed\n"
+        "    assert not pawl_memory.check('a', '1/m').allowed\n"
+        "    pawl_clock.advance(60)\n"
+        "    assert pawl_memory.check('a', '1/m').allowed\n\n\n"
+        "def test_real(pawl_daemon):\n"
+        "    client = pawl_daemon.client()\n"
+        "    assert client.check('a', '1/m').allowed\n"
+        "    pawl_daemon.kill()\n"
+        "    pawl_daemon.start()\n"
+        "    assert client.token_check.__name__\n")
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p",
+                           "pawl.pytest_plugin", "-p", "no:django", str(tmp_path)],
+                          capture_output=True, text=True, cwd=tmp_path)
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
+
+
 def test_the_clients_of_django_are_the_memory_and_come_back():
     with testing.override_pawl(MODE="atomic") as memory:
         assert conf.get_client() is memory
