@@ -14,11 +14,14 @@ from pawl._types import (CheckRequest, FamilyOpenRequest, HandleOptions, Item, L
                          ResetRequest, RevokeRequest, RotateRequest, StatsRequest, Token,
                          TokenCheckRequest, UnrevokeRequest)
 
+pytestmark = pytest.mark.release  # a sanitizer keeps freed memory for a while
+
 CALLS = 20_000
 ROUND = 100
 #: Of the allocator's own making; 20,000 leaked references would be far above.
 SLACK_BLOCKS = 200
-SLACK_BYTES = 1 << 20
+SLACK_BYTES = 64 << 10
+SLACK_RESIDENT = 4 << 20
 
 TOKEN = Token(jti="t1", subject="alice", sid="s", exp_s=1 << 32)
 GOOD = [
@@ -90,7 +93,7 @@ def test_answers_leave_nothing_behind(handle):
             while left:
                 left -= {call_id for call_id, _ in handle.process()}
     blocks, traced, resident = measure(work)
-    assert blocks < SLACK_BLOCKS and traced < SLACK_BYTES and resident < 8 * SLACK_BYTES
+    assert blocks < SLACK_BLOCKS and traced < SLACK_BYTES and resident < SLACK_RESIDENT
 
 
 def test_words_and_classes_keep_their_counts(handle):
@@ -110,7 +113,7 @@ def test_big_answers_leave_nothing_behind(handle):
         for _ in range(200):
             ask(handle, "stats", StatsRequest())
     blocks, traced, resident = measure(work)
-    assert blocks < SLACK_BLOCKS and traced < SLACK_BYTES and resident < 8 * SLACK_BYTES
+    assert blocks < SLACK_BLOCKS and traced < SLACK_BYTES and resident < SLACK_RESIDENT
 
 
 def test_refusals_leave_nothing_behind(handle):
@@ -120,7 +123,7 @@ def test_refusals_leave_nothing_behind(handle):
             with pytest.raises((TypeError, ValueError)):
                 getattr(handle, f"submit_{kind}")(request, LONG_MS)
     blocks, traced, resident = measure(work)
-    assert blocks < SLACK_BLOCKS and traced < SLACK_BYTES and resident < 8 * SLACK_BYTES
+    assert blocks < SLACK_BLOCKS and traced < SLACK_BYTES and resident < SLACK_RESIDENT
     assert handle.figures()["requests"] == 0
 
 
@@ -139,7 +142,7 @@ def test_handles_leave_nothing_behind(daemon):
             with pytest.raises(ValueError):
                 native(HandleOptions("ftp:nowhere", credential_id="i"))
     blocks, traced, resident = measure(work)
-    assert blocks < SLACK_BLOCKS and traced < SLACK_BYTES and resident < 8 * SLACK_BYTES
+    assert blocks < SLACK_BLOCKS and traced < SLACK_BYTES and resident < SLACK_RESIDENT
 
 
 def test_answers_nobody_takes_go_with_the_handle(daemon):
@@ -153,4 +156,4 @@ def test_answers_nobody_takes_go_with_the_handle(daemon):
             handle.flush()
             del handle
     blocks, traced, resident = measure(work)
-    assert blocks < SLACK_BLOCKS and traced < SLACK_BYTES and resident < 8 * SLACK_BYTES
+    assert blocks < SLACK_BLOCKS and traced < SLACK_BYTES and resident < SLACK_RESIDENT
