@@ -152,6 +152,24 @@ def test_a_class_has_a_policy_that_the_settings_overrule(settings_of):
         assert codes(slots, 3, User()) == [200] * 3, "open by itself"
 
 
+def test_what_the_daemon_said_of_a_limit_wins_while_it_is_away(tmp_path):
+    (tmp_path / "pawld.yaml").write_text("limits: {api: {rate: 9/hour, on_error: closed}}\n")
+    with testing.TestDaemon(str(rig.BUILD / "pawld"),
+                            ["--config", str(tmp_path / "pawld.yaml")]) as daemon:
+        with asking(daemon, ON_ERROR="open"):
+            assert codes(scoped("any", limit="api", rate=None), 1) == [200]
+            daemon.kill()
+            assert codes(scoped("any", limit="api", rate=None), 2) == [429, 429]
+
+
+def test_a_client_that_refuses_one_item_still_counts_the_others():
+    with testing.override_pawl() as memory:  # it has no slots
+        view = view_class(type("Slots", (ConcurrencyThrottle,), {"rate": "1/h"}),
+                          AnonRateThrottle)
+        assert codes(view, 4) == [200] * 3 + [429]
+        assert len(memory.asked) > 4
+
+
 def test_log_ins_are_closed_by_default(settings_of):
     with settings_of(**NOWHERE):
         assert codes(scoped("login"), 1) == [429]

@@ -8,72 +8,25 @@ What was counted is left on Django's request (:func:`record`, :func:`entries`), 
 that writes headers.
 """
 
-import hashlib
+import functools
 import logging
-from typing import (Any, Callable, Dict, Generator, Iterable, List, NamedTuple, Optional, Sequence,
-                    Set, Tuple)
+from typing import Any, Callable, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 import pawl
-from pawl import _rates as pawl_rates
-from pawl._calls import no_check
-from pawl._policy import Fallback, LocalWindows
-from pawl._types import CheckAnswer, Info, Item, Rate, RateAnswer
+from pawl._types import Rate
 
 from . import events
-from .conf import get_async_client, get_client, settings
+from .asking import (Ask, Outcome, ask, ask_async, charged, give_back, give_back_async, item_of,
+                     key_bytes, throttle_key)
+from .conf import settings
 from .requests import _parse, _proxies, client_address, customer, plain_request
 
+__all__ = ["Ask", "Entry", "Outcome", "Verdict", "ask", "ask_async", "charged", "check",
+           "check_async", "client_ident", "entries", "entries_of", "give_back", "give_back_async",
+           "is_exempt", "item_of", "key_bytes", "record", "settle", "throttle_key", "wait_s",
+           "when_finished"]
+
 _log = logging.getLogger("pawl")
-
-#: Longer ones travel as their SHA-256 (the wire's cap is 1024 bytes).
-KEY_BYTES_MAX = 512
-ITEMS_MAX = 64  #: of one request, and rates of all its items
-#: What a daemon says of a request that is wrong in one of its items: none of it was decided.
-_WRONG = ("invalid", "not_found", "not_permitted", "too_big", "unsupported")
-
-
-class Ask(NamedTuple):
-    """One thing to count."""
-
-    scope: str  #: of the policy: ON_ERROR, headers, events
-    key: str  #: who is counted: :func:`throttle_key`, or any text
-    rates: Tuple[Rate, ...] = ()  #: beside a limit's name only what "local" counts against
-    limit: str = ""  #: a limit of the daemon's configuration
-    tier: str = ""
-    cost: int = 1
-    on_error: str = "local"
-    algorithm: str = "sliding"
-    burst: int = 0
-    ident: str = ""  #: who, for events; "": the key
-    precision: int = 0  #: 0: PRECISION
-
-
-class Outcome(NamedTuple):
-    """What became of an :class:`Ask`."""
-
-    ask: Ask
-    item: Item
-    allowed: bool  #: by the counts, or by the policy where nobody counted
-    rows: Tuple[RateAnswer, ...]  #: by rate; none where a policy decided without counting
-    source: str  #: "daemon", "fallback" (in this process), "none"
-
-    @property
-    def refusing(self) -> Tuple[RateAnswer, ...]:
-        return tuple(row for row in self.rows if not row.allowed and not row.shadow)
-
-    @property
-    def retry_after_ms(self) -> Optional[int]:
-        """Until this would be allowed; None: nobody knows."""
-        if not self.refusing:
-            return None
-        return max(row.window_ms if row.never else row.retry_after_ms for row in self.refusing)
-
-    @property
-    def tightest(self) -> Optional[RateAnswer]:
-        """The row that refuses longest, else the one with the least room."""
-        if self.refusing:
-            return max(self.refusing, key=lambda row: (row.never, row.retry_after_ms))
-        return min(self.rows, key=lambda row: row.remaining) if self.rows else None
 
 
 class Entry(NamedTuple):
@@ -132,6 +85,16 @@ def entries_of(outcome: Outcome, enforced: bool) -> List[Entry]:
 # ---- who is counted -----------------------------------------------------------------------------
 
 
+@functools.lru_cache(maxsize=4096)
+def _customer(address: str, _ipv6_prefix: int, _ipv4_prefix: int) -> Optional[str]:
+    """Who @address is, None if it is no address; the prefixes only keep settings apart."""
+    return None if _parse(address) is None else customer(address)
+
+
+def _ident(address: str) -> Optional[str]:
+    return _customer(address[:128], settings.IPV6_PREFIX, settings.IPV4_PREFIX)
+
+
 def client_ident(request: Any) -> str:
     """Who an anonymous caller is: the client's address behind our own proxies (TRUSTED_PROXIES,
     else NUM_PROXIES), IPv6 by its /64.
@@ -143,234 +106,13 @@ def client_ident(request: Any) -> str:
     if _proxies() is None:
         forwarded = "".join(str(meta.get("HTTP_X_FORWARDED_FOR") or "").split())
         if forwarded:
-            return forwarded if _parse(forwarded) is None else customer(forwarded)
-    address = client_address(request)
-    if _parse(address) is None:  # a proxy that writes "unknown": its own address is known
-        address = str(meta.get("REMOTE_ADDR") or "")
-    return customer(address) or "unknown"
+            return _ident(forwarded) or forwarded
+    remote = str(meta.get("REMOTE_ADDR") or "")
+    # A proxy that writes "unknown": its own address is known.
+    return _ident(client_address(request)) or _ident(remote) or remote[:64] or "unknown"
 
 
-def throttle_key(scope: str, ident: Any) -> str:
-    """REST Framework's cache key."""
-    return f"throttle_{scope}_{ident}"
-
-
-def key_bytes(key: Any) -> bytes:
-    """A key as it travels: with KEY_PREFIX, and as SHA-256 where HASH_KEYS or its length asks."""
-    data = key if isinstance(key, bytes) else str(key).encode("utf-8", "surrogatepass")
-    prefix = settings.KEY_PREFIX.encode("utf-8", "surrogatepass")
-    if settings.HASH_KEYS or len(prefix) + len(data) > KEY_BYTES_MAX:
-        data = hashlib.sha256(data).hexdigest().encode()
-    return bytes(prefix + data)
-
-
-def item_of(ask: Ask) -> Item:
-    """The ask as the client wants it."""
-    inline_window = not ask.limit and ask.algorithm == "sliding"
-    precision = (ask.precision or settings.PRECISION) if inline_window else 0
-    return Item((key_bytes(ask.key),), ask.rates, ask.limit, ask.cost, ask.on_error, precision,
-                ask.tier, ask.algorithm, ask.burst)
-
-
-# ---- asking -------------------------------------------------------------------------------------
-
-
-_unknown: Set[str] = set()  # limits that the daemon did not know when last asked: asked alone
-_UNKNOWN_MAX = 256
-
-
-class Command(NamedTuple):
-    """A call of a client's method: the blocking and the asyncio driver make it their own way."""
-
-    method: str
-    arguments: Tuple[Any, ...]
-    options: Dict[str, Any]
-
-
-Steps = Generator[Command, Any, List[Outcome]]
-
-
-def _records(item: Item) -> Set[Tuple[Any, ...]]:
-    """The daemon's records that an item counts in. One may stand in a request only once."""
-    if item.limit:
-        return {(item.limit, item.key)}
-    return {(item.algorithm, rate.window_ms, item.key) for rate in item.rates}
-
-
-def _groups(items: Sequence[Item]) -> List[List[int]]:
-    """Indexes of @items by the request that they travel in: one, but where two count in the same
-    record (REST Framework counts such a call twice) or there are more than fit."""
-    groups: List[List[int]] = []
-    held: List[Set[Tuple[Any, ...]]] = []
-    room: List[int] = []
-    for index, item in enumerate(items):
-        wanted = _records(item)
-        rows = pawl_rates.RATES_MAX if item.limit else len(wanted)  # of a name: nobody knows yet
-        for place in range(0 if item.limit not in _unknown else len(groups), len(groups)):
-            if not wanted & held[place] and rows <= room[place]:
-                break
-        else:
-            place = len(groups)
-            groups.append([])
-            held.append(set())
-            room.append(ITEMS_MAX if item.limit not in _unknown else rows)
-        groups[place].append(index)
-        held[place] |= wanted
-        room[place] -= rows
-    return groups
-
-
-def _learn(limit: str, cause: str) -> None:
-    """Remember whether the daemon knows a limit, so that it costs the others no second request."""
-    if not limit:
-        return
-    if cause == "not_found" and len(_unknown) < _UNKNOWN_MAX:
-        _unknown.add(limit)
-    elif cause == "ok":
-        _unknown.discard(limit)
-
-
-def _outcome(ask: Ask, item: Item, place: int, answer: CheckAnswer) -> Outcome:
-    """What an answer says of the item at @place of its request."""
-    rows = tuple(row for row in answer.rates if row.item == place)
-    if answer.info.source != "daemon":
-        counted = tuple(row for row in rows if row.count or row.retry_after_ms or row.never)
-        if not counted:
-            # Nobody counted. What cannot be counted under "local" (no room left, rates unknown)
-            # is let through: a limit whose loss is worse than that has "closed".
-            denied = any(not row.allowed for row in rows) or not rows
-            allowed = not denied or (item.on_error != "closed" and answer.outcome == "undecided")
-            return Outcome(ask, item, allowed or item.on_error == "open", (), "none")
-        rows = counted
-    elif not rows:
-        return Outcome(ask, item, item.on_error != "closed", (), "none")
-    return Outcome(ask, item, all(row.allowed or row.shadow for row in rows), rows,
-                   answer.info.source)
-
-
-def _steps(asks: Sequence[Ask], mode: str, peek: bool) -> Steps:
-    """Ask for all of @asks, in as few requests as can be."""
-    items = [item_of(ask) for ask in asks]
-    found: Dict[int, Outcome] = {}
-    atomic = mode == "atomic"
-    refused = False
-    waiting = _groups(items)
-    while waiting:
-        group = waiting.pop(0)
-        if refused:  # all or none: what is not asked is not charged
-            found.update((index, Outcome(asks[index], items[index], True, (), "none"))
-                         for index in group)
-            continue
-        options = {"mode": "atomic" if atomic else "each", "peek": peek}
-        answer = yield Command("check_many", (tuple(items[index] for index in group),), options)
-        if answer.info.cause in _WRONG and len(group) > 1:  # one throttle disarms no other
-            waiting[:0] = [[index] for index in group]
-            continue
-        _learn(items[group[0]].limit, answer.info.cause)
-        outcomes = {index: _outcome(asks[index], items[index], place, answer)
-                    for place, index in enumerate(group)}
-        refused = atomic and not all(outcome.allowed for outcome in outcomes.values())
-        if refused:
-            for outcome in found.values():
-                if outcome.source == "daemon":
-                    yield Command("refund", (outcome.item, outcome.rows), {})
-        found.update(outcomes)
-    return [found[index] for index in range(len(asks))]
-
-
-_own: List[Any] = []  # the fallback of a process whose client cannot be made
-
-
-def _broken(command: Command, error: Exception) -> Any:
-    """In place of an answer when the client itself raised: a setting that is wrong, a key that
-    cannot be sent. Said in the log, decided by ON_ERROR."""
-    _log.error("pawl could not ask: %s", error, exc_info=error)
-    if command.method != "check_many":
-        return 0
-    if not _own:
-        _own.append(Fallback(LocalWindows(settings.EXPECTED_WORKERS)))
-    info = Info("none", "invalid", "none", str(error))
-    answer: CheckAnswer = no_check(info)
-    try:
-        answer = _own[0].answer(command.arguments[0], command.options["peek"],
-                                command.options["mode"] == "each", info)
-    except Exception as again:
-        _log.error("nor count in this process: %s", again)
-    return answer
-
-
-def _seen(command: Command, answer: Any) -> Any:
-    if command.method == "check_many" and answer.info.source != "daemon":
-        if answer.info.cause not in ("ok", "breaker"):  # told once when the breaker opens
-            events.backend_error(answer.info.cause, answer.info.text)
-    return answer
-
-
-def ask(asks: Sequence[Ask], *, mode: str = "each", peek: bool = False) -> List[Outcome]:
-    """Ask pawld for all of @asks, in one request unless two of them count in the same record.
-
-    @mode  "each": each for itself; "atomic": all or none is charged. Never raises because of the
-    daemon or the client; never takes longer than DEADLINE_MS for each request.
-    """
-    steps = _steps(asks, mode, peek)
-    answer: Any = None
-    while True:
-        try:
-            command = steps.send(answer)
-        except StopIteration as end:
-            return list(end.value)
-        try:
-            answer = getattr(get_client(), command.method)(*command.arguments, **command.options)
-        except Exception as error:
-            answer = _broken(command, error)
-        _seen(command, answer)
-
-
-async def ask_async(asks: Sequence[Ask], *, mode: str = "each",
-                    peek: bool = False) -> List[Outcome]:
-    """:func:`ask` for asyncio."""
-    steps = _steps(asks, mode, peek)
-    answer: Any = None
-    while True:
-        try:
-            command = steps.send(answer)
-        except StopIteration as end:
-            return list(end.value)
-        try:
-            method = getattr(get_async_client(), command.method)
-            answer = await method(*command.arguments, **command.options)
-        except Exception as error:
-            answer = _broken(command, error)
-        _seen(command, answer)
-
-
-# ---- giving back --------------------------------------------------------------------------------
-
-
-def charged(outcome: Outcome) -> bool:
-    """Whether the daemon has charged something that can be given back."""
-    return outcome.source == "daemon" and any(row.charge for row in outcome.rows)
-
-
-def give_back(outcome: Outcome) -> None:
-    """Refund what was charged. What cannot be given back stays charged: late, never over."""
-    if not charged(outcome):
-        return
-    try:
-        get_client().refund(outcome.item, outcome.rows, deadline_ms=settings.DEADLINE_MS)
-    except Exception as error:
-        _log.info("a charge of %s was not given back: %s", outcome.ask.scope, error)
-
-
-async def give_back_async(outcome: Outcome) -> None:
-    """:func:`give_back` for asyncio."""
-    if not charged(outcome):
-        return
-    try:
-        await get_async_client().refund(outcome.item, outcome.rows,
-                                        deadline_ms=settings.DEADLINE_MS)
-    except Exception as error:
-        _log.info("a charge of %s was not given back: %s", outcome.ask.scope, error)
+# ---- when a response is closed ------------------------------------------------------------------
 
 
 def when_finished(request: Any, action: Callable[[], None]) -> None:

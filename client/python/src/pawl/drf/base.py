@@ -6,6 +6,7 @@ Everything that its subclasses and callers use is there: ``scope``, ``rate``, ``
 Only ``cache`` is not used: nothing is read or written there.
 """
 
+import functools
 import types
 from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
@@ -303,10 +304,13 @@ def _severity(outcome: Outcome) -> Tuple[bool, float, float]:
             -float(row.remaining) if row is not None else 0.0)
 
 
+_parse_text = functools.lru_cache(maxsize=1024)(pawl.parse_rates)  # each request reads them
+
+
 def _parse(text: Any, whose: str) -> Tuple[Rate, ...]:
     """A rate's text in pawl's grammar, else in the framework's. Raises ImproperlyConfigured."""
     try:
-        return pawl.parse_rates(text)
+        return _parse_text(text)
     except (ValueError, TypeError) as error:
         try:  # any text that the framework reads
             count, seconds = throttling.SimpleRateThrottle.parse_rate(None, text)  # type: ignore

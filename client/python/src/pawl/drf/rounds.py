@@ -14,11 +14,15 @@ throttle that asks for exactly what was planned.
 from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 from rest_framework.exceptions import APIException
+from rest_framework.views import APIView
 
 from ..django.throttling import Ask, Outcome
 
 #: Modules whose check_throttles asks every throttle, in order.
 _KNOWN_LOOPS = ("rest_framework.", "adrf.", "pawl.")
+
+
+_STOCK = APIView.get_throttles
 
 
 class _Place:
@@ -84,6 +88,8 @@ def _throttles(view: Any) -> List[Any]:
 
 def _current(throttle: Any, request: Any, view: Any) -> Optional[Round]:
     """The round that @throttle is asked in, moved on to it. None: it asks for itself alone."""
+    if getattr(type(view), "get_throttles", None) == _STOCK and len(view.throttle_classes) == 1:
+        return None  # it has no siblings
     name = "_pawl_round_async" if throttle.coroutines else "_pawl_round"
     known = getattr(request, "__dict__", {}).get(name)
     if isinstance(known, Round) and known.view is view:
