@@ -45,9 +45,13 @@ bool pawl_client_breaker_failure(struct pawl_client *client, uint64_t now_ns)
     if (breaker->failures < UINT32_MAX) {
         breaker->failures++;
     }
-    if ((client->flags & PAWL_CLIENT_NO_BREAKER) != 0 || breaker->state == BREAKER_OPEN ||
+    if (breaker->state == BREAKER_OPEN ||
         (breaker->state == BREAKER_CLOSED && breaker->failures < client->breaker_failures)) {
         return false;
+    }
+    if ((client->flags & PAWL_CLIENT_NO_BREAKER) != 0) { /* never opens, but is left all the same */
+        breaker->failures = 0;
+        return true;
     }
     breaker->wait_ms = breaker->wait_ms == 0 ? client->breaker_open_ms : breaker->wait_ms * 2;
     if (breaker->wait_ms > client->breaker_open_max_ms) {

@@ -1,7 +1,8 @@
 /*
  * The address list: parsed once, looked up by pawl_client_create() and pawl_client_resolve(), tried
- * in order. An endpoint that failed waits a jittered, growing while; one that said goaway comes
- * last for a while; one whose backlog was full is asked again a moment later.
+ * in order. An endpoint that failed waits a jittered, growing while (without a breaker, which means
+ * to try always, it comes last for it); one that said goaway comes last for a while; one whose
+ * backlog was full is asked again a moment later.
  *
  * A round begins when a connection is wanted and ends when one answers, or when each endpoint has
  * been tried once: then whoever waits is told so.
@@ -178,7 +179,7 @@ int pawl_client_next_endpoint(struct pawl_client *client, uint64_t now_ns, uint6
             if (*wait_ns == 0 || endpoint->busy_ns < *wait_ns) {
                 *wait_ns = endpoint->busy_ns;
             }
-        } else if (endpoint->avoid_ns <= now_ns) {
+        } else if (endpoint->avoid_ns <= now_ns && endpoint->retry_ns <= now_ns) {
             return (int)i;
         } else if (avoided < 0) {
             avoided = (int)i;

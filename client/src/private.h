@@ -346,7 +346,7 @@ bool pawl_client_may_tell(const struct pawl_client *client, unsigned endpoint);
 /* ---- breaker.c ---- */
 bool pawl_client_breaker_admit(struct pawl_client *client, struct slot *slot, uint64_t now_ns);
 void pawl_client_breaker_success(struct pawl_client *client);
-/** Returns true when this opened it. */
+/** Returns true when this opened it, or would have: whoever is asked has been silent too often. */
 bool pawl_client_breaker_failure(struct pawl_client *client, uint64_t now_ns);
 void pawl_client_breaker_forget(struct pawl_client *client, const struct slot *slot);
 /** @ms more or less: 3/4 to 5/4 of it. */

@@ -503,6 +503,55 @@ static void the_breaker_opens_answers_at_once_and_closes_after_a_probe(void **st
     fake_stop(fake);
 }
 
+static void a_silent_daemon_is_left_for_another_without_a_breaker_too(void **state)
+{
+    struct fake *silent = fake_start(FAKE_SILENT);
+    struct fake *other = fake_start(FAKE_ANSWER);
+    char list[160];
+    struct pawl_client *client;
+    struct pawl_check_result result;
+    (void)state;
+
+    (void)snprintf(list, sizeof(list), "%s,%s", silent->address, other->address);
+    client = client_for(list, PAWL_CLIENT_NO_BREAKER);
+    client->clock_ns = ticking;
+    client->check_deadline_ms = 10;
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(check_at(client, "k", "5/m", PAWL_FAIL_OPEN, &result), PAWL_RC_OK);
+        assert_int_equal(result.info.cause, PAWL_RC_TIMEOUT);
+    }
+    assert_int_equal(client_active(client)->state, CONN_NONE); /* else the next would wait */
+    client->check_deadline_ms = 60000;
+    assert_int_equal(check_at(client, "k", "5/m", PAWL_FAIL_OPEN, &result), PAWL_RC_OK);
+    assert_int_equal(result.info.source, PAWL_SOURCE_DAEMON);
+    assert_int_equal(atomic_load(&other->requests), 1);
+    pawl_client_destroy(client);
+    fake_stop(silent);
+    fake_stop(other);
+}
+
+static void a_dead_address_comes_last_for_a_while_without_a_breaker_too(void **state)
+{
+    struct fake *fake = fake_start(FAKE_HANG_UP);
+    char list[160];
+    struct pawl_client *client;
+    struct pawl_client_figures figures = { .struct_size = sizeof(figures) };
+    (void)state;
+
+    (void)snprintf(list, sizeof(list), "unix:@pawl-nobody,%s", fake->address);
+    client = client_for(list, PAWL_CLIENT_NO_BREAKER);
+    assert_int_equal(ask(client, PAWL_FAIL_CLOSED), PAWL_OUTCOME_ALLOW);
+    client->endpoints[0].retry_ns = UINT64_MAX;
+    for (int i = 1; i < 4; i++) {
+        wait_for_count(&fake->hung_up, i);
+        assert_int_equal(ask(client, PAWL_FAIL_CLOSED), PAWL_OUTCOME_ALLOW);
+    }
+    pawl_client_figures(client, &figures);
+    assert_int_equal(figures.connect_fails, 1);
+    pawl_client_destroy(client);
+    fake_stop(fake);
+}
+
 /* ---- counting here ----------------------------------------------------------------------- */
 
 static void local_counts_the_share_of_this_worker(void **state)
@@ -1015,6 +1064,8 @@ int main(void)
         cmocka_unit_test(an_idle_connection_that_was_closed_loses_nothing),
         cmocka_unit_test(a_goaway_moves_what_was_not_begun_and_lets_the_rest_finish),
         cmocka_unit_test(the_breaker_opens_answers_at_once_and_closes_after_a_probe),
+        cmocka_unit_test(a_silent_daemon_is_left_for_another_without_a_breaker_too),
+        cmocka_unit_test(a_dead_address_comes_last_for_a_while_without_a_breaker_too),
         cmocka_unit_test(local_counts_the_share_of_this_worker),
         cmocka_unit_test(a_full_local_table_is_undecided_and_forgets_nobody),
         cmocka_unit_test(the_daemons_policy_once_seen_wins_and_brings_its_rates),
