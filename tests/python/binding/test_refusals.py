@@ -49,6 +49,8 @@ ROTATE = RotateRequest(Token(jti="t", sid="s"), 1)
     ("check", CheckRequest((item(b"k", Rate(-1, 1)),)), "rates"),
     ("check", CheckRequest((item(cost=1 << 40),)), "cost"),
     ("check", CheckRequest((item(cost=-1),)), "cost"),
+    ("check", CheckRequest((item(cost=0),)), "at least 1"),
+    ("refund", RefundRequest((RefundItem(item(cost=0)),)), "at least 1"),
     ("check", CheckRequest((item(precision=1),)), "precision"),
     ("check", CheckRequest((item(precision=4097),)), "precision"),
     ("check", CheckRequest((item(algorithm="calendar"),)), "algorithm"),
