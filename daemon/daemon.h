@@ -10,6 +10,7 @@
 #include "adapter/sys/data_dir.h"
 #include "adapter/sys/entropy.h"
 #include "adapter/sys/memory.h"
+#include "adapter/sys/schedule.h"
 #include "adapter/sys/test_clock.h"
 #include "adapter/sys/zoneinfo.h"
 #include "adapter/yaml/yaml.h"

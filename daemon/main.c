@@ -72,6 +72,7 @@ static enum pawl_status confine(struct daemon *daemon, struct pawl_error *error)
 {
     enum pawl_status status = PAWL_OK;
 
+    pawl_schedule_short_turns();
     if (daemon->settings->runtime_dir != NULL) {
         status = pawl_dir_make(daemon->settings->runtime_dir, 0755, error);
     }

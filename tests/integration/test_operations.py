@@ -2,10 +2,13 @@
 sockets, and the sandbox."""
 
 import contextlib
+import ctypes
 import os
 import pathlib
+import platform
 import signal
 import socket
+import struct
 import tempfile
 import threading
 import time
@@ -482,3 +485,23 @@ def test_a_file_outside_of_the_sandbox_is_refused_by_name(confined):
         pawld.config = (pawld.folder / "pawld.yaml").read_text()
         pawld.restart()
         assert limit_of(pawld) == 7
+
+
+def turn_ns(tid):
+    """What a thread has asked the scheduler for; None where the kernel does not tell."""
+    attr = ctypes.create_string_buffer(56)
+    if ctypes.CDLL(None).syscall(ctypes.c_long(315), tid, attr, 56, 0) != 0:  # sched_getattr
+        return None
+    return struct.unpack_from("IIQiIQ", attr.raw)[5]
+
+
+def test_all_threads_ask_for_short_turns_on_the_processor(make_daemon):
+    """Where the kernel knows them; the kernel's own is about 3 ms."""
+    if platform.machine() != "x86_64":
+        pytest.skip("the number of the system call is x86_64's")
+    own = turn_ns(0)
+    if not own:
+        pytest.skip("this kernel has no turns to ask for")
+    daemon = make_daemon()
+    threads = os.listdir(f"/proc/{daemon.process.pid}/task")
+    assert {turn_ns(int(tid)) for tid in threads} == {100_000} and own != 100_000
