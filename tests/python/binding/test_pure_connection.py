@@ -36,13 +36,13 @@ def make():
         handle.close()
 
 
-def turn_until(handle, condition, what):
+def turn_until(handle, condition, what, patience_s=PATIENCE_S):
     answers = []
 
     def met():
         answers.extend(handle.process())
         return condition()
-    rig.wait_for(met, what)
+    rig.wait_for(met, what, patience_s)
     return answers
 
 
@@ -87,7 +87,7 @@ def test_what_is_not_the_protocol_closes_the_connection_and_says_so(make_fake, m
 def test_a_frame_over_the_cap_is_refused_by_its_header_alone(make_fake, make):
     def announce(fake, peer, request):  # and sends no byte of it
         peer.send_bytes((1 << 31).to_bytes(4, "big"))
-    assert ask(make(make_fake(announce).address), CHECK).info.cause == "protocol"
+    assert ask(make(make_fake(announce).address), CHECK, 5000).info.cause == "protocol"
 
 
 def test_the_answer_to_another_question_is_none(make_fake, make):
@@ -137,7 +137,7 @@ def test_a_request_of_which_a_byte_has_left_is_never_sent_again(make_fake, make)
     first = make_fake(lambda fake, peer, request: peer.close())
     second = make_fake()
     handle = make(f"{first.address},{second.address}")
-    info = ask(handle, CHECK).info
+    info = ask(handle, CHECK, 5000).info
     assert (info.source, info.cause, info.effect) == ("none", "lost", "unknown")
     assert len(first.seen) == 1 and not second.seen and not second.hellos
     assert handle.figures()["lost"] == 1
@@ -239,7 +239,7 @@ def test_who_is_silent_too_often_is_left_for_another(make_fake, make):
     handle = make(f"{silent.address},{other.address}")
     causes = [ask(handle, CHECK, deadline_ms=10).info.cause for _ in range(_engine.SILENT_MAX)]
     assert causes == ["timeout"] * _engine.SILENT_MAX
-    assert ask(handle, CHECK).outcome == "allow" and len(other.seen) == 1
+    assert ask(handle, CHECK, 5000).outcome == "allow" and len(other.seen) == 1
 
 
 # ---- cancel, ceilings, end -----------------------------------------------------------------------
@@ -354,7 +354,7 @@ def test_a_goaway_moves_what_was_not_begun_and_lets_the_rest_finish(make_fake, m
     fake = make_fake(accept_the_first_only)
     handle = make(fake.address)
     ids = [handle.submit_check(CHECK, LONG_MS) for _ in range(3)]
-    got = turn_until(handle, lambda: len(fake.seen) == 5, "moved")
+    got = turn_until(handle, lambda: len(fake.seen) == 5, "moved", 10)
     got += turn_until(handle, lambda: handle.figures()["in_flight"] == 1, "the moved answered")
     assert [call_id for call_id, _ in got] == ids[1:]
     assert ask(handle, CHECK).outcome == "allow" and len(fake.peers) == 2  # while the first drains
