@@ -5,10 +5,12 @@
 
 import functools
 import inspect
+import json
 from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple, Union
 
 from asgiref.sync import sync_to_async
 from django.core.exceptions import ImproperlyConfigured
+from django.http import RawPostDataException
 from django.utils.module_loading import import_string
 
 import pawl
@@ -50,15 +52,32 @@ def _user_or_ip(group: str, request: Any) -> str:
 
 def _field(kind: str, name: str) -> KeyFunction:
     """A value that the caller writes. The ident says where from, so that nobody can write another
-    caller's address or number into it."""
+    caller's address or number into it. Who leaves it out is counted by address: strangers without
+    one shall not use up each other's limit."""
     def find(group: str, request: Any) -> str:
         plain = plain_request(request)
-        if kind == "header":
-            value = plain.headers.get(name, "")
-        else:
-            value = getattr(plain, kind.upper()).get(name, "")
+        values = {"header": lambda: plain.headers, "get": lambda: plain.GET,
+                  "post": lambda: _body(request)}[kind]()
+        value = values.get(name)
+        if value in (None, ""):
+            return f"no {kind}:{name}:{throttling.client_ident(request)}"
         return f"{kind}:{name}:{value}"
     return find
+
+
+def _body(request: Any) -> Any:
+    """The fields of a form, or of a JSON object."""
+    plain = plain_request(request)
+    if plain is not request:  # REST Framework's request has read it
+        data = request.data
+    elif plain.content_type == "application/json":
+        try:
+            data = json.loads(plain.body)
+        except (ValueError, RecursionError, RawPostDataException):
+            data = None
+    else:
+        data = plain.POST
+    return data if hasattr(data, "get") else {}
 
 
 _NAMED: Dict[str, KeyFunction] = {"ip": _ip, "user": _user, "user_or_ip": _user_or_ip}
