@@ -14,7 +14,6 @@ logged once in ``LOG_REPEAT_S`` seconds; the others are counted, and the count i
 
 import datetime
 import functools
-import hashlib
 import hmac
 import json
 import logging
@@ -22,24 +21,26 @@ import os
 import re
 import threading
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple, TypeVar, cast
 
 from django.conf import settings as django_settings
 from django.dispatch import Signal
+from django.utils.encoding import force_bytes
 
 from . import signals
 from .conf import settings
 from .requests import client_address, customer, plain_request
 
 _own = logging.getLogger("pawl")
+Event = TypeVar("Event", bound=Callable[..., None])
 
 
 # ---- masks --------------------------------------------------------------------------------------
 
 
 @functools.lru_cache(maxsize=4)
-def _derived(secret: str) -> bytes:
-    return hmac.new(secret.encode(), b"pawl.django.mask.v1", hashlib.sha256).digest()
+def _derived(secret: Any) -> bytes:
+    return hmac.digest(force_bytes(secret), b"pawl.django.mask.v1", "sha256")
 
 
 def mask_key() -> bytes:
@@ -54,7 +55,7 @@ def mask(value: Any) -> str:
     if value is None or value == "":
         return ""
     data = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
-    return hmac.new(mask_key(), data, hashlib.sha256).hexdigest()[:16]
+    return hmac.digest(mask_key(), data, "sha256").hex()[:16]
 
 
 # ---- repeats ------------------------------------------------------------------------------------
@@ -200,9 +201,21 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+def _quiet(event: Event) -> Event:
+    """What goes wrong in telling of an event goes to the log "pawl", and no further."""
+    @functools.wraps(event)
+    def tell(*args: Any, **kwargs: Any) -> None:
+        try:
+            event(*args, **kwargs)
+        except Exception:
+            _own.exception("the event %s could not be told", event.__name__)
+    return cast(Event, tell)
+
+
 # ---- the events ---------------------------------------------------------------------------------
 
 
+@_quiet
 def throttled(request: Any, scope: str, ident: str, rate: str = "", *, enforced: bool = True,
               retry_after_s: Optional[int] = None, sender: Any = None) -> None:
     """A request was over the limit @scope; sends :data:`signals.limited`.
@@ -219,6 +232,7 @@ def throttled(request: Any, scope: str, ident: str, rate: str = "", *, enforced:
     _said(request)
 
 
+@_quiet
 def token_refused(request: Any, kind: str, status: str, *, reason: str = "", subject: Any = "",
                   jti: str = "", sid: str = "", scope: str = "") -> None:
     """A token was refused (401), or could not be decided (503).
@@ -234,6 +248,7 @@ def token_refused(request: Any, kind: str, status: str, *, reason: str = "", sub
     _said(request)
 
 
+@_quiet
 def reuse_detected(request: Any, subject: Any, sid: str, *, sender: Any = None) -> None:
     """A superseded refresh token came back; sends :data:`signals.reuse_detected`."""
     _send(signals.reuse_detected, sender, request=request, subject=subject, sid=sid)
@@ -242,6 +257,7 @@ def reuse_detected(request: Any, subject: Any, sid: str, *, sender: Any = None) 
     _said(request)
 
 
+@_quiet
 def revoked(scope: str, value: Any, *, reason: str = "", actor: Any = "", request: Any = None,
             sender: Any = None) -> None:
     """A revocation was acknowledged; sends :data:`signals.revoked`. @value: raw; @actor: who asked,
@@ -252,6 +268,7 @@ def revoked(scope: str, value: Any, *, reason: str = "", actor: Any = "", reques
          actor=mask(actor))
 
 
+@_quiet
 def permission_denied(request: Any) -> None:
     """403: who asked may not do this."""
     user = _user_key(request)
@@ -260,6 +277,7 @@ def permission_denied(request: Any) -> None:
     _said(request)
 
 
+@_quiet
 def request_refused(request: Any, status: int) -> None:
     """Any other 4xx."""
     emit("request_refused", logging.INFO, request,
@@ -268,6 +286,7 @@ def request_refused(request: Any, status: int) -> None:
     _said(request)
 
 
+@_quiet
 def request_failed(request: Any, status: int) -> None:
     """A 5xx."""
     emit("request_failed", logging.ERROR, request, (str(status), _route(request)),
@@ -275,6 +294,7 @@ def request_failed(request: Any, status: int) -> None:
     _said(request)
 
 
+@_quiet
 def login_failed(request: Any, name: Any) -> None:
     """Somebody gave a wrong password, code or key. @name: the user name as given, raw."""
     address = mask(customer(client_address(request))) if request is not None else ""
@@ -282,24 +302,28 @@ def login_failed(request: Any, name: Any) -> None:
     emit("login_failed", logging.WARNING, request, (masked, address), name=masked)
 
 
+@_quiet
 def login_succeeded(request: Any, user: Any) -> None:
     """A log-in, by session or token."""
     emit("login_succeeded", logging.INFO, request, (), user=mask(getattr(user, "pk", None)),
          name=mask(_name(user)))
 
 
+@_quiet
 def logged_out(request: Any, user: Any) -> None:
     """A log-out."""
     emit("logged_out", logging.INFO, request, (), user=mask(getattr(user, "pk", None)),
          name=mask(_name(user)))
 
 
+@_quiet
 def backend_error(cause: str, text: str = "", *, sender: Any = None) -> None:
     """One request to pawld had no answer; sends :data:`signals.backend_error`."""
     _send(signals.backend_error, sender, cause=cause, text=text)
     emit("backend_error", logging.WARNING, None, (cause,), cause=cause, text=text)
 
 
+@_quiet
 def transition(client: str, away: bool) -> None:
     """The clients' ``on_transition``: one line when the daemon is away, one when it is back.
     @client: "blocking" or "async"; a process that uses both hears of both."""

@@ -9,7 +9,6 @@ what the client is not held to (log only, shadow) and what ``HEADERS_HIDE`` name
 """
 
 import base64
-import hashlib
 import hmac
 import time
 from typing import Dict, List, Optional, Sequence, Tuple
@@ -113,7 +112,7 @@ def _partition(ident: str) -> str:
     if not ident:
         return ""
     data = b"pk\0" + ident.encode("utf-8", "surrogatepass")
-    digest = hmac.new(mask_key(), data, hashlib.sha256).digest()[:8]
+    digest = hmac.digest(mask_key(), data, "sha256")[:8]
     return f";pk=:{base64.b64encode(digest).decode()}:"
 
 
