@@ -7,6 +7,7 @@ import json
 import sys
 from typing import Any, Dict, Iterable, NoReturn
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from pawl import errors
@@ -45,6 +46,8 @@ class PawlCommand(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             code = self.run(**options)
+        except (ImproperlyConfigured, RuntimeError) as error:  # settings, a missing extension
+            give_up(str(error), USAGE)
         except errors.Unavailable as error:
             give_up(explain(error), UNDECIDED)
         except (errors.PawlError, ValueError) as error:
@@ -70,7 +73,8 @@ class PawlCommand(BaseCommand):
             return
         if not sys.stdin.isatty():
             give_up(f"{question} Nobody is here to ask: add --yes.", USAGE)
-        if input(f"{question} Type {word!r} to go on: ").strip() != word:
+        self.stderr.write(f"{question} Type {word!r} to go on:")
+        if sys.stdin.readline().strip() != word:
             give_up("nothing was done", NO)
 
 
