@@ -59,6 +59,14 @@ def test_status_without_a_daemon_is_three_and_says_so(nobody):
     assert code == 3 and data["reachable"] is False and data["error"]
 
 
+@pytest.mark.parametrize("wrong, said", [({"NOPE": 1}, "NOPE"), ({"ADDR": "ftp:x"}, "ftp"),
+                                         ({"TLS": {"CA": "/no/such"}, "ADDR": "tls:h:1"}, "such")])
+def test_settings_that_are_wrong_are_said_and_are_two(wrong, said):
+    with override_settings(PAWL=wrong):
+        code, text = failed("pawl_status")
+    assert code == 2 and said in text
+
+
 def test_status_says_when_limits_are_off(pawl_memory):
     with override_pawl(pawl_memory, ENABLED=False):
         assert "off" in run("pawl_status")[1]
@@ -122,11 +130,12 @@ def test_who_tried_too_often_to_log_in_can_be_let_in_again(pawl_daemon):
 
 def test_keys_are_found_under_prefix_and_hash_and_limits_by_name(client, make_daemon):
     daemon = make_daemon(config="limits: {api: {rate: 2/minute}}\n")
-    with override_settings(PAWL={"ADDR": daemon.unix, "KEY_PREFIX": "shop:", "HASH_KEYS": True}):
+    with override_settings(PAWL={"ADDR": daemon.unix, "KEY_PREFIX": "shop:", "HASH_KEYS": True,
+                                 "DEADLINE_MS": 10_000}):
         client.get("/shares/")
         code, data = run("pawl_show", "anon", "127.0.0.1", "--json")
         assert code == 0 and data["rates"][0]["count"] == 1
-    with override_settings(PAWL={"ADDR": daemon.unix}):
+    with override_settings(PAWL={"ADDR": daemon.unix, "DEADLINE_MS": 10_000}):
         daemon.ctl("check", "api=7", check=0)
         code, data = run("pawl_show", "api", "7", "--limit", "api", "--json")
         assert code == 0 and data["rates"][0]["count"] == 1

@@ -64,6 +64,17 @@ def test_a_field_of_the_form_is_a_key_of_its_own_kind(client, pawl_memory):
     assert (b"throttle_sign_post:name:alice",) in keys  # never "throttle_sign_alice"
 
 
+def test_a_field_of_a_json_body_is_a_key_too_and_who_leaves_it_out_is_counted_by_address(
+        client, pawl_memory):
+    def post(body, address="127.0.0.1"):
+        return client.post("/signed/", body, "application/json", REMOTE_ADDR=address).status_code
+
+    assert [post({"name": name}) for name in ("alice", "bob", "alice")] == [200, 200, 429]
+    for body in ("{", "[]", '{"name": ""}', "[" * 100_000, ""):
+        pawl_memory.clear()
+        assert [post(body), post(body), post(body, "10.0.0.9")] == [200, 429, 200], body[:9]
+
+
 def test_without_block_the_view_runs_and_is_told(client, pawl_memory):
     assert [client.get("/soft/").json()["limited"] for _ in range(2)] == [False, True]
 

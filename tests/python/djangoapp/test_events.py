@@ -149,6 +149,10 @@ def test_a_log_that_cannot_be_written_stops_no_request(request_, monkeypatch, ca
     monkeypatch.setattr(log, "_context", lambda request: 1 / 0)
     log.permission_denied(request_)
     assert "could not be logged" in caplog.text
+    monkeypatch.setattr(log, "client_address", lambda request: 1 / 0)
+    log.request_refused(request_, 400)
+    log.login_failed(request_, "alice")
+    assert "request_refused could not be told" in caplog.text
 
 
 def test_the_signals_carry_what_they_promise(request_, heard):
