@@ -38,5 +38,7 @@ OAUTH2_PROVIDER = {
     "ACCESS_TOKEN_EXPIRE_SECONDS": 3600,
     "ALWAYS_RELOAD_OAUTHLIB_CORE": True,
 }
+if os.environ.get("PAWL_TEST_HASHED"):  # the toolkit's hashed storage, from 3.3 on
+    OAUTH2_PROVIDER["COMPLIANT_BCP_RFC9700_TOKEN_STORAGE"] = True
 PAWL = {"ADDR": os.environ.get("PAWL_ADDR", ""), "LOG_REPEAT_S": 0, "DEADLINE_MS": 5000,
         "DURABLE_DEADLINE_MS": 10000}

@@ -8,7 +8,7 @@ from oauth2_provider.models import get_access_token_model, get_refresh_token_mod
 
 import pawl.oauth
 from pawl.django.verdicts import ServiceUnavailable
-from pawl.oauth import texts
+from pawl.oauth import rows, texts
 
 AccessToken, RefreshToken = get_access_token_model(), get_refresh_token_model()
 
@@ -49,7 +49,7 @@ def test_a_superseded_token_ends_its_login(server):
 def test_a_superseded_token_whose_row_was_cleaned_up_ends_its_login(server):
     first = server.log_in()
     second = server.refreshed(first["refresh_token"])
-    RefreshToken.objects.filter(token=first["refresh_token"]).delete()
+    rows.by_text(RefreshToken, first["refresh_token"]).delete()
     assert server.revoke(first["refresh_token"]).status_code == 200
     assert is_dead(server, second)
 

@@ -1,16 +1,20 @@
 """The token endpoint: what a client gets, and what it is told where it gets nothing."""
 
+import datetime
+import secrets
 import signal
 
+import oauthlib
 import pytest
 import rig
 from django.db import connection
-from django.test import override_settings
+from django.test import Client, override_settings
 from django.utils import timezone
 from oauth2_provider.models import get_access_token_model, get_refresh_token_model
+from oauth2_provider.oauth2_validators import GRANT_TYPE_MAPPING
 from oauth2_provider.settings import oauth2_settings
 
-from pawl.oauth import texts
+from pawl.oauth import rows, texts
 from pawl.oauth.validators import PawlOAuth2Validator
 
 AccessToken, RefreshToken = get_access_token_model(), get_refresh_token_model()
@@ -89,6 +93,47 @@ def test_without_rotation_the_refresh_token_stays_and_the_family_too(server):
         assert server.get("/who/", second["access_token"]).status_code == 401
 
 
+@pytest.mark.skipif("device_code" not in str(GRANT_TYPE_MAPPING)
+                    or oauthlib.__version__.startswith("4."),
+                    reason="no device flow, or one that oauthlib 4 is too new for")
+def test_a_device_gets_a_family_too(server):
+    application = server.make_application("tv", "urn:ietf:params:oauth:grant-type:device_code",
+                                          "public")
+    from oauth2_provider.models import get_device_grant_model
+    get_device_grant_model().objects.create(
+        user=server.user, client_id=application.client_id, device_code="d", user_code="u",
+        scope="products:read", interval=5, status="authorized",
+        expires=timezone.now() + datetime.timedelta(minutes=5))
+    with change(OAUTH_DEVICE_VERIFICATION_URI="https://api.example/o/device"):
+        answer = Client().post("/o/token/", {
+            "grant_type": "urn:ietf:params:oauth:grant-type:device_code", "device_code": "d",
+            "client_id": application.client_id})
+    assert answer.status_code == 200, answer.content
+    tokens = answer.json()
+    place = texts.read_refresh(tokens["refresh_token"])
+    assert place.generation == 0 and texts.family_of(tokens["access_token"]) == place.sid
+    refreshed = Client().post("/o/token/", {
+        "grant_type": "refresh_token", "refresh_token": tokens["refresh_token"],
+        "client_id": application.client_id})
+    assert texts.read_refresh(refreshed.json()["refresh_token"]).generation == 1
+
+
+def test_an_answer_whose_access_token_was_revoked_meanwhile_is_given_all_the_same(server):
+    """A slow loser: the winner's client has used the successor already, or ended its access."""
+    first = server.log_in()
+    second = server.refreshed(first["refresh_token"])
+    stock = rows.saved_pair
+
+    def slow(row, candidates):
+        AccessToken.objects.filter(token=second["access_token"]).delete()
+        return stock(row, candidates)
+
+    with rows.quietly(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows, "saved_pair", slow)
+        again = server.refreshed(first["refresh_token"])
+    assert again["refresh_token"] == second["refresh_token"]
+
+
 # ---- races --------------------------------------------------------------------------------------
 
 
@@ -159,6 +204,41 @@ def test_soft_mode_tells_a_loser_that_it_raced(server, make_daemon, use_daemon):
     assert error_of(server.refresh(first["refresh_token"]), 409) == "refresh_raced"
 
 
+@pytest.mark.skipif(not rows.has_field(RefreshToken, "token_checksum"),
+                    reason="the toolkit stores no hashes in this release")
+def test_the_grace_needs_no_stored_text(server):
+    with change(COMPLIANT_BCP_RFC9700_TOKEN_STORAGE=True):
+        first = server.log_in()
+        once, again = (server.refreshed(first["refresh_token"]) for _ in range(2))
+        assert again["refresh_token"] == once["refresh_token"]
+        assert again["access_token"] == once["access_token"]
+        assert set(RefreshToken.objects.values_list("token", flat=True)) == {""}
+        server.revoke(again["access_token"])
+        assert error_of(server.refresh(again["refresh_token"])) == "invalid_grant"
+
+
+def a_kind_of_our_own(request):
+    """An ACCESS_TOKEN_GENERATOR, as a project has that makes JWTs."""
+    place = getattr(request, "pawl_place", None)
+    return f"own-{place.sid if place else 'none'}-{secrets.token_urlsafe(16)}"
+
+
+class OwnKind(PawlOAuth2Validator):
+    def describe(self, text, row):
+        return super().describe(text, row)._replace(sid=text[4:40])
+
+
+def test_access_tokens_of_a_projects_own_kind_keep_their_text_and_have_a_family(server):
+    with change(ACCESS_TOKEN_GENERATOR=a_kind_of_our_own, OAUTH2_VALIDATOR_CLASS=OwnKind):
+        first = server.log_in()
+        once, again = (server.refreshed(first["refresh_token"]) for _ in range(2))
+        assert once["access_token"].startswith("own-") and again == {
+            **once, "expires_in": again["expires_in"]}
+        assert server.get("/who/", once["access_token"]).status_code == 200
+        server.daemon.ctl("revoke", "family", "--sid", once["access_token"][4:40], check=0)
+        assert server.get("/who/", once["access_token"]).status_code == 401
+
+
 # ---- theft --------------------------------------------------------------------------------------
 
 
@@ -168,7 +248,7 @@ def test_a_token_from_two_generations_ago_kills_the_family(server, clean):
     second = server.refreshed(first["refresh_token"])
     third = server.refreshed(second["refresh_token"])
     if clean:  # cleartokens has run
-        RefreshToken.objects.filter(token=first["refresh_token"]).delete()
+        rows.by_text(RefreshToken, first["refresh_token"]).delete()
     assert server.get("/who/", third["access_token"]).status_code == 200
     assert error_of(server.refresh(first["refresh_token"])) == "invalid_grant"
     assert error_of(server.refresh(third["refresh_token"])) == "invalid_grant"
@@ -312,3 +392,19 @@ def test_a_token_from_before_pawl_is_adopted_once(server, make_daemon, use_daemo
 def test_a_token_from_before_pawl_is_not_adopted_unasked(server):
     first = stock_log_in(server)
     assert error_of(server.refresh(first["refresh_token"])) == "invalid_grant"
+
+
+# ---- checks -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings, wanted", (
+    ({}, []),
+    ({"OAUTH2_VALIDATOR_CLASS": "oauth2_provider.oauth2_validators.OAuth2Validator"}, ["W001"]),
+    ({"REFRESH_TOKEN_GRACE_PERIOD_SECONDS": 60}, ["W002"]),
+    ({"ACCESS_TOKEN_GENERATOR": a_kind_of_our_own}, ["W003"]),
+    ({"ACCESS_TOKEN_GENERATOR": a_kind_of_our_own, "OAUTH2_VALIDATOR_CLASS": OwnKind}, []),
+))
+def test_a_set_up_that_does_less_than_it_seems_is_told(settings, wanted):
+    from pawl.oauth.checks import check_oauth
+    with change(**settings):
+        assert [message.id.partition(".")[2] for message in check_oauth()] == wanted

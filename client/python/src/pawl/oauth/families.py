@@ -132,7 +132,8 @@ def note(presented: Presented, answer: pawl.RotateAnswer) -> None:
     if answer.result == "reuse":
         events.reuse_detected(None, presented.subject or answer.subject, sid, sender=successor)
     elif answer.result == "unavailable":
-        events.backend_error(answer.info.cause, answer.info.text)
+        cause = answer.info.cause if answer.info.cause != "ok" else "unavailable"
+        events.backend_error(cause, answer.info.text or f"row {answer.row} of the decision table")
     elif answer.result in ("revoked", "expired", "mismatch", "unknown", "family_expired",
                            "not_yet_valid"):
         status = {"revoked": "revoked", "expired": "expired"}.get(answer.result, "invalid")
