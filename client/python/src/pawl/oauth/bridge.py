@@ -13,6 +13,7 @@ from django.contrib.auth import get_user_model
 from django.db.models.signals import post_save, pre_delete
 from oauth2_provider.models import (get_access_token_model, get_application_model,
                                     get_refresh_token_model)
+from pawl.django.conf import settings
 
 from . import revoking, rows, texts
 
@@ -49,6 +50,8 @@ def _on_refresh_saved(sender: Any, instance: Any, raw: bool = False, **_: Any) -
 
 
 def _on_user_deleted(sender: Any, instance: Any, **_: Any) -> None:
+    if "account_deleted" not in settings.REVOKE_ON:
+        return
     revoking.revoke_user(instance, reason="account_disabled")
 
 

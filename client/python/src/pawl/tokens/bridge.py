@@ -8,6 +8,7 @@ from django.contrib.auth import get_user_model
 from django.db.models.signals import pre_delete
 
 from pawl.django import durable
+from pawl.django.conf import settings
 
 from . import revoking
 from .naming import has_passed, revoke_opaque
@@ -23,6 +24,8 @@ def _on_deleted(sender: Any, instance: Any, origin: Any = None, **_: Any) -> Non
 
 
 def _on_user_deleted(sender: Any, instance: Any, **_: Any) -> None:
+    if "account_deleted" not in settings.REVOKE_ON:
+        return
     durable.revoke("subject", str(instance.pk), reason="account_disabled",
                             sender=_on_user_deleted)
 
