@@ -574,6 +574,11 @@ static void decide_many(struct pawl_limiter *limiter, struct pawl_limiter_plan *
     pawl_locks_give(limiter, &locks);
 }
 
+bool pawl_limiter_is_small(const struct pawl_limiter *limiter)
+{
+    return pawl_shard_is_small(&limiter->shards[0]);
+}
+
 void pawl_limiter_warm(struct pawl_limiter *limiter, const struct pawl_limiter_plan *plan)
 {
     for (size_t i = 0; i < plan->slots_count; i++) {

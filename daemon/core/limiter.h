@@ -380,6 +380,9 @@ PAWL_HOT void pawl_limiter_decide(struct pawl_limiter *limiter, struct pawl_limi
  */
 PAWL_HOT void pawl_limiter_warm(struct pawl_limiter *limiter, const struct pawl_limiter_plan *plan);
 
+/** Whether pawl_limiter_warm() would do nothing: told by one shard, for they grow alike. */
+bool pawl_limiter_is_small(const struct pawl_limiter *limiter);
+
 /**
  * Take back up to item->cost on each rate of item->limit. @charges has a handle for each rate in
  * order (0 among them: that rate was not charged, nothing is taken back there), or is NULL:

@@ -281,7 +281,6 @@ static enum pawl_status on_frame(void *ctx, struct pawl_session *session, struct
 {
     struct pawl_dispatch *dispatch = ctx;
     struct pawl_wire_request *request = &dispatch->request;
-    uint8_t packed[PAWL_HELLO_BYTES];
     struct pawl_bytes hello_reply = { NULL, 0 };
     enum pawl_status status = pawl_wire_read_request(request, message);
 
@@ -295,8 +294,10 @@ static enum pawl_status on_frame(void *ctx, struct pawl_session *session, struct
         return PAWL_OK;
     }
     if (PAWL_UNLIKELY(request->has_hello)) {
-        hello_reply = pawl_bytes_of(packed, pawl_dispatch_hello(dispatch, session, request->hello,
-                                                                packed, sizeof(packed)));
+        hello_reply = pawl_bytes_of(dispatch->hello_reply,
+                                    pawl_dispatch_hello(dispatch, session, request->hello,
+                                                        dispatch->hello_reply,
+                                                        sizeof(dispatch->hello_reply)));
         if (hello_reply.size == PAWL_HELLO_DENIED) {
             pawl_count(&dispatch->metrics->forbidden);
             pawl_reply_error(session, request->id, PAWL__V1__STATUS__STATUS_DENIED,

@@ -89,7 +89,8 @@ struct pawl_dispatch {
     struct pawl_now now; /* of this batch, or of the request under the test clock */
     uint64_t staleness_ms;
     struct pawl_wire_request request;
-    struct pawl_bytes ns; /* of the request at hand */
+    uint8_t hello_reply[PAWL_HELLO_BYTES]; /* packed, where the request has a hello */
+    struct pawl_bytes ns;                  /* of the request at hand */
     struct pawl_limit_item items[PAWL_ITEMS_MAX];
     struct pawl_limit_item asked[PAWL_ITEMS_MAX]; /* without bypassed ones, where there are some */
     uint8_t asked_index[PAWL_ITEMS_MAX];          /* which items these are */

@@ -292,7 +292,9 @@ void pawl_dispatch_flush(struct pawl_dispatch *dispatch)
 {
     unsigned count = dispatch->batch_count;
 
-    for (unsigned i = 0; count > 1 && i < count; i++) {
+    bool is_cold = count > 1 && !pawl_limiter_is_small(dispatch->app->limiter);
+
+    for (unsigned i = 0; is_cold && i < count; i++) {
         pawl_limiter_warm(dispatch->app->limiter, &dispatch->batch[i].plan);
     }
     for (unsigned i = 0; i < count; i++) {

@@ -29,19 +29,16 @@ static const struct pawl_server_options *options_of(const struct pawl_session *s
 
 /* ---- output ---- */
 
-/** A buffer with @size bytes of room at the end of the chain; NULL = none to be had. */
-static struct pawl_buffer *output_room(struct pawl_session *session, size_t size)
+/** A new buffer with @size bytes of room at the end of the chain; NULL = none to be had. */
+static struct pawl_buffer *output_more(struct pawl_session *session, size_t size)
 {
-    struct pawl_buffer *last = session->output_last;
-    /* A batch gets a page, which is written whole; a lone late reply gets by with less. */
-    size_t least = session->worker->current == session ? PAWL_BUFFER_PAGE
-                   : session->worker->in_batch         ? PAWL_BUFFER_SMALL
-                                                       : PAWL_BUFFER_TINY;
+    struct pawl_worker *worker = session->worker;
+    /* A batch gets a page, which is written whole; a small or late reply gets by with less. */
+    size_t least = worker->current == session ? PAWL_BUFFER_PAGE
+                   : worker->in_batch         ? PAWL_BUFFER_SMALL
+                                              : PAWL_BUFFER_TINY;
+    struct pawl_buffer *last = pawl_buffer_take(&worker->pool, size > least ? size : least);
 
-    if (last != NULL && last->capacity - last->used >= size) {
-        return last;
-    }
-    last = pawl_buffer_take(&session->worker->pool, size > least ? size : least);
     if (last == NULL) {
         return NULL;
     }
@@ -79,8 +76,11 @@ uint8_t *pawl_session_reserve(struct pawl_session *session, size_t size)
         pawl_worker_mark(session->worker, session);
         return NULL;
     }
-    last = output_room(session, size);
-    if (last == NULL) {
+    last = session->output_last;
+    if (last == NULL || last->capacity - last->used < size) {
+        last = output_more(session, size);
+    }
+    if (PAWL_UNLIKELY(last == NULL)) {
         log_memory(session->worker);
         session->starved = true;
         pawl_worker_mark(session->worker, session);
@@ -94,7 +94,7 @@ void pawl_session_commit(struct pawl_session *session, size_t size)
     session->output_last->used += size;
     session->output_bytes += size;
     pawl_edge_stat_add(&session->worker->stats.replies, 1);
-    if (session->worker->current != session) {
+    if (!session->dirty && session->worker->current != session) {
         pawl_worker_mark(session->worker, session);
     }
 }

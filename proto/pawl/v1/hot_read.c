@@ -101,7 +101,7 @@ static enum pawl_status read_rate(struct pawl_wire_rate *rate, struct wire_in in
 
     memset(rate, 0, sizeof(*rate));
     while (in.at < in.end && status == PAWL_OK) {
-        uint32_t tag = wire_tag(&in);
+        uint32_t tag = wire_tag_short(&in);
 
         switch (tag) {
         case VARINT(1):
@@ -169,7 +169,7 @@ static enum pawl_status read_item(struct pawl_wire_item *item, struct wire_in in
 {
     clear_item(item);
     while (in.at < in.end) {
-        uint32_t tag = wire_tag(&in);
+        uint32_t tag = wire_tag_short(&in);
         enum pawl_status status;
 
         switch (tag) {
@@ -294,6 +294,9 @@ static bool rates_fit(const struct pawl_wire_request *request)
 {
     uint32_t rates = 0;
 
+    if (PAWL_LIKELY(request->item_count <= PAWL_RESULTS_MAX / PAWL_RATES_MAX)) {
+        return true; /* whatever each has */
+    }
     for (uint32_t i = 0; i < request->item_count; i++) {
         rates += request->items[i].rate_count;
     }
@@ -303,7 +306,7 @@ static bool rates_fit(const struct pawl_wire_request *request)
 static inline enum pawl_status read_check(struct pawl_wire_request *request, struct wire_in in)
 {
     while (in.at < in.end) {
-        uint32_t tag = wire_tag(&in);
+        uint32_t tag = wire_tag_short(&in);
         enum pawl_status status;
 
         switch (tag) {

@@ -128,6 +128,18 @@ WIRE_INLINE uint32_t wire_tag(struct wire_in *in)
     return number.at != NULL ? (uint32_t)number.value : 0;
 }
 
+/** The same where all fields known have tags of one byte: the others are for the long way. */
+WIRE_INLINE uint32_t wire_tag_short(struct wire_in *in)
+{
+    if (PAWL_LIKELY(in->at[0] < 0x80)) {
+        return *in->at++;
+    }
+    struct wire_number number = pawl_wire_varint32_long(*in);
+
+    in->at = number.at != NULL ? number.at : in->at;
+    return number.at != NULL ? (uint32_t)number.value : 0;
+}
+
 /** pawl_wire_skip() with the cursor moved. */
 WIRE_INLINE enum pawl_status wire_skip(struct wire_in *in, uint32_t tag, uint64_t known)
 {
