@@ -10,6 +10,7 @@ from rest_framework.response import Response
 from rest_framework.throttling import AnonRateThrottle, ScopedRateThrottle
 from rest_framework.views import APIView
 
+import pawl.drf
 from pawl import errors
 from pawl.django.decorators import UNSAFE, ratelimit
 from pawl.django.logins import TooManyAttempts
@@ -139,7 +140,20 @@ class Scoped(APIView):
     throttle_scope = "burst"
 
 
+class Ours(APIView):
+    throttle_classes = [pawl.drf.AnonRateThrottle]
+
+    def get(self, request):
+        return Response({"ok": True})
+
+
+class OursScoped(APIView):
+    throttle_classes = [pawl.drf.ScopedRateThrottle]
+    throttle_scope = ["burst", "user"]
+
+
 urlpatterns = [
+    path("ours/", Ours.as_view()), path("ours-scoped/", OursScoped.as_view()),
     path("throttled/", Throttled.as_view()), path("scoped/", Scoped.as_view()),
     path("plain/", plain), path("limited/", limited), path("several/", several),
     path("signed/", signed), path("soft/", soft), path("unsafe/", unsafe), path("shut/", shut),

@@ -256,6 +256,10 @@ def test_limits_lists_every_route_with_what_limits_it():
         assert rows[route]["rate"] == "1/minute", route
     assert rows["throttled/"]["by"].endswith("AnonRateThrottle")
     assert (rows["throttled/"]["scope"], rows["throttled/"]["rate"]) == ("anon", "3/minute")
+    assert rows["ours/"]["by"] == "pawl.drf.stock.AnonRateThrottle"
+    assert rows["ours/"]["rate"] == "3/minute"
+    assert rows["ours-scoped/"]["scope"] == "burst, user"
+    assert rows["ours-scoped/"]["rate"] == "2/s; 5/minute"
     assert rows["scoped/"]["scope"] == "burst" and rows["scoped/"]["rate"] == "2/s"
 
 

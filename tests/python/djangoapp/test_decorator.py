@@ -123,6 +123,15 @@ def test_the_same_scope_and_ident_count_in_the_record_of_the_framework(client, p
     assert pawl_memory.check(key, "3/minute", peek=True).rates[0].count == 1
 
 
+def test_decorator_and_drop_in_throttle_use_up_one_limit(client, pawl_daemon):
+    assert statuses(client, "/shares/", 2) == [200, 200]
+    response = client.get("/ours/")
+    assert (response.status_code, response["X-RateLimit-Remaining"]) == (200, "0")
+    assert statuses(client, "/ours/", 1) == statuses(client, "/shares/", 1) == [429]
+    refused = client.get("/ours/")
+    assert refused["Retry-After"] == "60" and refused["X-RateLimit-Resource"] == "anon"
+
+
 @pytest.mark.django_db
 def test_users_are_counted_by_their_key_and_the_anonymous_together(client, pawl_memory,
                                                                    django_user_model):
