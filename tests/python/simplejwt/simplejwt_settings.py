@@ -25,7 +25,8 @@ INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "django.
                   "pawl.django", "pawl.simplejwt"]
 if os.environ.get("SIMPLEJWT_BLACKLIST") != "0":
     INSTALLED_APPS.insert(0, "rest_framework_simplejwt.token_blacklist")
-MIDDLEWARE = ["django.contrib.sessions.middleware.SessionMiddleware",
+MIDDLEWARE = ["pawl.django.middleware.RateLimitHeadersMiddleware",
+              "django.contrib.sessions.middleware.SessionMiddleware",
               "django.contrib.auth.middleware.AuthenticationMiddleware",
               "django.contrib.messages.middleware.MessageMiddleware"]
 TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True,

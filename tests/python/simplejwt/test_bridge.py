@@ -177,6 +177,17 @@ def test_a_change_that_cannot_revoke_is_refused_before_it_is_made(shop, change):
     assert authenticate(username="alice", password=PASSWORD) is not None
 
 
+def test_the_admin_says_503_where_a_change_cannot_revoke(shop, client):
+    client.force_login(get_user_model().objects.create_superuser("root", password=PASSWORD))
+    shop.lose_daemon()
+    form = {"password1": "another password", "password2": "another password"}
+    answer = client.post(f"/admin/auth/user/{shop.user.pk}/password/", form)
+    assert answer.status_code == 503 and int(answer["Retry-After"]) >= 1
+    assert authenticate(username="alice", password=PASSWORD) is not None
+    shop.start_daemon()
+    assert client.post(f"/admin/auth/user/{shop.user.pk}/password/", form).status_code == 302
+
+
 def test_open_makes_the_change_and_says_that_tokens_live_on(shop, events):
     shop.lose_daemon(ON_UNAVAILABLE={"revoke": "open"})
     set_password(get_user_model().objects.get(pk=shop.user.pk))

@@ -9,11 +9,14 @@ from typing import Any, List, Optional
 from django.http import HttpResponse
 from django.utils.deprecation import MiddlewareMixin
 
+from pawl.errors import Unavailable
+
 from . import events, headers
 from .conf import settings
 from .logins import TooManyAttempts
 from .refusals import refuse
 from .throttling import entries
+from .verdicts import ServiceUnavailable
 
 
 class _AfterResponse(MiddlewareMixin):
@@ -30,12 +33,15 @@ class RateLimitHeadersMiddleware(_AfterResponse):
     """What was counted for this request, as header fields: ``HEADERS`` says which.
 
     A 429 or 503 without Retry-After gets one; a log-in that was tried too often
-    (:class:`pawl.django.logins.TooManyAttempts`) is answered with 429. Fields that a view wrote
-    itself stay. With ``HEADERS_EXPOSE`` a browser's script may read them: they join
+    (:class:`pawl.django.logins.TooManyAttempts`) is answered with 429, and a revocation that no
+    daemon took (in the admin, say) with 503. Fields that a view wrote itself stay. With ``HEADERS_EXPOSE`` a browser's script may read them: they join
     Access-Control-Expose-Headers.
     """
 
     def process_exception(self, request: Any, exception: Exception) -> Optional[HttpResponse]:
+        if isinstance(exception, (ServiceUnavailable, Unavailable)):
+            return HttpResponse("This cannot be done now. Try again.\n", status=503,
+                                content_type="text/plain; charset=utf-8")
         return refuse(request, exception) if isinstance(exception, TooManyAttempts) else None
 
     def process_response(self, request: Any, response: Any) -> Any:

@@ -85,9 +85,10 @@ def describe(token: Any) -> pawl.Token:
 
 
 def kind_of(token: Any) -> str:
-    """Which policy of ON_UNAVAILABLE and ON_STALE applies: "access" or "refresh"."""
-    return "refresh" if token.payload.get(
-        api_settings.TOKEN_TYPE_CLAIM) == "refresh" else "access"
+    """Which policy of ON_UNAVAILABLE and ON_STALE applies: "access" or "refresh". The token's class
+    says it, or where that takes any type the token itself."""
+    claim = token.payload.get(api_settings.TOKEN_TYPE_CLAIM)
+    return "refresh" if "refresh" in (token.token_type, claim) else "access"
 
 
 #: Causes that say: pawld will never take such a token (a claim over its caps).
