@@ -148,9 +148,8 @@ def _learn(limit: str, cause: str) -> None:
         _unknown.discard(limit)
 
 
-def _outcome(ask: Ask, item: Item, place: int, answer: CheckAnswer) -> Outcome:
-    """What an answer says of the item at @place of its request."""
-    rows = tuple(row for row in answer.rates if row.item == place)
+def _outcome(ask: Ask, item: Item, rows: Tuple[RateAnswer, ...], answer: CheckAnswer) -> Outcome:
+    """What an answer says of an item. @rows: its own."""
     if answer.info.source != "daemon":
         counted = tuple(row for row in rows if row.count or row.retry_after_ms or row.never)
         if not counted:
@@ -185,7 +184,10 @@ def _steps(asks: Sequence[Ask], mode: str, peek: bool) -> Steps:
             waiting[:0] = [[index] for index in group]
             continue
         _learn(items[group[0]].limit, answer.info.cause)
-        outcomes = {index: _outcome(asks[index], items[index], place, answer)
+        rows: List[List[RateAnswer]] = [[] for _ in group]
+        for row in answer.rates:
+            rows[row.item].append(row)
+        outcomes = {index: _outcome(asks[index], items[index], tuple(rows[place]), answer)
                     for place, index in enumerate(group)}
         refused = atomic and not all(outcome.allowed for outcome in outcomes.values())
         if refused:
