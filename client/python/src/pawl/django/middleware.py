@@ -34,8 +34,8 @@ class RateLimitHeadersMiddleware(_AfterResponse):
 
     A 429 or 503 without Retry-After gets one; a log-in that was tried too often
     (:class:`pawl.django.logins.TooManyAttempts`) is answered with 429, and a revocation that no
-    daemon took (in the admin, say) with 503. Fields that a view wrote itself stay. With ``HEADERS_EXPOSE`` a browser's script may read them: they join
-    Access-Control-Expose-Headers.
+    daemon took (in the admin, say) with 503. Fields that a view wrote itself stay. With
+    ``HEADERS_EXPOSE`` a browser's script may read them: they join Access-Control-Expose-Headers.
     """
 
     def process_exception(self, request: Any, exception: Exception) -> Optional[HttpResponse]:
