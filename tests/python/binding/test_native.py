@@ -297,6 +297,7 @@ def test_without_memory_an_answer_says_so_and_none_is_lost(handle):
         rig.wait_for(lambda: handle.figures()["in_flight"] == len(ids), "sent")
         found, raised = {}, 0
         while len(found) < len(ids):
+            assert handle.figures()["in_flight"] or handle.timeout_ms() == 0, "answers were lost"
             testcapi.set_nomemory(start, start + 2)
             try:
                 batch = handle.process()
