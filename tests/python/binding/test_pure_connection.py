@@ -13,8 +13,7 @@ import rig
 
 import pawl._types as types
 from pawl._pure import Handle, _addresses, _engine
-from pure_rig import (PATIENCE_S, Fake, ask, frame, make_fake, wait,  # noqa: F401  (fixtures)
-                      wire)
+from pure_rig import PATIENCE_S, Fake, ask, frame, wait
 
 ITEM = types.Item((b"k",), (types.Rate(5, 60_000),))
 CHECK = types.CheckRequest((ITEM,))

@@ -9,7 +9,7 @@ import rig
 
 import pawl._types as types
 from pawl._pure import Handle
-from pure_rig import ask, frame, wait, wire  # noqa: F401  (a fixture)
+from pure_rig import ask, frame, wait
 
 SECRET = "a shared secret of some length"
 CHECK = types.CheckRequest((types.Item((b"k",), (types.Rate(1_000_000, 60_000),)),))

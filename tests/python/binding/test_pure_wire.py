@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 import pawl._types as types
 from pawl._pure import _answers, _calls, _requests, _tables, _wire
 from pawl._pure._wire import WireError, read
-from pure_rig import wire  # noqa: F401  (a fixture)
 
 SLOW = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=60)
 RATE = types.Rate(100, 60_000)
 BODIES = {number: field.message for number, field in
-          ((tag >> 3, field) for tag, (_, field) in _tables.REPLY.by_tag.items())
+          ((tag >> 3, field) for tag, (_, _, field) in _tables.REPLY.by_tag.items())
           if field.kind == _wire.BODY}
 KINDS = [kind for kind in vars(_calls).values() if isinstance(kind, _calls.Kind)]
 
@@ -67,7 +66,7 @@ def test_each_field_has_the_cap_that_the_daemons_reader_gives_it(wire):
     seen = 0
     for name, table in vars(_tables).items():
         if isinstance(table, _wire.Message):
-            for _, field in table.by_tag.values():
+            for _, _, field in table.by_tag.values():
                 size, count = capped.get((name.lower(), field.number), (0, 0))
                 seen += bool(size or count)
                 if field.kind in (_wire.DATA, _wire.TEXT, _wire.DATAS):
@@ -385,7 +384,7 @@ def values_of(field):
 def fill(draw, message, table):
     """Fill Google's @message with drawn values for every field of @table."""
     by_number = {one.number: one for one in message.DESCRIPTOR.fields}
-    for tag, (_, field) in table.by_tag.items():
+    for tag, (_, _, field) in table.by_tag.items():
         name = by_number[field.number].name
         if field.kind == _wire.MESSAGE:
             if draw(st.booleans()):
@@ -405,7 +404,7 @@ def expected(message, table):
     """The values that reading @message by @table has to give."""
     by_number = {one.number: one for one in message.DESCRIPTOR.fields}
     values = table.zeros[:]
-    for place, field in table.by_tag.values():
+    for place, _, field in table.by_tag.values():
         value = getattr(message, by_number[field.number].name)
         if field.kind == _wire.MESSAGE:
             present = message.HasField(by_number[field.number].name)

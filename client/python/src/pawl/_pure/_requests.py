@@ -5,6 +5,7 @@ jti that was proposed. Raw opaque tokens and signed texts end here: only their S
 """
 
 import base64
+import functools
 import hashlib
 import os
 from typing import Mapping, Sequence, Tuple
@@ -57,21 +58,30 @@ def _mint() -> str:
 # ---- limits --------------------------------------------------------------------------------------
 
 
-def _rates(item: Item, where: str) -> Sequence[bytes]:
+@functools.lru_cache(maxsize=1024)  # a program has few of them, and asks each of them often
+def _encoded_rates(rates: Tuple[Rate, ...], algorithm: str, burst: int) -> Tuple[bytes, ...]:
+    """Raises ValueError, with the field's name first."""
+    if len(rates) > tables.RATES_MAX:
+        raise ValueError(f"rates: at most {tables.RATES_MAX}")
+    number = _number_of(algorithm, _ALGORITHMS, "algorithm")
+    if not 0 <= burst <= tables.COUNT_MAX:
+        raise ValueError("burst: below 2^40")
+    for rate in rates:
+        expect(rate, Rate, "rates")
+        if not 1 <= rate.window_ms <= tables.WINDOW_MS_MAX or not (
+                0 <= rate.count <= tables.COUNT_MAX):
+            raise ValueError("rates: a window is 1 ms to 45 days, a count below 2^40")
+    return tuple(write(tables.RATE, (count, window_ms, number, burst))
+                 for count, window_ms in rates)
+
+
+def _rates(item: Item, where: str) -> Tuple[bytes, ...]:
     """Inline rates; those beside a limit's name are for the fallback alone and not sent."""
-    if len(item.rates) > tables.RATES_MAX:
-        raise ValueError(f"{where}rates: at most {tables.RATES_MAX}")
-    algorithm = _number_of(item.algorithm, _ALGORITHMS, f"{where}algorithm")
-    if not 0 <= item.burst <= tables.COUNT_MAX:
-        raise ValueError(f"{where}burst: below 2^40")
-    out = []
-    for rate in item.rates:
-        expect(rate, Rate, f"{where}rates")
-        count, window_ms = rate
-        if not 1 <= window_ms <= tables.WINDOW_MS_MAX or not 0 <= count <= tables.COUNT_MAX:
-            raise ValueError(f"{where}rates: a window is 1 ms to 45 days, a count below 2^40")
-        out.append(write(tables.RATE, (count, window_ms, algorithm, item.burst)))
-    return () if item.limit else out
+    try:
+        encoded = _encoded_rates(item.rates, item.algorithm, item.burst)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{where}{error}") from None
+    return () if item.limit else encoded
 
 
 def _key(item: Item, where: str) -> Sequence[bytes]:

@@ -52,10 +52,10 @@ class Message:
     def __init__(self, *fields: Field) -> None:
         self.zeros: List[Any] = []
         self.numbers = frozenset(field.number for field in fields)
-        self.by_tag: Dict[int, Tuple[int, Field]] = {}
+        self.by_tag: Dict[int, Tuple[int, int, Field]] = {}  #: place, kind, field
         self.writers: List[Tuple[int, bytes, Field]] = []
         for field in fields:
-            bodies = [place for place, other in self.by_tag.values() if other.kind == BODY]
+            bodies = [place for place, kind, _ in self.by_tag.values() if kind == BODY]
             if field.kind == BODY and bodies:  # all bodies share one place
                 place = bodies[0]
             else:
@@ -63,9 +63,9 @@ class Message:
                 self.zeros.append(field.words[0] if field.kind == ENUM
                                   else _ZEROS.get(field.kind, 0))
             wire_type = _WIRE_TYPES.get(field.kind, LENGTH)
-            self.by_tag[field.number << 3 | wire_type] = (place, field)
+            self.by_tag[field.number << 3 | wire_type] = (place, field.kind, field)
             if field.kind in (U64S, FIXEDS):  # packed
-                self.by_tag[field.number << 3 | LENGTH] = (place, field)
+                self.by_tag[field.number << 3 | LENGTH] = (place, field.kind, field)
             written = LENGTH if field.kind in (U64S, FIXEDS) else wire_type
             self.writers.append((field.kind, varint(field.number << 3 | written), field))
 
@@ -223,7 +223,21 @@ def _read(table: Message, source: bytes, at: int, end: int,
         if known is None:
             at = _skip(table, source, at, end, tag)
             continue
-        place, field = known
+        place, kind, field = known
+        if kind <= ENUM:  # most fields are: so it is done here, and not in a function
+            value = source[at]
+            at += 1
+            if value > 0x7F:
+                value, at = _long_varint(source, at - 1)
+            if kind == U64:
+                values[place] = value
+            elif kind == BOOL:
+                values[place] = value != 0
+            elif kind == U32:  # low bits, as protobuf reads what was sent wider
+                values[place] = value & _MASK_32
+            else:
+                values[place] = field.words.get(value & _MASK_32) or field.words[0]
+            continue
         if tag & 7 != LENGTH:
             at = _read_number(source, at, values, place, field)
             continue
@@ -256,23 +270,14 @@ def _long_varint(source: bytes, at: int) -> Tuple[int, int]:
 
 
 def _read_number(source: bytes, at: int, values: List[Any], place: int, field: Field) -> int:
-    kind = field.kind
-    if kind in (FIXED, FIXEDS):
+    """One of a fixed size, or of a list."""
+    if field.kind == U64S:
+        value, at = _long_varint(source, at)
+    else:
         value = int.from_bytes(source[at:at + 8], "little")
         at += 8
-    else:
-        value = source[at]
-        at += 1
-        if value > 0x7F:
-            value, at = _long_varint(source, at - 1)
-    if kind == U64 or kind == FIXED:
+    if field.kind == FIXED:
         values[place] = value
-    elif kind == U32:  # low bits, as protobuf reads what was sent wider
-        values[place] = value & _MASK_32
-    elif kind == BOOL:
-        values[place] = value != 0
-    elif kind == ENUM:
-        values[place] = field.words.get(value & _MASK_32) or field.words[0]
     else:
         _append(values, place, field, value)
     return at
