@@ -3,7 +3,8 @@
 import signal
 
 import pytest
-from django.test import Client
+from django.conf import settings
+from django.test import Client, override_settings
 from oauth2_provider.models import get_access_token_model, get_refresh_token_model
 
 import pawl.oauth
@@ -210,3 +211,19 @@ def test_a_deletion_that_pawld_does_not_take_is_undone(server, use_daemon):
         RefreshToken.objects.get().revoke()
     assert AccessToken.objects.count() == 1
     assert RefreshToken.objects.get().revoked is None
+
+
+def test_what_a_resource_server_apart_deletes_is_its_own_affair(server):
+    """Its rows are kept introspections, and its user of the same key may be somebody else."""
+    tokens = server.log_in()
+    with override_settings(OAUTH2_PROVIDER={
+            **settings.OAUTH2_PROVIDER, "RESOURCE_SERVER_INTROSPECTION_URL": "http://as.example/"}):
+        AccessToken.objects.all().delete()
+        server.user.delete()
+        server.application.delete()
+    client = pawl.Client(server.daemon.unix, check_deadline_ms=10000)
+    text = tokens["access_token"]
+    verdict = client.token_check(pawl.Token(
+        opaque=text.encode(), sid=texts.family_of(text), subject="1", client="web", iat_s=1)).token
+    client.close()
+    assert verdict.status == "valid"

@@ -134,6 +134,13 @@ def test_an_answer_whose_access_token_was_revoked_meanwhile_is_given_all_the_sam
     assert again["refresh_token"] == second["refresh_token"]
 
 
+def test_without_rotation_a_token_that_was_rotated_before_is_refused(server):
+    first = server.log_in()
+    server.refreshed(first["refresh_token"])
+    with change(ROTATE_REFRESH_TOKEN=False):
+        assert error_of(server.refresh(first["refresh_token"])) == "invalid_grant"
+
+
 # ---- races --------------------------------------------------------------------------------------
 
 

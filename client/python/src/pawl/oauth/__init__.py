@@ -9,8 +9,10 @@ In a project that uses the toolkit already::
 Then one of several concurrent refreshes wins and the others get the same answer, a refresh token
 that was used before kills its login, and a revoked token is refused by every server at once,
 however long it keeps an introspection. The toolkit's view decorators take its own validator
-whatever the settings say: import them from :mod:`pawl.oauth.decorators`. See :mod:`.validators`, :mod:`.texts` (what is in a token),
-:mod:`.remote` (resource servers), :mod:`.revoking`, :mod:`.bridge` (admin), :mod:`.errors`.
+whatever the settings say: import them from :mod:`pawl.oauth.decorators`.
+
+See :mod:`.validators`, :mod:`.texts` (what is in a token), :mod:`.remote` (resource servers),
+:mod:`.revoking`, :mod:`.bridge` (admin), :mod:`.errors`.
 
 Importing this package imports neither Django nor the toolkit.
 """

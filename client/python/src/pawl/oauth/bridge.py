@@ -1,6 +1,9 @@
 """What is done to the toolkit's rows elsewhere (its admin, its "authorized tokens" page, the shell)
 reaches pawld, and with it every server that keeps an introspection.
 
+On a resource server apart (RESOURCE_SERVER_INTROSPECTION_URL is set) nothing of that is done: its
+rows are kept introspections, and its users have other keys than where the tokens come from.
+
 A signal that pawld does not acknowledge raises ServiceUnavailable, so that the deletion is undone
 with its transaction: what was reported as done, is. Bulk ``update()`` sends no signals: use
 :mod:`pawl.oauth.revoking` instead.
@@ -13,6 +16,7 @@ from django.contrib.auth import get_user_model
 from django.db.models.signals import post_save, pre_delete
 from oauth2_provider.models import (get_access_token_model, get_application_model,
                                     get_refresh_token_model)
+from oauth2_provider.settings import oauth2_settings
 from pawl.django.conf import settings
 
 from . import revoking, rows, texts
@@ -31,13 +35,17 @@ def _whole(origin: Any) -> bool:
     return _within(origin, get_user_model(), get_application_model())
 
 
+def _is_off() -> bool:
+    return rows.quiet.get() or bool(oauth2_settings.RESOURCE_SERVER_INTROSPECTION_URL)
+
+
 def _on_access_deleted(sender: Any, instance: Any, origin: Any = None, **_: Any) -> None:
-    if not rows.quiet.get() and not instance.is_expired() and not _whole(origin):
+    if not _is_off() and not instance.is_expired() and not _whole(origin):
         revoking.tell(instance, reason="admin")
 
 
 def _on_refresh_deleted(sender: Any, instance: Any, origin: Any = None, **_: Any) -> None:
-    if rows.quiet.get() or instance.revoked is not None or _whole(origin):
+    if _is_off() or instance.revoked is not None or _whole(origin):
         return
     place = texts.read_refresh(instance.token or "")
     if place is None or place.exp_s > time.time():  # else it goes with a clean-up
@@ -45,18 +53,18 @@ def _on_refresh_deleted(sender: Any, instance: Any, origin: Any = None, **_: Any
 
 
 def _on_refresh_saved(sender: Any, instance: Any, raw: bool = False, **_: Any) -> None:
-    if instance.revoked is not None and not raw and not rows.quiet.get():
+    if instance.revoked is not None and not raw and not _is_off():
         revoking.tell(instance, reason="admin")
 
 
 def _on_user_deleted(sender: Any, instance: Any, **_: Any) -> None:
-    if "account_deleted" not in settings.REVOKE_ON:
-        return
-    revoking.revoke_user(instance, reason="account_disabled")
+    if "account_deleted" in settings.REVOKE_ON and not _is_off():
+        revoking.revoke_user(instance, reason="account_disabled")
 
 
 def _on_application_deleted(sender: Any, instance: Any, **_: Any) -> None:
-    revoking.revoke_application(instance)
+    if not _is_off():
+        revoking.revoke_application(instance)
 
 
 def connect() -> None:

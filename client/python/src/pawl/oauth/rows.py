@@ -77,7 +77,7 @@ def timestamp(moment: Optional[datetime.datetime]) -> int:
     """Seconds since 1970; 0 for None."""
     if moment is None:
         return 0
-    return int(moment.timestamp())  # a naive one, of USE_TZ False, is local time: so Python reads it
+    return int(moment.timestamp())  # a naive one (USE_TZ False) is local time, to Python too
 
 
 def client_id_of(row: Any) -> str:

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any, Dict, List, Optional, Union
 
 import pawl
-from django.db import router, transaction
+from django.db import IntegrityError, router, transaction
 from django.utils import timezone
 from oauth2_provider.exceptions import FatalClientError
 from oauth2_provider.models import get_access_token_model, get_refresh_token_model
@@ -89,9 +89,10 @@ class PawlOAuth2Validator(RemoteTokens, OAuth2Validator):  # type: ignore[misc] 
             events.token_refused(None, "refresh", "invalid", reason="of another client",
                                  sid=place.sid if place else "")
             return False
+        rotating = self.rotate_refresh_token(request)
         if row is None or rows.is_dead(row):
             return self._refuse_dead(presented, row, request)
-        if not self.rotate_refresh_token(request) and not families.is_good(presented):
+        if not rotating and (row.revoked is not None or not families.is_good(presented)):
             return False
         request.user = row.user
         request.refresh_token = refresh_token
@@ -164,8 +165,13 @@ class PawlOAuth2Validator(RemoteTokens, OAuth2Validator):  # type: ignore[misc] 
             return result
         if "scope" not in token:
             raise FatalClientError("Failed to renew access token: missing scope")
-        with transaction.atomic(using=router.db_for_write(get_access_token_model())):
-            return self._save_refresh(token, request, place)
+        try:
+            with transaction.atomic(using=router.db_for_write(get_access_token_model())):
+                return self._save_refresh(token, request, place)
+        except IntegrityError:
+            # Under REPEATABLE READ with ATOMIC_REQUESTS what the winner wrote cannot be seen here:
+            # the next try, within the grace, will.
+            raise Unavailable(wait_s=1) from None
 
     def _save_refresh(self, token: Dict[str, Any], request: Any, place: Place) -> None:
         row = request.refresh_token_instance
