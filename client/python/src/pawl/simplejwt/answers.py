@@ -35,7 +35,7 @@ from rest_framework_simplejwt.exceptions import InvalidToken, TokenError
 from pawl.django.verdicts import ServiceUnavailable
 
 __all__ = ["InvalidToken", "RefreshRaced", "RefusedTokenError", "ServiceUnavailable", "TokenError",
-           "TokenMalformed", "code_of", "http_error", "status_of"]
+           "TokenMalformed", "challenge", "code_of", "http_error", "mark", "status_of"]
 
 TEXTS = {
     "token_not_valid": _("Token is invalid or expired"),
@@ -77,12 +77,12 @@ class TokenMalformed(APIException):
     default_code = "token_malformed"
 
 
-# Of simplejwt 5.4 and later: what it raises where a token's time is over.
+# Of a later simplejwt than 5.2: what it raises where a token's time is over.
 _Expired: Any = getattr(exceptions, "ExpiredTokenError", None)
 
 
 def _is_expiry(error: Optional[BaseException]) -> bool:
-    # Before 5.4 simplejwt says "invalid or expired"; which of them stands behind its error.
+    # simplejwt 5.2 says "invalid or expired"; which of them stands behind its error.
     for _depth in range(4):
         if isinstance(error, jwt.ExpiredSignatureError) or (
                 _Expired is not None and isinstance(error, _Expired)):
@@ -111,3 +111,15 @@ def http_error(error: Exception, messages: Optional[Any] = None) -> InvalidToken
     if messages is not None:
         detail["messages"] = messages
     return InvalidToken(detail)
+
+
+def mark(request: Any, refused: InvalidToken) -> None:
+    """Remember on the request why its token was refused, for :func:`challenge`."""
+    detail = refused.detail
+    setattr(request, "_pawl_refused", str(detail["code"] if isinstance(detail, dict) else ""))
+
+
+def challenge(header: str, request: Any) -> str:
+    """WWW-Authenticate: @header, and where a token was refused RFC 6750 section 3.1's error."""
+    code = getattr(request, "_pawl_refused", "")
+    return f'{header}, error="invalid_token", error_description="{code}"' if code else header

@@ -13,10 +13,9 @@ from rest_framework_simplejwt import authentication as stock
 from rest_framework_simplejwt.settings import api_settings
 
 from . import claims, sessions
-from .answers import InvalidToken, RefusedTokenError, TokenError, code_of, http_error
+from .answers import (InvalidToken, RefusedTokenError, TokenError, challenge, code_of, http_error,
+                      mark)
 from .tokens import RevocableMixin
-
-_MARK = "_pawl_refused"
 
 
 class _Refused(InvalidToken):
@@ -62,8 +61,7 @@ def _message(token: Any, error: RefusedTokenError) -> Any:
 
 
 def _note(request: Any, refused: InvalidToken) -> None:
-    """For :meth:`authenticate_header`, and the log."""
-    setattr(request, _MARK, str(refused.detail["code"]))
+    mark(request, refused)
     error = getattr(refused, "error", None) or TokenError()
     sessions.refused(request, getattr(refused, "token", None), "access", error)
 
@@ -79,11 +77,7 @@ class _Refusing:
             raise
 
     def authenticate_header(self, request: Any) -> str:
-        header: str = super().authenticate_header(request)  # type: ignore[misc]
-        code = getattr(request, _MARK, None)
-        if code is None:
-            return header
-        return f'{header}, error="invalid_token", error_description="{code}"'  # RFC 6750, 3.1
+        return challenge(super().authenticate_header(request), request)  # type: ignore[misc]
 
     def get_validated_token(self, raw_token: bytes) -> Any:
         """The token, read, verified, and asked about. Raises InvalidToken (401) and

@@ -95,7 +95,7 @@ class TokenRefreshSerializer(_RefusingSerializer):
             user = None
         if user is None or not api_settings.USER_AUTHENTICATION_RULE(user):
             raise RefusedTokenError("no_active_account")
-        if getattr(api_settings, "CHECK_REVOKE_TOKEN", False):  # simplejwt 5.4
+        if getattr(api_settings, "CHECK_REVOKE_TOKEN", False):  # later than 5.2
             from rest_framework_simplejwt.utils import get_md5_hash_password
 
             claim = token.payload.get(api_settings.REVOKE_TOKEN_CLAIM)

@@ -11,7 +11,7 @@ from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.settings import DEFAULTS, api_settings
 
 from . import CLASSES, serializers
-from .answers import TokenError, http_error
+from .answers import InvalidToken, TokenError, challenge, http_error, mark
 
 
 class TokenViewBase(stock.TokenViewBase):
@@ -35,7 +35,15 @@ class TokenViewBase(stock.TokenViewBase):
         try:
             return super().post(request, *args, **kwargs)
         except TokenError as error:
-            raise http_error(error) from error
+            refused = http_error(error)
+            mark(request, refused)
+            raise refused from error
+        except InvalidToken as refused:
+            mark(request, refused)
+            raise
+
+    def get_authenticate_header(self, request: Any) -> str:
+        return challenge(super().get_authenticate_header(request), request)
 
 
 class TokenObtainPairView(TokenViewBase):
