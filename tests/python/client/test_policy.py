@@ -182,7 +182,7 @@ def test_no_more_is_let_through_than_the_daemon_said_remains():
 
 
 def test_what_was_said_of_one_key_says_nothing_of_another():
-    fallback, _ = policy(keys_max=2)
+    fallback, _ = policy()
     fallback.learn((item("a", "10/m"),), (told(10, 10, retry_after_ms=5000),))
     assert ask(fallback, item("b", "10/m")).allowed
     assert ask(fallback, item("a", "10/h")).allowed
