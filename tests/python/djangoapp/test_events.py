@@ -2,13 +2,15 @@
 
 import json
 import logging
+import subprocess
+import sys
 
 import pytest
 import rig
 from django.core.exceptions import ImproperlyConfigured
 from django.test import RequestFactory, override_settings
 
-from pawl.django import conf, events as log, requests, signals
+from pawl.django import conf, events as log, records, requests, signals
 from pawl.testing import override_pawl
 
 SECRET = "eyJhbGciOi.a-raw-token.sig"
@@ -105,7 +107,7 @@ def test_a_request_id_is_told_only_where_it_is_one(events):
 
 def test_repeats_are_counted_and_not_repeated(request_, events, monkeypatch):
     clock = [100.0]
-    monkeypatch.setattr(log.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(records.time, "monotonic", lambda: clock[0])
     with override_pawl(LOG_REPEAT_S=60):
         for _ in range(5):
             log.throttled(request_, "login", "a")
@@ -119,18 +121,33 @@ def test_repeats_are_counted_and_not_repeated(request_, events, monkeypatch):
 
 def test_a_flood_of_identities_is_bounded_and_its_count_is_not_lost(events, monkeypatch):
     clock = [100.0]
-    monkeypatch.setattr(log.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(log.Repeats, "KEYS_MAX", 8)
+    monkeypatch.setattr(records.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(records.Repeats, "KEYS_MAX", 8)
     with override_pawl(LOG_REPEAT_S=60):
         for number in range(100):
             log.throttled(None, "login", f"user{number}")
         assert len(events("throttled")) == 9 and len(log._repeats._seen) == 9
+        assert not events("repeats")
         clock[0] += 60
         log.throttled(None, "login", "one more")
-        log.throttled(None, "login", "another")
-    told = sum(1 + line.get("repeated", 0) for line in events("throttled"))
-    counted = sum(entry[1] for entry in log._repeats._seen.values())
-    assert told + counted == 102
+    owed, = events("repeats")
+    assert owed == {"event": "repeats", "level": "WARNING", "of": "throttled", "about": ["*"],
+                    "repeated": 91}
+    assert len(events("throttled")) == 10
+
+
+def test_counts_are_told_at_the_end_of_the_process():
+    code = ("import logging, sys, django\n"
+            "from django.conf import settings\n"
+            "settings.configure(SECRET_KEY='k', INSTALLED_APPS=['pawl.django'])\n"
+            "django.setup()\n"
+            "logging.basicConfig(stream=sys.stdout, format='%(message)s')\n"
+            "from pawl.django import events\n"
+            "for _ in range(5): events.throttled(None, 'login', 'a')\n")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2 and lines[1].startswith('repeats of="throttled"'), done
+    assert lines[1].endswith("repeated=4")
 
 
 def test_what_a_receiver_raises_reaches_nobody(request_, events):

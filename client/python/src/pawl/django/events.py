@@ -4,106 +4,35 @@ Each goes to the logger ``PAWL["LOGGER"]`` (default "pawl.security") with two ex
 ``event`` (its name) and ``fields`` (a flat dict); :class:`JsonFormatter` writes one JSON object a
 line. The names: login_succeeded, login_failed, logged_out, permission_denied, request_refused,
 request_failed, throttled, token_refused, reuse_detected, revoked, backend_error, backend_away,
-backend_back.
+backend_back, repeats.
 
 User names, addresses, subjects and token ids appear only as :func:`mask` makes them; raw tokens
 and request paths (which may hold a reset link) never. The same event of the same identity is
 logged once in ``LOG_REPEAT_S`` seconds; the others are counted, and the count is told as
-``repeated`` in the next line of that kind. No function here raises.
+``repeated`` in the next line of that kind, or in a line ``repeats`` if there is none. No function
+here raises.
 """
 
-import datetime
+import atexit
 import functools
-import hmac
-import json
 import logging
 import os
 import re
-import threading
-import time
-from typing import Any, Callable, Dict, List, Optional, Tuple, TypeVar, cast
+from typing import Any, Callable, Dict, Optional, Tuple, TypeVar, cast
 
-from django.conf import settings as django_settings
 from django.dispatch import Signal
-from django.utils.encoding import force_bytes
 
 from . import signals
 from .conf import settings
+from .records import JsonFormatter, Repeats, mask, tell_owed, write
 from .requests import client_address, customer, plain_request
+
+__all__ = ["JsonFormatter", "backend_error", "connect", "emit", "logged_out", "login_failed",
+           "login_succeeded", "mask", "permission_denied", "request_failed", "request_refused",
+           "reuse_detected", "revoked", "throttled", "token_refused", "transition", "was_logged"]
 
 _own = logging.getLogger("pawl")
 Event = TypeVar("Event", bound=Callable[..., None])
-
-
-# ---- masks --------------------------------------------------------------------------------------
-
-
-@functools.lru_cache(maxsize=4)
-def _derived(secret: Any) -> bytes:
-    return hmac.digest(force_bytes(secret), b"pawl.django.mask.v1", "sha256")
-
-
-def mask_key() -> bytes:
-    """The key of masks: derived from ``MASK_KEY``, else ``SECRET_KEY``."""
-    return _derived(settings.MASK_KEY or django_settings.SECRET_KEY)
-
-
-def mask(value: Any) -> str:
-    """A keyed hash of an identity, 64 bits as hexadecimal: equal values have equal masks, and
-    without the key (``MASK_KEY``, else ``SECRET_KEY``) nobody can try names out. "" stays "", and
-    None too."""
-    if value is None or value == "":
-        return ""
-    data = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
-    return hmac.digest(mask_key(), data, "sha256").hex()[:16]
-
-
-# ---- repeats ------------------------------------------------------------------------------------
-
-Place = Tuple[str, ...]
-
-
-class Repeats:
-    """Which events were logged lately, and how often they came again. Bounded: where there is no
-    room for one more identity, its event is counted with all others of its name. Any thread."""
-
-    KEYS_MAX = 1024
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        self._lock = threading.Lock()
-        self._seen: Dict[Place, List[float]] = {}  # place -> [logged at, repeats since]
-
-    def note(self, place: Place, interval_s: float) -> Optional[int]:
-        """How often @place came since it was last logged, if it is to be logged now; else None."""
-        now = time.monotonic()
-        with self._lock:
-            entry = self._seen.get(place)
-            if entry is None and len(self._seen) >= self.KEYS_MAX and not self._make_room(
-                    now, interval_s):
-                place = (place[0], "*")
-                entry = self._seen.get(place)
-            if entry is None:
-                self._seen[place] = [now, 0]
-                return 0
-            if now - entry[0] < interval_s:
-                entry[1] += 1
-                return None
-            repeated = int(entry[1])
-            del self._seen[place]  # to the end: the oldest is in front
-            self._seen[place] = [now, 0]
-            return repeated
-
-    def _make_room(self, now: float, interval_s: float) -> bool:
-        """Forget what is over; what was counted there moves to the name's common count."""
-        over = [place for place, entry in self._seen.items() if now - entry[0] >= interval_s]
-        for place in over:
-            repeats = self._seen.pop(place)[1]
-            if repeats:
-                self._seen.setdefault((place[0], "*"), [now, 0])[1] += repeats
-        return len(self._seen) < self.KEYS_MAX
 
 
 _repeats = Repeats()
@@ -154,51 +83,35 @@ def emit(event: str, level: int, request: Any = None, about: Tuple[str, ...] = (
         logger = logging.getLogger(settings.LOGGER)
         if not logger.isEnabledFor(level):
             return
-        repeated = 0
+        found: Optional[int] = 0
         if settings.LOG_REPEAT_S > 0 and about:
             found = _repeats.note((event, *about), settings.LOG_REPEAT_S)
-            if found is None:
-                return
-            repeated = found
+            tell_owed(logger, _repeats.owed())
+        if found is None:
+            return
         record = {name: value for name, value in fields.items() if value not in (None, "")}
         if request is not None:
             record.update(_context(request))
-        if repeated:
-            record["repeated"] = repeated
-        text = " ".join([event] + [f"{name}={json.dumps(value, default=str)}"
-                                   for name, value in record.items()])
-        logger.log(level, "%s", text, extra={"event": event, "fields": record})
+        if found:
+            record["repeated"] = found
+        write(logger, event, level, record)
     except Exception:  # a log that cannot be written stops no request
         _own.exception("the event %s could not be logged", event)
+
+
+def _at_exit() -> None:
+    owed = _repeats.owed(everything=True)
+    if owed:
+        tell_owed(logging.getLogger(settings.LOGGER), owed)
+
+
+atexit.register(_at_exit)
 
 
 def _send(signal: Signal, sender: Any, **arguments: Any) -> None:
     for receiver, result in signal.send_robust(sender=sender, **arguments):
         if isinstance(result, Exception):
             _own.error("a receiver of a pawl signal raised: %r", receiver, exc_info=result)
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time (RFC 3339, UTC), level, logger, then the event and its fields,
-    or the message of any other record. For ``LOGGING``::
-
-        "formatters": {"json": {"()": "pawl.django.events.JsonFormatter"}}
-    """
-
-    def format(self, record: logging.LogRecord) -> str:
-        at = datetime.datetime.fromtimestamp(record.created, datetime.timezone.utc)
-        line: Dict[str, Any] = {"time": at.isoformat(timespec="milliseconds"),
-                                "level": record.levelname.lower(), "logger": record.name}
-        event = getattr(record, "event", None)
-        fields = getattr(record, "fields", None)
-        if event is not None and isinstance(fields, dict):
-            line["event"] = event
-            line.update((name, value) for name, value in fields.items() if name not in line)
-        else:
-            line["message"] = record.getMessage()
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
 
 
 def _quiet(event: Event) -> Event:

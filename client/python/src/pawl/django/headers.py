@@ -14,7 +14,7 @@ import time
 from typing import Dict, List, Optional, Sequence, Tuple
 
 from .conf import settings
-from .events import mask_key
+from .records import mask_key
 from .throttling import Entry
 
 LEGACY = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "X-RateLimit-Used",
