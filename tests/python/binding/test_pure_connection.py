@@ -464,6 +464,16 @@ def test_a_stopped_daemon_costs_the_deadline_and_is_heard_again(daemon, make):
     assert ask(handle, CHECK).info.source == "daemon"
 
 
+def test_descriptors_that_somebody_else_closed_are_made_anew(make_fake, make):
+    """Programs that become daemons close all there are."""
+    fake = make_fake()
+    handle = make(fake.address)
+    for _ in range(3):
+        assert ask(handle, CHECK).outcome == "allow"
+        os.close(handle._active.fileno())
+    assert handle.figures()["connects"] == 3 and handle.figures()["lost"] == 0
+
+
 # ---- fork ----------------------------------------------------------------------------------------
 
 
@@ -592,7 +602,7 @@ def test_a_refusal_by_the_daemon_says_what_and_whether_it_had_an_effect(make_fak
     (dict(credential_id="a", credential=b"short"), "16 to 512"),
     (dict(credential_id="a", credential_file="/nowhere/x"), "/nowhere/x"),
     (dict(credential_id="a" * 129, credential=b"x" * 16), "128 bytes"),
-    (dict(name="a\0b"), "name: a NUL"),
+    (dict(name="a\0b"), "name: a NUL"), (dict(name="\udcff"), "a lone surrogate"),
     (dict(addresses="tls:a:1", tls_certificate="/x"), "go together"),
     (dict(addresses="tls:a:1", tls_ca="/nowhere/ca.pem"), "/nowhere/ca.pem"),
 ])

@@ -120,7 +120,8 @@ def test_files_that_cannot_be_used_are_named(make, authority, server_pair, tmp_p
             ({"tls_ca": str(tmp_path / "no.pem")}, "no.pem"),
             ({"tls_certificate": str(certificate)}, "go together"),
             ({"tls_certificate": str(certificate), "tls_key": str(other)}, "is not the key of"),
-            ({"tls_certificate": str(certificate), "tls_key": str(sealed)}, "sealed.key: no PEM, or an encrypted key"),
+            ({"tls_certificate": str(certificate), "tls_key": str(sealed)},
+             "sealed.key: no PEM, or an encrypted key"),
             ({"tls_certificate": str(certificate), "tls_key": str(tmp_path / "open.key")},
              "chmod 600")):
         with pytest.raises(ValueError, match=words):

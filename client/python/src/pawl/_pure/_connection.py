@@ -70,7 +70,11 @@ class Connection:
         except OSError as error:
             raise Broken("connect", error.strerror or str(error)) from None
         self._socket.setblocking(False)
-        self._connect(now_ns)
+        try:
+            self._connect(now_ns)
+        except (Broken, Busy):
+            self.close()
+            raise
 
     # ---- beginning and end ---------------------------------------------------------------------
 
@@ -82,16 +86,17 @@ class Connection:
         if code == 0:
             self._connected()
         elif code in _AGAIN:
-            self.close()
             self.place.busy_ns = now_ns + BUSY_RETRY_NS
             raise Busy
         elif code not in _UNDER_WAY:
-            self.close()
             raise Broken("connect", os.strerror(code))
 
     def _connected(self) -> None:
         if self.place.family != _socket.AF_UNIX:
-            self._socket.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+            try:
+                self._socket.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+            except OSError as error:
+                raise Broken("connect", error.strerror or str(error)) from None
         self.state = UP if self._stream is None else SECURING
         if self._stream is not None:
             self._secure(self._stream)
@@ -104,8 +109,10 @@ class Connection:
             return
         try:
             self._socket.getpeername()
-        except OSError:
-            code = self._socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+        except OSError as error:
+            code = error.errno or errno.EINVAL
+            if code == errno.ENOTCONN:
+                code = self._socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
             if code != 0:
                 raise Broken("connect", os.strerror(code)) from None
             return
@@ -138,7 +145,10 @@ class Connection:
     def close(self) -> None:
         """Close this process's descriptor; nothing is said to the peer but by that."""
         self.state = CLOSED
-        self._socket.close()
+        try:
+            self._socket.close()
+        except OSError:  # somebody has closed it for us: a program that became a daemon
+            pass
 
     # ---- sending ---------------------------------------------------------------------------------
 
@@ -180,7 +190,10 @@ class Connection:
             return 0
         data = b"".join((self._rest, *frames))
         self._rest = b""
-        stream.write(data)
+        try:
+            stream.write(data)
+        except ssl.SSLError as error:  # and nothing of it is there to be sent
+            raise Broken("lost", why(error)) from None
         try:
             self._flush()
         except Broken:

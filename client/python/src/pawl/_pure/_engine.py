@@ -27,7 +27,7 @@ from ._addresses import GOAWAY_AVOID_NS, SILENT_AVOID_NS, Place
 from ._calls import NS_PER_MS, Call, Kind
 from ._connection import CLOSED, CONNECTING, DRAINING, SECURING, UP, Broken, Busy, Connection
 from ._shapes import expect
-from ._wire import WireError, read
+from ._wire import WireError, read, to_bytes
 
 CHECK_DEADLINE_MS = 20
 DURABLE_DEADLINE_MS = 1000
@@ -42,6 +42,7 @@ SILENT_MAX = 5  # times in a row that nobody answered in time
 NEVER_NS = 1 << 63
 TEXT_MAX = 159
 FOREIGN = "what came is not pawl's protocol of version 1"
+_PATHS = ("_ca", "_certificate", "_key", "_file")  # their bytes may be anything
 _ABOUT_PEER = ("connect", "lost", "protocol", "not_permitted")
 
 
@@ -80,6 +81,8 @@ class Engine:
         for name, value in zip(options._fields, options):
             if isinstance(value, str) and "\0" in value:
                 raise ValueError(f"{name}: a NUL character inside")
+            if isinstance(value, str) and not name.endswith(_PATHS):
+                to_bytes(value)
         if len(options.namespace.encode()) > tables.NAMESPACE_MAX:
             raise ValueError(f"namespace: at most {tables.NAMESPACE_MAX} bytes")
         if not 0 <= options.in_flight_max <= IN_FLIGHT_MAX:
@@ -215,7 +218,10 @@ class Engine:
 
     def _drop(self, connection: Connection) -> None:
         if connection.watched and self._epoll is not None:
-            self._epoll.unregister(connection.fileno())  # a child may hold it: closing is no DEL
+            try:
+                self._epoll.unregister(connection.fileno())  # a child may hold it: closing is no
+            except (OSError, ValueError):  # DEL; but somebody may have closed it for us
+                pass
         connection.close()
         if connection is self._active:
             self._active = None
