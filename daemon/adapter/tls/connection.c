@@ -357,6 +357,10 @@ static size_t read_bytes(struct pawl_tls_connection *connection, uint8_t *out, s
         }
         total += size;
         connection->read_bytes += size;
+        /* To ask again where nothing is left costs as much as a small record. */
+        if (connection->in == NULL && SSL_has_pending(connection->ssl) == 0) {
+            break;
+        }
     }
     return total;
 }
