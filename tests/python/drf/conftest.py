@@ -7,8 +7,11 @@ import uuid
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
+HERE = str(pathlib.Path(__file__).parent)
+sys.path.insert(0, HERE)
 os.environ["DJANGO_SETTINGS_MODULE"] = "drf_settings"
+# Parallel workers of newer pytest-django read the settings before this file.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [HERE, os.environ.get("PYTHONPATH")]))
 
 import rig  # noqa: E402
 

@@ -133,6 +133,21 @@ def test_a_login_that_succeeds_is_given_back(counted):
     asyncio.run(calls())
 
 
+def test_a_class_that_decides_what_counts_may_be_awaited(counted):
+    class OnlyGold(AsyncUserRateThrottle):
+        rate = "1/minute"
+
+        async def allow_request(self, request, view):
+            self.user = request.user
+            return await super().allow_request(request, view)
+
+        def throttle_success(self):
+            return super().throttle_success() if self.user.gold else True
+    view = view_class(OnlyGold)
+    assert run(3, view, User(gold=False)) == [[], [], []]
+    assert run(3, view, User(gold=True)) == [[], [60.0], [60.0]]
+
+
 def test_the_login_limiter_may_be_awaited(counted):
     async def tries(good):
         async with failed_login_limit(factory.post("/"), "alice", rates="2/5m"):

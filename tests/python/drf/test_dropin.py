@@ -1,6 +1,7 @@
 """What people have today works after a change of the dotted path, and nothing else."""
 
 import pickle
+import threading
 from unittest import mock
 
 import pytest
@@ -202,6 +203,35 @@ def test_what_header_mixins_read_is_there(counted, clock):
     assert seen.history[0] == seen.now
     assert pickle.loads(pickle.dumps(seen.history)) == list(seen.history)
     assert seen.wait() == pytest.approx((60 - 2) / 4)
+
+
+def test_names_that_a_class_has_for_itself_mean_nothing_here(counted):
+    class Old(UserRateThrottle):
+        rate, limit, policy, asks, after, tier = "2/minute", 100, "strict", [], None, None
+
+        def on_error(self):
+            return "mine"
+
+        def remember(self):
+            return "mine"
+    assert codes(view_class(Old), 3, User()) == [200, 200, 429]
+    Old.limit = "9/minute"
+    assert codes(view_class(Old), 3, User()) == [200, 200, 429]
+
+
+def test_many_threads_get_exactly_the_rate(counted):
+    class Hundred(UserRateThrottle):
+        rate = "100/minute"
+    view, user, found = view_class(Hundred), User(), []
+
+    def calls():
+        found.extend(codes(view, 20, user))
+    threads = [threading.Thread(target=calls) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (found.count(200), found.count(429)) == (100, 220)
 
 
 def test_what_a_custom_class_raises_is_its_own(counted):

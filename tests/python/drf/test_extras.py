@@ -305,6 +305,35 @@ def test_a_login_view_gives_the_charge_back_when_it_succeeds(counted):
     assert refusals([("alice", True, "198.51.100.7")]) == [429], "shared with failed_login_limit"
 
 
+def test_an_attempt_that_was_not_made_is_given_back(counted):
+    class Throttle(FailedLoginThrottle):
+        rate = "2/5m"
+    view = view_class(Throttle, user_throttle(rate="1/minute"), permission_classes=[])
+    tries = dict(method="post", data={"username": "alice", "password": "good"})
+    # Refused by another throttle: nobody has looked at the password.
+    assert codes(view, 6, **tries) == [200] + [429] * 5
+    assert refusals([("alice", False, "192.0.2.1")]) == [401]
+    looked = view_class(Throttle, get=lambda self, request: Response(status=401))
+    assert codes(looked, 9) == [401] * 9
+
+
+def test_a_refusal_by_name_charges_no_address(counted):
+    class Throttle(FailedLoginThrottle):
+        rate = RATE
+
+    def post(self, request):
+        return Response({}, status=401)
+    view = view_class(AnonRateThrottle, Throttle, throttle_classes=[Throttle], post=post)
+
+    def tried(name, count):
+        return codes(view, count, method="post", data={"username": name})
+    assert tried("alice", 2) == [401, 401]
+    assert codes(view, 3, address="198.51.100.7", method="post",
+                 data={"username": "alice"}) == [401, 429, 429]
+    assert tried("alice", 5) == [429] * 5
+    assert tried("bob", 2) == [401, 429], "the address has had two, and now three"
+
+
 def test_a_body_that_cannot_be_read_is_the_views_to_refuse(counted):
     class Throttle(FailedLoginThrottle):
         rate = RATE

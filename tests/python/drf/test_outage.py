@@ -140,7 +140,7 @@ def test_one_wrong_limit_disarms_no_other(settings_of):
 
 def throttling_outcomes(user):
     from pawl.django.throttling import Ask, ask, throttle_key
-    one = Ask("user", throttle_key("user", user.pk), UserRateThrottle()._rates(""))
+    one = Ask("user", throttle_key("user", user.pk), UserRateThrottle()._pawl_rates(""))
     return ask([one], peek=True)
 
 

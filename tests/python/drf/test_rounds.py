@@ -20,7 +20,8 @@ FIVE = [throttle(f"t{number}", f"{number}/minute") for number in (9, 8, 2, 7, 6)
 def left(user, *classes):
     """How much of each class's limit is left for @user, without counting."""
     from pawl.django.throttling import Ask, ask, throttle_key
-    rates = [Ask(one.scope, throttle_key(one.scope, user.pk), one()._rates("")) for one in classes]
+    rates = [Ask(one.scope, throttle_key(one.scope, user.pk), one()._pawl_rates(""))
+             for one in classes]
     return [outcome.rows[0].remaining for outcome in ask(rates, peek=True)]
 
 

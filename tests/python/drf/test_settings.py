@@ -23,6 +23,17 @@ def test_who_is_exempt_is_not_even_counted(settings_of):
     assert codes(view_class(AnonRateThrottle), 0) == []
 
 
+def test_an_exemption_is_asked_once_for_a_view(settings_of):
+    asked = []
+
+    def exempt(request, view):
+        asked.append(view)
+        return False
+    with settings_of(EXEMPT=exempt):
+        assert codes(view_class(AnonRateThrottle, UserRateThrottle), 2) == [200, 200]
+    assert len(asked) == 2
+
+
 def test_an_exemption_that_raises_exempts_nobody(settings_of):
     with settings_of(EXEMPT=lambda request, view: 1 / 0):
         assert codes(view_class(AnonRateThrottle), 4) == [200] * 3 + [429]
@@ -179,7 +190,7 @@ def test_a_caller_without_an_address_is_counted(counted):
 def test_one_scope_and_ident_is_one_count_whatever_asks(counted):
     user = User()
     ask = throttling.Ask("user", throttle_key("user", user.pk), AnonRateThrottle().parse_rate(
-        "5/minute") and UserRateThrottle()._rates(""))
+        "5/minute") and UserRateThrottle()._pawl_rates(""))
     request = factory.get("/")
     assert codes(view_class(UserRateThrottle), 3, user) == [200] * 3
     assert [throttling.check(request, [ask]).allowed for _ in range(3)] == [True, True, False]

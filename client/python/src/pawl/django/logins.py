@@ -102,18 +102,20 @@ def asks(request: Any, name: Any, rates: Rates, scope: str = SCOPE, by: Sequence
     Raises ValueError for a word that is not in BY's list, or a rate that cannot be read."""
     who = user_name(name)
     address = throttling.client_ident(request)
-    idents: Dict[str, str] = {"name": f"name:{who}" if who else "",
-                              "address": f"address:{address}",
-                              "name+address": f"pair:{address}|{who}"}
+    # The key says what it is of; who it is reads in events as in those of a failed log-in.
+    idents: Dict[str, Tuple[str, str]] = {
+        "name": (f"name:{who}" if who else "", who), "address": (f"address:{address}", address),
+        "name+address": (f"pair:{address}|{who}", f"{address}|{who}")}
     found = []
     for word in by:
         if word not in idents:
             raise ValueError(f"by {word!r}: write {', '.join(map(repr, idents))}")
         mine = rates.get(word, settings.FAILED_LOGIN_RATE) if isinstance(rates, Mapping) else rates
-        if idents[word]:
+        key, ident = idents[word]
+        if key:
             found.append(throttling.Ask(
-                scope, throttling.throttle_key(scope, idents[word]), rate_tuple(mine),
-                on_error=on_error or settings.on_error(scope), ident=idents[word]))
+                scope, throttling.throttle_key(scope, key), rate_tuple(mine),
+                on_error=on_error or settings.on_error(scope), ident=ident))
     return found
 
 

@@ -122,12 +122,15 @@ def when_finished(request: Any, action: Callable[[], None]) -> None:
     called without a handler closes nothing.
     """
     plain = plain_request(request)
-    close = plain.close
+    close: Optional[Callable[[], None]] = getattr(plain, "close", None)
+    if close is None:
+        return
+    closing = close
     todo = [action]
 
     def close_and_act() -> None:
         try:
-            close()
+            closing()
         finally:
             if todo:
                 todo.pop()()
@@ -145,11 +148,17 @@ def is_exempt(request: Any, view: Any) -> bool:
     exempt = settings.EXEMPT
     if exempt is None:
         return False
+    plain = plain_request(request)
+    known = getattr(plain, "_pawl_exempt", None)  # once for all throttles of a view
+    if isinstance(known, tuple) and view is not None and known[:2] == (exempt, view):
+        return bool(known[2])
     try:
-        return bool(exempt(request, view))
+        found = bool(exempt(request, view))
     except Exception:
         _log.exception("PAWL['EXEMPT'] raised: the request is not exempt")
-        return False
+        found = False
+    plain._pawl_exempt = (exempt, view, found)
+    return found
 
 
 def settle(request: Any, outcome: Outcome, sender: Any = None) -> bool:

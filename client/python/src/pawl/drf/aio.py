@@ -4,9 +4,8 @@ A class of yours that overrides ``allow_request`` has to be a coroutine too.
 """
 
 import asyncio
-from typing import Any, List, Set
+from typing import Any, Coroutine, List, Set
 
-from ..django.conf import settings
 from ..django.throttling import Outcome, ask_async, give_back_async, is_exempt, settle
 from . import base, extras, stock
 from .rounds import begin
@@ -14,37 +13,46 @@ from .rounds import begin
 _tasks: Set[Any] = set()  # the loop itself holds tasks weakly
 
 
+def _start(coroutine: Coroutine[Any, Any, Any]) -> None:
+    task = asyncio.ensure_future(coroutine)
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
+
+
 class AsyncSimpleRateThrottle(base.SimpleRateThrottle):
     """:class:`pawl.drf.SimpleRateThrottle` whose allow_request is a coroutine."""
 
-    coroutines = True
+    _pawl_async = True
 
     async def allow_request(self, request: Any, view: Any) -> bool:  # type: ignore[override]
         """Whether @request may go on; waits without blocking the event loop."""
         if is_exempt(request, view):
             return True
-        later = self._charges_later()
-        turn = begin(self, request, view, alone=later)
+        turn = begin(self, request, view, self._pawl_alone())
         answered: List[Outcome] = []
         if turn.asks:
-            mode = "atomic" if settings.MODE == "atomic" else "each"
-            answered = await ask_async(turn.asks, mode=mode, peek=later)
-        result = self.conclude(request, view, turn.accept(answered))
+            answered = await ask_async(turn.asks, mode=self._pawl_mode(),
+                                       peek=self._pawl_charges_later())
+        result = self._pawl_conclude(request, view, turn.accept(answered))
         return bool(await result if asyncio.iscoroutine(result) else result)
 
-    def _charge(self, outcome: Outcome) -> Any:
-        return self._charge_async(outcome)
+    def _pawl_charge(self, outcome: Outcome) -> Any:
+        return self._pawl_charge_async(outcome)
 
-    async def _charge_async(self, outcome: Outcome) -> Any:
+    async def _pawl_charge_async(self, outcome: Outcome) -> Any:
         found = await ask_async([outcome.ask])
-        self.remember(found)
-        return True if settle(self._request, found[0], type(self)) else self.throttle_failure()
+        self._pawl_remember(found)
+        return True if settle(self._pawl_request, found[0], type(self)) else self.throttle_failure()
 
-    def give_back(self, outcome: Outcome) -> None:
+    def _pawl_give_back(self, outcome: Outcome) -> None:
         """Refund a charge, in a task of its own."""
-        task = asyncio.ensure_future(give_back_async(outcome))
-        _tasks.add(task)
-        task.add_done_callback(_tasks.discard)
+        _start(give_back_async(outcome))
+
+    def _pawl_on_insert(self) -> None:
+        outcome = self._pawl_outcome
+        if outcome is not None and outcome.allowed and self._pawl_charges_later():
+            self.__dict__["_pawl_outcome"] = None
+            _start(self._pawl_charge_async(outcome))
 
 
 class AsyncAnonRateThrottle(AsyncSimpleRateThrottle, stock.AnonRateThrottle):
@@ -66,8 +74,8 @@ class AsyncTokenBucketThrottle(AsyncSimpleRateThrottle, extras.TokenBucketThrott
 class AsyncConcurrencyThrottle(AsyncSimpleRateThrottle, extras.ConcurrencyThrottle):
     """:class:`pawl.drf.ConcurrencyThrottle` for asyncio."""
 
-    def give_back(self, outcome: Outcome) -> None:
-        extras.ConcurrencyThrottle.give_back(self, outcome)
+    def _pawl_give_back(self, outcome: Outcome) -> None:
+        extras.ConcurrencyThrottle._pawl_give_back(self, outcome)
 
 
 class AsyncFailedLoginThrottle(AsyncSimpleRateThrottle, extras.FailedLoginThrottle):

@@ -3,6 +3,7 @@
 from typing import Any, List, Optional, Sequence, Tuple
 
 from rest_framework.exceptions import Throttled
+from rest_framework.permissions import SAFE_METHODS
 
 from ..django import logins
 from ..django.conf import settings
@@ -32,20 +33,20 @@ class ConcurrencyThrottle(UserRateThrottle):
     algorithm = "concurrency"
     on_error = "open"
 
-    def after(self, request: Any, view: Any, outcomes: Sequence[Outcome]) -> None:
+    def _pawl_after(self, request: Any, view: Any, outcomes: Sequence[Outcome]) -> None:
         held = [outcome for outcome in outcomes if charged(outcome)]
 
         def release() -> None:
             for outcome in held:
-                self.give_back(outcome)
+                self._pawl_give_back(outcome)
 
         if held:
             when_finished(request, release)
-        super().after(request, view, outcomes)
+        super()._pawl_after(request, view, outcomes)
 
-    def give_back(self, outcome: Outcome) -> None:
+    def _pawl_give_back(self, outcome: Outcome) -> None:
         """Always in this thread: Django closes a response in one that may wait."""
-        SimpleRateThrottle.give_back(self, outcome)
+        SimpleRateThrottle._pawl_give_back(self, outcome)
 
     def wait(self) -> Optional[float]:
         """No longer than RETRY_AFTER_S: that a slot expires is the worst case, most are given back
@@ -57,7 +58,7 @@ class ConcurrencyThrottle(UserRateThrottle):
 class FailedLoginThrottle(SimpleRateThrottle):
     """For log-in views: failed attempts by user name and by address. The charge comes before the
     attempt, so that no number of attempts at the same time gets past it, and is given back when
-    the answer is no error.
+    the answer is no error, or says that no attempt was made (429, 503). GET and its kind are none.
 
     The rate is that of the scope in DEFAULT_THROTTLE_RATES, else FAILED_LOGIN_RATE. Shares its
     counts with :func:`failed_login_limit`.
@@ -66,9 +67,10 @@ class FailedLoginThrottle(SimpleRateThrottle):
     scope = logins.SCOPE
     name_field = "username"  #: of the request's data
     by: Tuple[str, ...] = logins.BY
+    all_or_none = True
 
     def get_rate(self) -> Optional[str]:
-        table = self.rates_table()
+        table = self._pawl_table()
         return str(table.get(self.scope) or settings.FAILED_LOGIN_RATE)
 
     def get_name(self, request: Any) -> str:
@@ -81,13 +83,15 @@ class FailedLoginThrottle(SimpleRateThrottle):
         """Not used: there are several."""
         return None
 
-    def asks(self, request: Any, view: Any) -> List[Ask]:
-        return logins.asks(request, self.get_name(request), self._rates(""), self.scope, self.by,
-                           self.policy(self.scope))
+    def pawl_asks(self, request: Any, view: Any) -> List[Ask]:
+        if request.method in SAFE_METHODS:
+            return []
+        return logins.asks(request, self.get_name(request), self._pawl_rates(""), self.scope,
+                           self.by, self._pawl_policy(self.scope))
 
     def refund_when(self, request: Any, response: Any) -> bool:
-        """The attempt succeeded."""
-        return bool(response.status_code < 400)
+        """The attempt succeeded, or there was none."""
+        return bool(response.status_code < 400 or response.status_code in (429, 503))
 
 
 def _throttled(attempt: logins.Attempt) -> Exception:

@@ -14,7 +14,6 @@ throttle that asks for exactly what was planned.
 from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 from rest_framework.exceptions import APIException
-from rest_framework.views import APIView
 
 from ..django.throttling import Ask, Outcome
 
@@ -22,7 +21,11 @@ from ..django.throttling import Ask, Outcome
 _KNOWN_LOOPS = ("rest_framework.", "adrf.", "pawl.")
 
 
-_STOCK = APIView.get_throttles
+def _is_stock(view: Any) -> bool:
+    # Not above: rest_framework.views imports DEFAULT_THROTTLE_CLASSES, and with them this module.
+    from rest_framework.views import APIView
+
+    return getattr(type(view), "get_throttles", None) == APIView.get_throttles
 
 
 class _Place:
@@ -42,7 +45,7 @@ class Round:
     def __init__(self, view: Any, coroutines: bool) -> None:
         self.view = view
         self.places = [_Place(throttle) for throttle in _throttles(view)
-                       if bool(getattr(throttle, "coroutines", False)) == coroutines]
+                       if bool(getattr(throttle, "_pawl_async", False)) == coroutines]
         self.position = -1
         self.current: Any = None
 
@@ -88,16 +91,16 @@ def _throttles(view: Any) -> List[Any]:
 
 def _current(throttle: Any, request: Any, view: Any) -> Optional[Round]:
     """The round that @throttle is asked in, moved on to it. None: it asks for itself alone."""
-    if getattr(type(view), "get_throttles", None) == _STOCK and len(view.throttle_classes) == 1:
+    if _is_stock(view) and len(view.throttle_classes) == 1:
         return None  # it has no siblings
-    name = "_pawl_round_async" if throttle.coroutines else "_pawl_round"
+    name = "_pawl_round_async" if throttle._pawl_async else "_pawl_round"
     known = getattr(request, "__dict__", {}).get(name)
     if isinstance(known, Round) and known.view is view:
         if known.current is throttle:  # asked again by its own allow_request
             return known
         if known.move(throttle):
             return known
-    fresh = Round(view, throttle.coroutines)
+    fresh = Round(view, throttle._pawl_async)
     if not fresh.move(throttle):  # not one of the view's
         return None
     if isinstance(known, Round) and known.view is view:
@@ -121,7 +124,7 @@ def begin(throttle: Any, request: Any, view: Any, alone: bool = False) -> Turn:
         error, place.error = place.error, None
         if error is not None:
             raise error
-    asks = tuple(throttle.asks(request, view))
+    asks = tuple(throttle.pawl_asks(request, view))
     planned: List[_Place] = []
     if current is not None and place is not None:
         outcomes, place.outcomes = place.outcomes, None
@@ -146,10 +149,10 @@ def _plan(current: Round, request: Any, view: Any) -> List[_Place]:
     planned = []
     for place in current.places[current.position + 1:]:
         throttle, place.throttle = place.throttle, None
-        if throttle is None or not getattr(throttle, "plans_ahead", lambda: False)():
+        if throttle is None or not getattr(throttle, "_pawl_plans_ahead", lambda: False)():
             continue
         try:
-            place.asks = tuple(throttle.asks(request, view))
+            place.asks = tuple(throttle.pawl_asks(request, view))
         except APIException as error:
             # A body that cannot be read is told once: asked again, the framework says it is empty.
             place.error = error

@@ -23,13 +23,13 @@ class ScopedRateThrottle(SimpleRateThrottle, throttling.ScopedRateThrottle):
 
     rate: Optional[str] = None
 
-    def asks(self, request: Any, view: Any) -> List[Ask]:
+    def pawl_asks(self, request: Any, view: Any) -> List[Ask]:
         found: List[Ask] = []
         for scope in scopes_of(view, self.scope_attr, request):
             self.scope = scope
             # As the framework's __init__ would: the scope is known only now.
             self.rate = self.get_rate()
             self.num_requests, self.duration = self.parse_rate(self.rate)
-            if self.rate is not None or self.limit:
-                found.extend(self._asks_for(request, view))
+            if self.rate is not None or self._pawl_limit:
+                found.extend(self._pawl_asks_for(request, view))
         return found
