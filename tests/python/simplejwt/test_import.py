@@ -117,6 +117,16 @@ def _black(made):
         "pk", flat=True)
 
 
+def test_a_row_that_pawld_cannot_take_stops_nothing_and_is_named(shop, rows):
+    made = rows(3)
+    made[1].jti = "\u00fc" * 200  # 400 bytes
+    made[1].save()
+    keys = list(_black(made))
+    with pytest.raises(CommandError, match=f"255 bytes.* {keys[1]}$"):
+        run()
+    assert is_revoked(shop, "jti-0") and is_revoked(shop, "jti-2")
+
+
 def test_without_a_daemon_it_fails_with_a_reason(shop, rows):
     rows(3)
     shop.lose_daemon()

@@ -6,6 +6,7 @@ What is decided when simplejwt is imported needs a process of its own.
 import os
 import pathlib
 import subprocess
+import sys
 
 import pytest
 
@@ -24,7 +25,7 @@ def test_refresh_and_log_out_in_another_project(project):
     environment = dict(os.environ, SIMPLEJWT_INNER="1", **changes)
     environment.pop("PYTEST_XDIST_WORKER", None)
     done = subprocess.run(
-        ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist",
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist",
          *(str(HERE / f"test_{name}.py") for name in files)],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert done.returncode == 0, done.stdout

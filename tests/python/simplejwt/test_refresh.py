@@ -204,6 +204,30 @@ def test_who_may_not_log_in_may_not_refresh(shop, loss):
     assert refused.status_code == 401 and refused.data["code"] == "no_active_account"
 
 
+def test_a_token_of_another_user_s_login_is_a_mismatch(shop, events):
+    from django.contrib.auth import get_user_model
+
+    from pawl.simplejwt import RefreshToken
+
+    bob = get_user_model().objects.create_user("bob")
+    token = RefreshToken.for_user(shop.user)
+    token["user_id"] = bob.pk
+    refused = shop.refresh(str(token))
+    assert refused.status_code == 401 and refused.data["code"] == "token_mismatch"
+    assert events("token_refused")[-1]["reason"] == "mismatch"
+
+
+def test_a_refused_refresh_is_logged_without_names(shop, events):
+    pair = shop.login()
+    shop.post("/token/logout/", refresh=pair["refresh"])
+    shop.refresh(pair["refresh"])
+    shop.refresh("a.b.c")
+    revoked, invalid = events("token_refused")
+    assert (revoked["kind"], revoked["status"], revoked["reason"]) == ("refresh", "revoked",
+                                                                      "logout")
+    assert invalid["status"] == "invalid" and revoked["sid"] != claims(pair["refresh"])["sid"]
+
+
 def test_an_access_token_and_rubbish_refresh_nothing(shop):
     pair = shop.login()
     for text in (pair["access"], "x.y.z", pair["refresh"][:-4] + "AAAA"):

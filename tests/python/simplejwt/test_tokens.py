@@ -236,6 +236,13 @@ def test_a_login_is_503_without_a_daemon_and_open_gives_tokens_without_family(sh
     assert shop.refresh(pair["refresh"]).data["code"] == "token_unknown"
 
 
+def test_log_ins_that_work_and_fail_are_logged(shop, events):
+    shop.login()
+    shop.post("/token/", username="alice", password="wrong")
+    assert len(events("login_succeeded")) == len(events("login_failed")) == 1
+    assert "alice" not in str(events())
+
+
 def test_a_refused_login_asks_nothing_of_the_daemon(shop):
     shop.lose_daemon()
     refused = shop.post("/token/", username="alice", password="wrong")

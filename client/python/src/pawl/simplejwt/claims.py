@@ -42,6 +42,11 @@ def _seconds(value: Any) -> int:
         return 0
 
 
+def jti_claim() -> str:
+    """Where a token's id stands; simplejwt allows None, for issuers that sign none."""
+    return api_settings.JTI_CLAIM or "jti"
+
+
 def subject_of(token: Any) -> str:
     """The user's key as text: 7 and "7" are one (simplejwt wrote a number before 5.5)."""
     return _text(token.payload.get(api_settings.USER_ID_CLAIM))
@@ -75,7 +80,7 @@ def describe(token: Any) -> pawl.Token:
     """
     payload = token.payload
     text = token.token.encode() if isinstance(token.token, str) else (token.token or b"")
-    jti = _text(payload.get(api_settings.JTI_CLAIM))
+    jti = _text(payload.get(jti_claim()))
     return pawl.Token(
         issuer=settings.ISSUER, jti=jti, subject=subject_of(token),
         client=_text(payload.get("client_id") or payload.get("azp")),

@@ -11,15 +11,14 @@ import secrets
 import time
 from typing import Any, Callable, Dict
 
-from rest_framework_simplejwt.settings import api_settings
-
 import pawl
 from pawl.django import events
 from pawl.django.conf import get_client, settings
 from pawl.django.durable import Budget
 
 from . import claims, sessions
-from .answers import RefreshRaced, RefusedTokenError, ServiceUnavailable, TokenMalformed
+from .answers import (RefreshRaced, RefusedTokenError, ServiceUnavailable, TokenError,
+                      TokenMalformed)
 
 JTI_BYTES = 16  #: 128 random bits: a successor's jti is fresh for each HTTP request
 
@@ -66,7 +65,7 @@ def ask(token: Any) -> pawl.RotateAnswer:
 
 def successor(token: Any, answer: pawl.RotateAnswer) -> None:
     """Make @token its own successor: all of its claims, with another identity and time."""
-    token.payload[api_settings.JTI_CLAIM] = answer.successor
+    token.payload[claims.jti_claim()] = answer.successor
     token.payload["iat"] = answer.successor_iat_s
     token.payload["exp"] = answer.successor_exp_s  # clamped to the family's end
     if answer.sid:
@@ -112,8 +111,13 @@ def refresh(token_class: Any, text: str, request: Any = None,
     token is as good as before). Under ``ON_UNAVAILABLE["refresh"]: "open"`` the last is an access
     token and the presented refresh token, not rotated, instead.
     """
-    token = token_class.read(text)
-    check(token)
+    token = None
+    try:
+        token = token_class.read(text)
+        check(token)
+    except TokenError as error:
+        sessions.refused(request, token, "refresh", error)
+        raise
     answer = ask(token)
     if answer.result == "unavailable" and settings.ON_UNAVAILABLE.get("refresh") == "open":
         events.backend_error(answer.info.cause, "a refresh was let through unchecked")

@@ -9,11 +9,13 @@ import datetime
 from typing import Any, Dict, Optional
 
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
 from rest_framework import serializers as drf
 from rest_framework_simplejwt import serializers as stock
 from rest_framework_simplejwt.settings import api_settings
 
 from pawl import errors
+from pawl.django import events
 
 from . import claims, rotation, sessions
 from .answers import RefusedTokenError, TokenError, TokenMalformed, http_error
@@ -23,13 +25,25 @@ from .tokens import RefreshToken, SlidingToken, UntypedToken
 _FOR_EVER = datetime.timedelta(days=365 * 50)
 
 
-class TokenObtainPairSerializer(stock.TokenObtainPairSerializer):
+class _ToldLogin:
+    """Says in the security log who logged in; Django itself tells of who failed."""
+
+    user: Any
+    context: Any
+
+    def validate(self, attrs: Dict[str, Any]) -> Any:
+        data = super().validate(attrs)  # type: ignore[misc]
+        events.login_succeeded(self.context.get("request"), self.user)
+        return data
+
+
+class TokenObtainPairSerializer(_ToldLogin, stock.TokenObtainPairSerializer):
     """A log-in: name and password for a pair of tokens."""
 
     token_class = RefreshToken
 
 
-class TokenObtainSlidingSerializer(stock.TokenObtainSlidingSerializer):
+class TokenObtainSlidingSerializer(_ToldLogin, stock.TokenObtainSlidingSerializer):
     """A log-in: name and password for a sliding token."""
 
     token_class = SlidingToken
@@ -91,7 +105,7 @@ class TokenRefreshSerializer(_RefusingSerializer):
         user_model = get_user_model()
         try:
             user = user_model._default_manager.get(**{api_settings.USER_ID_FIELD: user_id})
-        except (user_model.DoesNotExist, ValueError, TypeError):
+        except (user_model.DoesNotExist, ValidationError, ValueError, TypeError):
             user = None
         if user is None or not api_settings.USER_AUTHENTICATION_RULE(user):
             raise RefusedTokenError("no_active_account")

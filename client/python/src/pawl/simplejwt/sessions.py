@@ -112,4 +112,4 @@ def refused(request: Any, token: Any, kind: str, error: Exception) -> None:
     events.token_refused(
         request, kind, status_of(code_of(error)), reason=getattr(error, "reason", ""),
         subject=claims.subject_of(token) if token is not None else "",
-        jti=str(payload.get("jti", "")), sid=str(payload.get(claims.SID_CLAIM, "")))
+        jti=str(payload.get(claims.jti_claim(), "")), sid=str(payload.get(claims.SID_CLAIM, "")))

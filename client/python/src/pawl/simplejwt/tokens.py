@@ -1,9 +1,9 @@
 """simplejwt's token classes, twins that pawld can refuse: change the import, or the dotted path.
 
 Every one that is made from a text asks pawld after simplejwt's own checks (signature, exp, type)
-passed. ``RefreshToken.for_user`` begins a family, a login: its id is the signed claim ``sid``, which
-access tokens carry too, and the token's place in it is ``gen``. simplejwt's own blacklist may be
-installed or not. Its table is not read any more: see ``pawl_import_blacklist``.
+passed. ``RefreshToken.for_user`` begins a family, a login: its id is the signed claim ``sid``,
+which access tokens carry too, and the token's place in it is ``gen``. simplejwt's own blacklist may
+be installed or not. Its table is not read any more: see ``pawl_import_blacklist``.
 """
 
 import contextvars

@@ -17,6 +17,7 @@ from django.utils import timezone
 from rest_framework_simplejwt.utils import datetime_to_epoch
 
 from pawl import errors
+from pawl.django import durable
 from pawl.django.conf import get_async_client, settings
 
 from ...bridge import BLACKLIST_APP
@@ -89,8 +90,12 @@ class Command(BaseCommand):
         if options["dry_run"]:
             self.stdout.write(f"{total} {kind} tokens would be revoked, {expired} have expired")
             return
-        done = self._send_all(rows, total, options)
-        self.stdout.write(f"{done} {kind} tokens revoked, {expired} had expired")
+        done, unfit = self._send_all(rows, total, options)
+        self.stdout.write(f"{done - len(unfit)} {kind} tokens revoked, {expired} had expired")
+        if unfit:
+            shown = ", ".join(map(str, unfit[:20])) + (" ..." if len(unfit) > 20 else "")
+            raise CommandError(f"pawld takes no identifiers over 255 bytes: not revoked are the "
+                               f"rows {shown}")
 
     @staticmethod
     def _all(kind: str, database: str) -> Any:
@@ -103,17 +108,18 @@ class Command(BaseCommand):
         live = self._all(kind, database).filter(**{f"{expires}__gt": timezone.now()})
         return live.order_by("pk").values_list("pk", jti, expires)
 
-    def _send_all(self, rows: Any, total: int, options: Any) -> int:
+    def _send_all(self, rows: Any, total: int, options: Any) -> Tuple[int, List[int]]:
         progress = Progress(total, self.stderr._out if hasattr(self.stderr, "_out") else sys.stderr)
         loop = asyncio.new_event_loop()
         after, done = options["after"], 0
+        unfit: List[int] = []
         try:
             while True:
                 batch = [Row(key, jti, datetime_to_epoch(expires)) for key, jti, expires
                          in rows.filter(pk__gt=after)[:options["batch"]]]
                 if not batch:
                     break
-                sent, error = loop.run_until_complete(_send(batch, options["in_flight"]))
+                sent, error = loop.run_until_complete(_send(batch, options["in_flight"], unfit))
                 done += sent
                 after = batch[sent - 1].key if sent else after
                 progress.show(done)
@@ -127,11 +133,12 @@ class Command(BaseCommand):
             progress.end()
             loop.run_until_complete(get_async_client().close())
             loop.close()
-        return done
+        return done, unfit
 
 
-async def _send(batch: List[Row], in_flight: int) -> Tuple[int, Any]:
-    """How many of @batch, from its beginning, pawld has acknowledged, and what stopped it."""
+async def _send(batch: List[Row], in_flight: int, unfit: List[int]) -> Tuple[int, Any]:
+    """How many of @batch, from its beginning, pawld has acknowledged, and what stopped it. Rows
+    that it will never take go to @unfit."""
     client = get_async_client()
     gate = asyncio.Semaphore(in_flight)
     stopped: List[BaseException] = []
@@ -141,10 +148,15 @@ async def _send(batch: List[Row], in_flight: int) -> Tuple[int, Any]:
             if stopped:
                 return False
             try:
-                await client.revoke("token", row.jti, issuer=settings.ISSUER, reason="logout",
-                                    exp_s=row.exp_s, actor="pawl_import_blacklist",
-                                    deadline_ms=DEADLINE_MS)
-            except (errors.PawlError, ValueError) as error:
+                answer = await client.revoke(
+                    "token", row.jti, issuer=settings.ISSUER, reason="logout", exp_s=row.exp_s,
+                    actor="pawl_import_blacklist", deadline_ms=DEADLINE_MS)
+                if durable.is_short(answer):
+                    raise errors.Unavailable(f"acknowledged as {answer.acknowledged}, asked for "
+                                             f"{answer.asked}", "unavailable", "done")
+            except (errors.Refused, ValueError):
+                unfit.append(row.key)
+            except errors.PawlError as error:
                 stopped.append(error)
                 return False
             return True
