@@ -411,6 +411,12 @@ def test_function_views_have_scopes_on_every_version(counted):
     @throttle_classes([ScopedRateThrottle])
     def above(request):
         return Response({})
-    for view in (below, above):
+    @api_view(["GET", "POST"])
+    @throttle_classes([ScopedRateThrottle])
+    @throttle_scope(lambda asked, _view: "uploads" if asked.method == "GET" else None)
+    def found(request):
+        return Response({})
+    for view in (below, above, found):
         user = User()
         assert codes(view, 3, user) == [200, 200, 429]
+    assert codes(found, 3, user, method="post") == [200] * 3

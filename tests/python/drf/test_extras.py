@@ -96,6 +96,8 @@ def test_calls_may_cost_more_than_one(counted):
         return view.as_view()(request)
     assert [sized(size).status_code for size in (6, 5, 4, 0, 1)] == [200, 429, 200, 200, 429]
     assert sized(11)["Retry-After"] == "60", "never fits; the window is the honest answer"
+    for cost in (3, lambda asked, _view: 3, staticmethod(lambda asked, _view: 3)):
+        assert codes(view_class(user_throttle(rate="7/m", cost=cost)), 3, User()) == [200, 200, 429]
     for wrong in (-1, "2", True, 2**40):
         with pytest.raises(ImproperlyConfigured, match="cost"):
             call(view_class(user_throttle(rate="1/m", cost=wrong)), user)

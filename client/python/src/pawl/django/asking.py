@@ -5,6 +5,7 @@ Nothing here raises because of pawld or its client: where nobody decides, ``ON_E
 
 import hashlib
 import logging
+import os
 from typing import Any, Dict, Generator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from pawl import _rates as pawl_rates
@@ -201,6 +202,9 @@ def _steps(asks: Sequence[Ask], mode: str, peek: bool) -> Steps:
 _own: Dict[int, Fallback] = {}  # by EXPECTED_WORKERS, of a process whose client cannot be made
 _told: Set[str] = set()
 _TOLD_MAX = 64
+
+
+os.register_at_fork(after_in_child=_own.clear)  # a lock may be held by a thread that is not here
 
 
 def _broken(command: Command, error: Exception, cause: str) -> Any:

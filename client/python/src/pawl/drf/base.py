@@ -43,9 +43,10 @@ def call(value: Any, request: Any, view: Any) -> Any:
     ``(request, view)`` or as a method of its class, ``(self, request, view)``."""
     if not callable(value):
         return value
-    code = getattr(getattr(value, "__func__", None), "__code__", None)
-    if isinstance(value, types.MethodType) and code and code.co_varnames[:1] == ("request",):
-        value = value.__func__  # a plain function in a class body, which was never meant as method
+    if isinstance(value, types.MethodType):
+        code = getattr(value.__func__, "__code__", None)
+        if code is not None and code.co_argcount == 2:
+            value = value.__func__  # a function of two in a class body was never meant as a method
     return value(request, view)
 
 

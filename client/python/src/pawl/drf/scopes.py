@@ -21,9 +21,19 @@ def throttle_scope(scope: Scopes) -> Callable[[View], View]:
     """
     def decorate(view: View) -> View:
         made: Any = getattr(view, "cls", None) or view  # above @api_view there is a class
-        made.throttle_scope = staticmethod(scope) if callable(scope) and made is not view else scope
+        made.throttle_scope = _Function(scope) if callable(scope) else scope
         return view
     return decorate
+
+
+class _Function:
+    """A function that does not become a method of the class it is put into."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __call__(self, request: Any, view: Any) -> Any:
+        return self._function(request, view)
 
 
 def _of_function(view: Any, name: str) -> Any:
@@ -53,7 +63,7 @@ def scopes_of(view: Any, name: str, request: Any) -> List[str]:
         if owner is view and code is not None and code.co_argcount == 2 and (
                 code.co_varnames[0] != "request"):
             scope = scope(request)  # a method of the view: (self, request)
-        else:
+        else:  # a function (request, view), in the class of the view or not
             scope = call(scope, request, view)
     if not scope:
         return []
