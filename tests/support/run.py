@@ -18,9 +18,6 @@ import suites
 SUITES = ("unit", "integration", "python", "fuzz", "gates", "plants", "demo")
 
 
-ALONE = ("fleet",) # folders of tests/python that measure: one test at a time
-
-
 def unit():
     jobs = []
     for preset in ("asan", "tsan"):
@@ -49,7 +46,7 @@ def python():
         if any(folder.glob("test_*.py")):
             yield from suites.run_pytest(
                 release, "python", [f"tests/python/{folder.name}", "-m", "not soak"], extra=source,
-                workers=1 if folder.name in ALONE else 2)
+                workers=1 if folder.name in suites.ALONE else 2)
     yield from python_sanitized()
 
 

@@ -3,7 +3,7 @@
     ./dev soak [MINUTES]        kills, floods and fuzzers in turns for MINUTES (30), then 10 minutes of
                                 mutated tokens, then set-up and ./dev demo in a bare root, then the
                                 packages in another
-    ./dev soak --only loops|tokens|bare-root|package
+    ./dev soak --only loops|tokens|bare-root|package|newer
     ./dev soak --only bare-root --then "./dev test"    run more in the bare root, after the demo
 
 Kills and mutated frames take a new seed each time and print it when they fail; PAWL_SEED repeats
@@ -180,10 +180,49 @@ def package():
         ["./dev", "package"], ["/usr/bin/python3", "tests/support/package_root.py"]))
 
 
+# ---- current releases ----------------------------------------------------------------------------
+
+
+def newer():
+    """The tests of the Python package in a virtual environment with tests/python/newer.txt."""
+    home = suites.ROOT / "build" / "newer"
+    python = home / "bin" / "python"
+    done = subprocess.run(["/usr/bin/python3", "-m", "venv", "--clear", str(home)]).returncode == 0 \
+        and subprocess.run([python, "-m", "pip", "install", "--quiet", "--requirement",
+                            "tests/python/newer.txt"], cwd=suites.ROOT).returncode == 0
+    if not done:
+        say("newer: NOT RUN, the current releases cannot be installed")
+        return False
+    listed = subprocess.run([python, "-m", "pip", "list", "--format", "freeze"],
+                            capture_output=True, text=True).stdout.split()
+    say("newer: " + ", ".join(one for one in listed if re.match(
+        "django|adrf|gunicorn|gevent|uvicorn", one, re.I)))
+    release = suites.build("release")
+    suites.build_extension(release)
+    good = True
+    for folder in sorted((suites.ROOT / "tests" / "python").iterdir()):
+        if not any(folder.glob("test_*.py")):
+            continue
+        extra = suites.python_environment(suites.ROOT / "client" / "python" / "src")
+        cases = suites.run_pytest(
+            release, "newer", [f"tests/python/{folder.name}", "-m", "not soak"], python=python,
+            workers=1 if folder.name in suites.ALONE else 2,
+            extra={**extra, "PATH": f"{home / 'bin'}:{os.environ['PATH']}"})
+        counts = {outcome: sum(case.outcome == outcome for case in cases)
+                  for outcome in (suites.PASSED, suites.FAILED, suites.SKIPPED)}
+        say(f"newer: {folder.name}: " + ", ".join(f"{n} {what}" for what, n in counts.items()))
+        for case in cases:
+            if case.outcome == suites.FAILED:
+                print(f"FAILED {case.name}\n{case.detail[-2000:]}", flush=True)
+        good = good and not counts[suites.FAILED]
+    return good
+
+
 def main():
     parser = argparse.ArgumentParser(prog="./dev soak")
     parser.add_argument("minutes", nargs="?", type=float, default=30)
-    parser.add_argument("--only", choices=("loops", "tokens", "bare-root", "package"))
+    parser.add_argument("--only", choices=("loops", "tokens", "bare-root", "package",
+                                           "newer"))
     parser.add_argument("--then", action="append", default=[], metavar="COMMAND",
                         help="run in the bare root after ./dev demo; repeatable")
     arguments = parser.parse_args()
@@ -196,6 +235,8 @@ def main():
         outcomes["bare root"] = bare_root(arguments.then)
     if arguments.only in (None, "package"):
         outcomes["package"] = package()
+    if arguments.only in (None, "newer"):
+        outcomes["newer"] = newer()
     for name, good in outcomes.items():
         say(f"{name}: {'passed' if good else 'FAILED'}")
     return 0 if all(outcomes.values()) else 1

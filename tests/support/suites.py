@@ -16,6 +16,8 @@ import xml.etree.ElementTree as ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
+#: Folders of tests/python whose tests want the machine for themselves.
+ALONE = ("fleet",)
 
 SANITIZER_ENV = {
     "ASAN_OPTIONS": "abort_on_error=1:detect_leaks=1:allocator_may_return_null=1",
@@ -120,11 +122,12 @@ def python_environment(package):
     return {"PYTHONPATH": str(package), "PAWL_PYTHON": str(package), "PAWL_REQUIRE_NATIVE": "1"}
 
 
-def run_pytest(folder, label, arguments=(), workers=2, timeout_s=1500, extra=None):
+def run_pytest(folder, label, arguments=(), workers=2, timeout_s=1500, extra=None,
+               python="/usr/bin/python3"):
     """Run tests/integration, or what @arguments name, against the binaries in @folder."""
     with tempfile.TemporaryDirectory(prefix="pawl-pytest-") as scratch:
         report = pathlib.Path(scratch) / "report.xml"
-        command = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider",
+        command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider",
                    "-n", str(workers), "--dist", "load" if workers > 1 else "no",
                    f"--junitxml={report}", *arguments]
         if not any(str(a).startswith("tests/") for a in arguments):

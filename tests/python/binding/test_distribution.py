@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 import textwrap
 import zipfile
@@ -14,7 +15,7 @@ import rig
 
 pytestmark = pytest.mark.release
 
-PYTHON = "/usr/bin/python3"
+PYTHON = sys.executable
 HOME = rig.ROOT / "client" / "python"
 #: What an environment of these tests may not have: the package in place, and another libpawl.
 HIDDEN = ("PYTHONPATH", "PAWL_PYTHON", "PAWL_ADDR", "PAWL_BUILD_DIR", "PAWL_REQUIRE_NATIVE",

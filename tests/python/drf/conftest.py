@@ -1,24 +1,24 @@
 """One pawld on a clock to turn for all tests of a worker; keys of their own keep them apart."""
 
-import os
 import pathlib
 import sys
 import uuid
 
 import pytest
 
-HERE = str(pathlib.Path(__file__).parent)
-sys.path.insert(0, HERE)
-os.environ["DJANGO_SETTINGS_MODULE"] = "drf_settings"
-# Parallel workers of newer pytest-django read the settings before this file.
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [HERE, os.environ.get("PYTHONPATH")]))
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import rig  # noqa: E402
 
 rig.use_package()
 
 import django  # noqa: E402
+import drf_settings  # noqa: E402
+from django.conf import settings  # noqa: E402
 
+# Not by DJANGO_SETTINGS_MODULE: parallel workers would look for it before this file is read.
+settings.configure(**{name: value for name, value in vars(drf_settings).items()
+                      if name.isupper()})
 django.setup()
 
 from pawl import testing  # noqa: E402
