@@ -48,7 +48,8 @@ def gates(folder):
     yield "shellcheck", ["shellcheck", folder / "shell.sh"]
     (folder / "name.py").write_text(BAD_NAME)
     (folder / "type.py").write_text(BAD_TYPE)
-    yield "pyflakes3", ["pyflakes3", folder / "name.py"]
+    yield "pyflakes", ["/usr/bin/python3", suites.ROOT / "tests/support/flakes.py",
+                       folder / "name.py"]
     yield "mypy", ["/usr/bin/python3", "-m", "mypy", "--cache-dir=/dev/null", "--config-file",
                    suites.ROOT / "client/python/pyproject.toml", folder / "type.py"]
     # A library that exports what the version script does not name.
