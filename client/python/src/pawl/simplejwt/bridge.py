@@ -96,7 +96,9 @@ def _on_blacklisted(sender: Any, instance: Any, created: bool, raw: bool = False
 
 def _is_rehash(user: Any, fields: Optional[Any]) -> bool:
     """Whether Django hashes the same password anew at a log-in. AbstractBaseUser marks a real
-    change by the raw password in _password, and clears it before it stores a new hash alone."""
+    change by the raw password in _password, and clears it before it stores a new hash alone. (An
+    object whose new password was saved once looks the same when somebody then assigns a hash by
+    hand and saves that alone.)"""
     return (fields is not None and set(fields) == {"password"} and "_password" in user.__dict__
             and user._password is None)
 
