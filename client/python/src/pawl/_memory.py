@@ -250,31 +250,40 @@ class MemoryClient:
 
     def rotate(self, presented: Token, next_exp_s: int, *, next_jti: str = "",
                next_opaque: bytes = b"", next_iat_s: int = 0, leeway_ms: Optional[int] = None,
-               adopt: bool = False, deadline_ms: int = 0, **_: Any) -> RotateAnswer:
+               generation: Optional[int] = None, verified: bool = False, adopt: bool = False,
+               deadline_ms: int = 0, **_: Any) -> RotateAnswer:
         if self.away:
             return no_rotation(BREAKER_OPEN)
         now = self._now_ms()
         proposed = _opaque(next_opaque) if next_opaque else next_jti or secrets.token_hex(16)
         name = _opaque(presented.opaque) if presented.opaque else presented.jti
-        if presented.exp_s and presented.exp_s * 1000 <= now:
-            return RotateAnswer(_OK, "expired", row=3)
         sid = presented.sid or next((sid for sid, one in self._families.items()
                                      if name in one.jtis), "")
         family = self._families.get(sid)
+        newest_first = family.jtis[::-1] if family is not None else ()
+        position = newest_first.index(name) if name in newest_first else -1
+        is_retry = position > 0 and newest_first[position - 1] == proposed
+        if proposed == name or (proposed in newest_first and not is_retry):
+            return RotateAnswer(_OK, "invalid", row=2)
+        if presented.exp_s and presented.exp_s * 1000 <= now:
+            return RotateAnswer(_OK, "expired", row=3)
         if family and presented.subject and presented.subject != family.subject:
             return RotateAnswer(_OK, "mismatch", row=5)
         hit = self._hit(presented._replace(sid=sid))
         if hit is not None:
             return RotateAnswer(_OK, "revoked", hit[1], row=6)
+        iat_s = next_iat_s or now // 1000
         if family is None:
             if not adopt:
                 return RotateAnswer(_OK, "unknown", row=14)
             opened = self.family_open(presented.subject, presented.exp_s, jti=name)
-            answer = self._turn(opened.sid, name, proposed, next_iat_s or now // 1000, next_exp_s)
+            answer = self._turn(opened.sid, name, proposed, iat_s, next_exp_s)
             return answer._replace(result="adopted", row=15)
-        if name == family.jtis[-1]:
-            return self._turn(sid, name, proposed, next_iat_s or now // 1000, next_exp_s)
-        return self._superseded(sid, family, name, proposed, leeway_ms)
+        if position == 0:
+            return self._turn(sid, name, proposed, iat_s, next_exp_s)
+        if position > 0:
+            return self._superseded(sid, family, position, is_retry, proposed, leeway_ms)
+        return self._stranger(sid, family, generation, verified and bool(presented.sid))
 
     def _turn(self, sid: str, name: str, proposed: str, iat_s: int, exp_s: int) -> RotateAnswer:
         """The current token is exchanged for @proposed."""
@@ -285,20 +294,32 @@ class MemoryClient:
         return RotateAnswer(_OK, "rotated", "", family.generation, proposed, iat_s, exp_s, sid,
                             family.subject, proposed, row=9)
 
-    def _superseded(self, sid: str, family: _Family, name: str, proposed: str,
+    def _superseded(self, sid: str, family: _Family, position: int, is_retry: bool, proposed: str,
                     leeway_ms: Optional[int]) -> RotateAnswer:
         """A token that is not current any more: a retry, or a theft."""
         successor = RotateAnswer(_OK, "grace", "", family.generation, family.jtis[-1],
                                  family.iat_s, family.exp_s, sid, family.subject, proposed, row=11)
-        previous = len(family.jtis) > 1 and name == family.jtis[-2]
-        if previous and proposed == family.jtis[-1]:
+        if is_retry and position > 1:
+            return RotateAnswer(_OK, "raced", row=10)
+        if is_retry:
             return successor._replace(result="rotated", row=10)
         leeway = _LEEWAY_MS if leeway_ms is None else min(leeway_ms, _LEEWAY_MS)
-        if previous and leeway and self._now_ms() - family.superseded_ms <= leeway:
+        if position == 1 and leeway and self._now_ms() - family.superseded_ms <= leeway:
             return successor
+        return self._reuse(sid, family, 12)
+
+    def _stranger(self, sid: str, family: _Family, generation: Optional[int],
+                  carries_sid: bool) -> RotateAnswer:
+        """A token of a known family, too old for its record, or of nobody."""
+        if generation is not None and generation > family.generation:
+            return RotateAnswer(_OK, "unavailable", row=13)
+        older = carries_sid if generation is None else family.generation - generation > 1
+        return self._reuse(sid, family, 13) if older else RotateAnswer(_OK, "unknown", row=13)
+
+    def _reuse(self, sid: str, family: _Family, row: int) -> RotateAnswer:
         self.family_end(sid, reason="reuse")
         return RotateAnswer(_OK, "reuse", "reuse", family.generation, sid=sid,
-                            subject=family.subject, row=12)
+                            subject=family.subject, row=row)
 
     # ---- the daemon -----------------------------------------------------------------------------
 
