@@ -518,7 +518,7 @@ static void on_bytes(struct pawl_transport *transport, size_t size)
     }
     session->arrival_ms = pawl_worker_clock_ms(worker);
     session->read_ms = loop_ms(session);
-    uint8_t *data = worker->read_data + worker->gathered_bytes; /* as on_room() found it */
+    const uint8_t *data = worker->read_data + worker->gathered_bytes; /* as on_room() found it */
 
     if (input != NULL && input->used >= PAWL_BUFFER_TINY) {
         input->used += size;

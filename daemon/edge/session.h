@@ -127,7 +127,8 @@ void pawl_session_taken(struct pawl_session *session);
  * Put @size bytes at @data, in the worker's read buffer, off until pawl_worker_settle(). False: not
  * such ones, they are to be handled at once.
  */
-PAWL_MUST_USE bool pawl_session_gather(struct pawl_session *session, uint8_t *data, size_t size);
+PAWL_MUST_USE bool pawl_session_gather(struct pawl_session *session, const uint8_t *data,
+                                       size_t size);
 
 /* ---- session_guard.c: who the peer is ---- */
 

@@ -15,7 +15,7 @@
 
 _Static_assert(PAWL_GATHER_BYTES >= PAWL_GATHER_MAX * READ_MAX, "all of them have room");
 
-bool pawl_session_gather(struct pawl_session *session, uint8_t *data, size_t size)
+bool pawl_session_gather(struct pawl_session *session, const uint8_t *data, size_t size)
 {
     struct pawl_worker *worker = session->worker;
 
