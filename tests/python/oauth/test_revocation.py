@@ -6,6 +6,7 @@ import pytest
 from django.conf import settings
 from django.test import Client, override_settings
 from oauth2_provider.models import get_access_token_model, get_refresh_token_model
+from oauth2_provider.oauth2_validators import OAuth2Validator
 
 import pawl.oauth
 from pawl.django.verdicts import ServiceUnavailable
@@ -96,6 +97,19 @@ def test_without_a_daemon_a_revocation_is_503_and_changes_nothing(server, use_da
     assert server.get("/who/", tokens["access_token"]).status_code == 200
     assert server.post(path, {"token": tokens["refresh_token"]}).status_code == 200
     assert is_dead(server, tokens)
+
+
+def test_other_letters_are_not_another_token(server, monkeypatch):
+    """Where the database compares without regard to case, as MySQL does unless told otherwise."""
+    monkeypatch.setattr(OAuth2Validator, "_load_access_token", lambda self, text: (
+        AccessToken.objects.filter(token__iexact=text).first()))
+    text = server.log_in()["access_token"]
+    if not AccessToken.objects.get().token:
+        pytest.skip("tokens are stored hashed")
+    other = text[:4] + text[4:].swapcase()
+    assert server.get("/who/", other).status_code == 200  # the toolkit's affair
+    server.daemon.ctl("revoke", "family", "--sid", texts.family_of(text), check=0)
+    assert server.get("/who/", other).status_code == 401
 
 
 # ---- introspection ------------------------------------------------------------------------------

@@ -53,8 +53,8 @@ def by_text(model: Any, *wanted: str) -> Any:
 def find_refresh(text: str) -> Any:
     """The row of a refresh token, or None. Several rows may share a text (it is unique together
     with ``revoked``): the one that is not revoked, else the one revoked last."""
-    found = list(by_text(get_refresh_token_model(), text).select_related(
-        "access_token", "application", "user"))
+    found = [row for row in by_text(get_refresh_token_model(), text).select_related(
+        "access_token", "application", "user") if row.token in ("", text)]  # to the letter
     living = [row for row in found if row.revoked is None]
     return (living or sorted(found, key=lambda row: row.revoked, reverse=True) or [None])[0]
 

@@ -20,7 +20,7 @@ from oauth2_provider.oauth2_validators import OAuth2Validator
 from oauth2_provider.settings import oauth2_settings
 from pawl.django import events
 from pawl.django.conf import get_client, settings
-from pawl.django.verdicts import TokenRefused, require_good
+from pawl.django.verdicts import ServiceUnavailable, TokenRefused, require_good
 
 from . import families, revoking, rows, texts
 from .errors import InvalidGrant, Unavailable
@@ -175,30 +175,33 @@ class PawlOAuth2Validator(RemoteTokens, OAuth2Validator):  # type: ignore[misc] 
 
     def _save_refresh(self, token: Dict[str, Any], request: Any, place: Place) -> None:
         row = request.refresh_token_instance
+        expires = timezone.now() + timedelta(
+            seconds=token.get("expires_in", oauth2_settings.ACCESS_TOKEN_EXPIRE_SECONDS))
         rows.supersede(row)
         saved = rows.saved_pair(row, texts.pairs(place))
         if saved is not None:
-            self._hand_out(token, *saved)
+            self._hand_out(token, request, expires, *saved)
             return
         if rows.next_access(row) is not None:
             # Saved by a process under keys that we have not: it hands the pair out, we cannot.
             raise Unavailable()
         rows.drop_access(row)
-        expires = timezone.now() + timedelta(
-            seconds=token.get("expires_in", oauth2_settings.ACCESS_TOKEN_EXPIRE_SECONDS))
         access = self._create_access_token(expires, request, token, source_refresh_token=row)
         previous = [row] if rows.has_field(type(row), "token_family") else []
         refresh = self._create_refresh_token(request, token["refresh_token"], access, *previous)
         rows.set_family(refresh, place)
 
-    @staticmethod
-    def _hand_out(token: Dict[str, Any], pair: Pair, access: Any) -> None:
+    def _hand_out(self, token: Dict[str, Any], request: Any, expires: Any, pair: Pair,
+                  access: Any) -> None:
         """The pair of a refresh that was saved before, as its rows say."""
         token["refresh_token"] = pair.refresh
         if not oauth2_settings.ACCESS_TOKEN_GENERATOR:
             token["access_token"] = pair.access
         elif access is not None and access.token:
             token["access_token"] = access.token
+        elif access is not None:  # stored hashed, and of a kind that cannot be made again
+            self._create_access_token(expires, request, token)
+            return
         if access is not None:  # else revoked in between: pawld refuses it, and so do we
             token["scope"] = access.scope
             token["expires_in"] = max(0, rows.timestamp(access.expires) - int(time.time()))
@@ -211,8 +214,11 @@ class PawlOAuth2Validator(RemoteTokens, OAuth2Validator):  # type: ignore[misc] 
         if not super().validate_bearer_token(token, scopes, request):
             return False
         row = request.access_token
-        described = self.remote_token(token, row) if self.is_remote(row) else self.describe(token,
-                                                                                            row)
+        # The row's text, not the one that came: where a database compares without regard to case, a
+        # token in other letters would be found, and neither its hash nor its family be revoked.
+        text = row.token or token
+        ask_about = self.remote_token if self.is_remote(row) else self.describe
+        described = ask_about(text, row)
         if described is None:
             return self._refuse_bearer(request, "The access token is invalid.")
         return self._ask_bearer(described, request)
@@ -238,10 +244,12 @@ class PawlOAuth2Validator(RemoteTokens, OAuth2Validator):  # type: ignore[misc] 
         answer = get_client().token_check(described)
         try:
             require_good(answer, "oauth")
-        except TokenRefused as refusal:
+        except (TokenRefused, ServiceUnavailable) as refusal:
             events.token_refused(None, "access", answer.token.status, reason=answer.token.reason,
                                  scope=answer.token.scope, subject=described.subject,
                                  sid=described.sid)
+            if isinstance(refusal, ServiceUnavailable):
+                raise
             request.pawl_refusal = refusal
             return self._refuse_bearer(request, str(refusal.detail))
         return True

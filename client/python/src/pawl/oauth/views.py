@@ -100,7 +100,8 @@ class IntrospectTokenView(views.IntrospectTokenView):  # type: ignore[misc]
             "user", "application").first()
         if row is None:  # deleted since
             return JsonResponse({"active": False})
-        described = get_oauthlib_core().server.request_validator.describe(token_value, row)
+        described = get_oauthlib_core().server.request_validator.describe(row.token or token_value,
+                                                                           row)
         try:
             require_good(get_client().token_check(described), "oauth")
         except TokenRefused:
