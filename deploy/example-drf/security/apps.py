@@ -1,0 +1,8 @@
+from django.apps import AppConfig
+
+
+class SecurityConfig(AppConfig):
+    name = "security"
+
+    def ready(self):
+        from . import cors  # noqa: F401  (connects itself)
