@@ -9,9 +9,6 @@ the extension built in place). A missing extension skips its tests, or with PAWL
 as in ``./dev test``, fails them.
 """
 
-import importlib
-import os
-
 import pytest
 
 import rig
@@ -35,21 +32,10 @@ def daemon(make_daemon):
     return make_daemon()
 
 
-def backend_class(name):
-    """The Handle of backend @name; skips (or fails) where it is missing."""
-    module = {"native": "pawl._native", "pure": "pawl._pure"}[name]
-    try:
-        return importlib.import_module(module).Handle
-    except ImportError as error:
-        if name == "native" and os.environ.get("PAWL_REQUIRE_NATIVE") == "1":
-            raise
-        pytest.skip(f"{module}: {error}")
-
-
 @pytest.fixture(params=("native", "pure"))
 def backend(request):
     """The name of each backend in turn: a test that takes it runs with both."""
-    backend_class(request.param)
+    rig.backend_class(request.param)
     return request.param
 
 
@@ -60,7 +46,7 @@ def make_handle(backend):
     made = []
 
     def make(addresses="", **options):
-        made.append(backend_class(backend)(HandleOptions(addresses, **options)))
+        made.append(rig.backend_class(backend)(HandleOptions(addresses, **options)))
         return made[-1]
 
     yield make

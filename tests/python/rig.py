@@ -4,11 +4,14 @@ Nothing of that is copied: the fixtures' file is loaded by its path, because bot
 ``conftest.py`` and tests in folders below may have another.
 """
 
+import importlib
 import importlib.util
 import os
 import pathlib
 import signal
 import sys
+
+import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 #: Where the package under test lies; the sanitizer's suite names a built copy.
@@ -71,3 +74,14 @@ def tls_files():
                 sys.modules["conftest"] = ours
         sys.modules[name] = module
     return sys.modules[name]
+
+
+def backend_class(name):
+    """The Handle of backend @name; skips (or fails) where it is missing."""
+    module = {"native": "pawl._native", "pure": "pawl._pure"}[name]
+    try:
+        return importlib.import_module(module).Handle
+    except ImportError as error:
+        if name == "native" and os.environ.get("PAWL_REQUIRE_NATIVE") == "1":
+            raise
+        pytest.skip(f"{module}: {error}")

@@ -153,13 +153,17 @@ static void on_answer(void *data, const struct pawl_answer *answer)
     list_add(&self->ready, pending);
 }
 
-/* All that is ready, or NULL with MemoryError: then it is still ready for the next time. */
+/*
+ * All that is ready, or NULL with MemoryError: then it is still ready for the next time. Meanwhile
+ * it is nobody else's: making the list may run a finalizer that forks, and a child forgets.
+ */
 static PyObject *take_ready(struct handle *self)
 {
     PyObject *list = PyList_New(0);
-    struct pending_list taken;
+    struct pending_list taken = self->ready;
 
-    for (struct pending *pending = self->ready.first; list != NULL && pending != NULL;
+    memset(&self->ready, 0, sizeof(self->ready));
+    for (struct pending *pending = taken.first; list != NULL && pending != NULL;
          pending = pending->next) {
         PyObject *pair = Py_BuildValue("(KO)", (unsigned long long)pending->id, pending->answer);
 
@@ -169,9 +173,9 @@ static PyObject *take_ready(struct handle *self)
         Py_XDECREF(pair);
     }
     if (list != NULL) {
-        taken = self->ready;
-        memset(&self->ready, 0, sizeof(self->ready));
         list_free(&taken);
+    } else {
+        self->ready = taken; /* nothing was added: only process() adds */
     }
     return list;
 }

@@ -11,7 +11,6 @@ import weakref
 
 import pytest
 import rig
-from conftest import backend_class
 
 from binding_rig import LONG_MS, ask, item, wait_answers
 from pawl import _types
@@ -24,7 +23,7 @@ CHECK = CheckRequest((item(),))
 
 @pytest.fixture
 def backend():
-    backend_class("native")
+    rig.backend_class("native")
     return "native"
 
 
@@ -87,7 +86,7 @@ def test_options_of_another_type_are_named(make_handle):
     with pytest.raises(TypeError, match="credential: bytes"):
         make_handle("unix:/nowhere", credential_id="a", credential="a secret of some length")
     with pytest.raises(TypeError, match="HandleOptions"):
-        backend_class("native")("unix:/nowhere")
+        rig.backend_class("native")("unix:/nowhere")
 
 
 def test_identifiers_keep_every_byte(handle):
@@ -115,7 +114,7 @@ def test_answers_are_the_named_tuples_of_the_package(handle):
 
 def test_another_release_of_the_package_is_not_misread(tmp_path):
     """The extension beside named tuples with a field more: refused with what to do."""
-    native = backend_class("native")
+    native = rig.backend_class("native")
     package = tmp_path / "pawl"
     package.mkdir()
     (package / "__init__.py").write_text("")
@@ -195,6 +194,37 @@ def test_what_runs_while_answers_are_made_may_submit_and_cancel_but_not_process(
     found.update(wait_answers(handle, set(submitted) - set(found)))
     causes = [found[call_id].info.cause for call_id in submitted]
     assert causes == ["ok", "canceled"] * (len(submitted) // 2)
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="the collector runs between bytecodes")
+def test_a_fork_while_answers_are_made_harms_neither_side(handle):
+    ask(handle, "ping", PingRequest())
+    parent, children = os.getpid(), []
+
+    def nested():
+        if os.getpid() != parent or len(children) >= 20:
+            return
+        pid = os.fork()
+        if pid == 0:
+            handle.submit_check(CHECK, LONG_MS)  # the first call: forgets the parent's
+        else:
+            children.append(pid)
+
+    ids = [handle.submit_check(CHECK, LONG_MS) for _ in range(10)]
+    found = {}
+    while len(found) < len(ids):
+        handle.flush()
+        with AtCollection(nested):
+            batch = handle.process()
+        if os.getpid() != parent:
+            good = False
+            try:
+                good = ask(handle, "ping", PingRequest()).info.cause == "ok"
+            finally:
+                os._exit(0 if good else 1)
+        found.update(batch)
+    assert children and [os.waitpid(pid, 0)[1] for pid in children] == [0] * len(children)
+    assert sorted(found) == sorted(ids)
 
 
 def test_threads_that_take_turns_are_served(handle):
@@ -343,7 +373,7 @@ def test_without_memory_a_submit_raises_and_nothing_is_left_over(handle):
 
 def test_a_handle_without_memory_is_not_made(daemon):
     testcapi = pytest.importorskip("_testcapi")
-    native = backend_class("native")
+    native = rig.backend_class("native")
     options = HandleOptions(daemon.unix, namespace="n", credential_id="i",
                             credential=b"a secret of some length")
     raised = 0
@@ -359,7 +389,7 @@ def test_a_handle_without_memory_is_not_made(daemon):
 
 
 def test_a_handle_in_a_cycle_is_collected_with_its_connection(daemon):
-    native = backend_class("native")
+    native = rig.backend_class("native")
 
     class Owner:
         pass
@@ -395,16 +425,16 @@ def test_sub_interpreters_have_their_own(daemon):
         interpreter = interpreters.create()
         interpreters.run_string(interpreter, program)
         interpreters.destroy(interpreter)
-    handle = backend_class("native")(HandleOptions(daemon.unix))
+    handle = rig.backend_class("native")(HandleOptions(daemon.unix))
     assert ask(handle, "check", CHECK).rates[0].count == 4
     handle.close()
 
 
 def test_a_module_that_is_loaded_twice_works_twice(daemon):
-    first = backend_class("native")
+    first = rig.backend_class("native")
     saved = sys.modules.pop("pawl._native")
     try:
-        second = backend_class("native")
+        second = rig.backend_class("native")
         assert second is not first
         for native in (first, second):
             handle = native(HandleOptions(daemon.unix))
@@ -432,7 +462,7 @@ def test_a_handle_at_the_end_of_the_interpreter_is_no_trouble(daemon):
 
 
 def test_the_extension_uses_the_stable_abi_alone_and_shows_one_name():
-    library = sys.modules[backend_class("native").__module__].__file__
+    library = sys.modules[rig.backend_class("native").__module__].__file__
     assert library.endswith("_native.abi3.so")
     shown = subprocess.run(["nm", "-D", "--defined-only", library], check=True,
                            capture_output=True, text=True).stdout

@@ -5,7 +5,7 @@ import sys
 import tracemalloc
 
 import pytest
-from conftest import backend_class
+import rig
 
 from binding_rig import LONG_MS, PATIENCE_S, ask, item
 from pawl import _types
@@ -56,7 +56,7 @@ def rss_bytes():
 
 @pytest.fixture
 def handle(daemon):
-    handle = backend_class("native")(HandleOptions(daemon.unix))
+    handle = rig.backend_class("native")(HandleOptions(daemon.unix))
     yield handle
     handle.close()
 
@@ -128,7 +128,7 @@ def test_refusals_leave_nothing_behind(handle):
 
 
 def test_handles_leave_nothing_behind(daemon):
-    native = backend_class("native")
+    native = rig.backend_class("native")
 
     def work():
         for i in range(300):
@@ -146,7 +146,7 @@ def test_handles_leave_nothing_behind(daemon):
 
 
 def test_answers_nobody_takes_go_with_the_handle(daemon):
-    native = backend_class("native")
+    native = rig.backend_class("native")
 
     def work():
         for _ in range(100):
