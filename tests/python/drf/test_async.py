@@ -133,6 +133,18 @@ def test_a_login_that_succeeds_is_given_back(counted):
     asyncio.run(calls())
 
 
+def test_a_view_that_blocks_gives_its_login_back_too(counted):
+    from rest_framework.response import Response
+
+    class Login(AsyncFailedLoginThrottle):
+        rate = "2/5m"
+    for _ in range(5):
+        view, request = made(view_class(Login), method="post")
+        view.headers = {}
+        assert asyncio.run(check(view, request)) == []
+        view.finalize_response(request, Response({}))
+
+
 def test_a_class_that_decides_what_counts_may_be_awaited(counted):
     class OnlyGold(AsyncUserRateThrottle):
         rate = "1/minute"

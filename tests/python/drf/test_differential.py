@@ -128,6 +128,47 @@ def test_every_history_ends_as_the_framework_ends_it(counted, clock, theirs_on):
     assert min(drawn[200, False], drawn[429, False], drawn[429, True]) > HISTORIES // 4, drawn
 
 
+def of_view(base, rates):
+    """Throttles of one view, each with a scope of its own."""
+    def get_cache_key(self, request, view):
+        return f"{OnClock.history_key}-{self.scope}"
+    members = {"get_cache_key": get_cache_key}
+    return [type(f"T{place}", (base,), {**members, "scope": f"s{place}", "rate": rate})
+            for place, rate in enumerate(rates)]
+
+
+def called(classes):
+    view.get_throttles = lambda: [one() for one in classes]
+    try:
+        view.check_throttles(types.SimpleNamespace(META={}))
+    except Throttled as refusal:
+        return exception_handler(refusal, {}).get("Retry-After")
+    return "allowed"
+
+
+several = strategies.tuples(
+    strategies.lists(strategies.tuples(strategies.integers(1, 4), strategies.sampled_from("smh")),
+                     min_size=2, max_size=4),
+    strategies.lists(strategies.sampled_from([0, 1, 300, 999, 1000, 20_000, 60_000, 600_000]),
+                     min_size=3, max_size=12))
+
+
+def test_views_with_several_throttles_end_as_the_frameworks_end(counted, clock, theirs_on):
+    @settings(max_examples=400, deadline=None, database=None,
+              suppress_health_check=list(HealthCheck))
+    @given(several)
+    def run(drawn):
+        rates, steps = drawn
+        OnClock.history_key = f"several-{next(_keys)}"
+        Theirs.cache.clear()
+        rates = [f"{count}/{period}" for count, period in rates]
+        theirs, ours = of_view(Theirs, rates), of_view(Ours, rates)
+        for passing_ms in steps:
+            clock.advance(passing_ms / 1000)
+            assert called(theirs) == called(ours), (rates, steps)
+    run()
+
+
 def test_whole_responses_are_the_same(counted, clock, theirs_on):
     for theirs, ours in ((throttling.AnonRateThrottle, drf.AnonRateThrottle),
                          (throttling.UserRateThrottle, drf.UserRateThrottle)):

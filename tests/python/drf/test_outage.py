@@ -8,7 +8,8 @@ import pytest
 
 import rig
 from drf_rig import User, call, codes, view_class
-from pawl import testing
+from pawl import errors, testing
+from pawl.django import asking as asking_module
 from pawl.django import conf, logins, signals
 from pawl.drf import (AnonRateThrottle, ConcurrencyThrottle, ScopedRateThrottle, UserRateThrottle,
                       failed_login_limit)
@@ -201,6 +202,34 @@ def test_a_client_that_cannot_be_made_follows_the_policy_too(settings_of, wrong,
     with settings_of(**{**POLICIES, **wrong, "DEADLINE_MS": 20}):
         assert policies(4) == EXPECTED
     assert "Traceback" not in str(caplog.messages)
+
+
+class Raising:
+    """A client as nobody has seen one."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def check_many(self, *_, **__):
+        raise self.error
+
+    refund = check_many
+
+
+@pytest.mark.parametrize("error", [
+    ValueError("a rate"), OSError(24, "too many open files"), RuntimeError("no"), KeyError("x"),
+    RecursionError(), MemoryError(), BufferError(), errors.Refused("no", "invalid"),
+    errors.Unavailable("no", "timeout")], ids=lambda error: type(error).__name__)
+def test_nothing_that_a_client_raises_leaves_a_throttle(settings_of, error):
+    with settings_of(**POLICIES):
+        before = conf.use(lambda **_: Raising(error), lambda **_: Raising(error))
+        try:
+            asking_module._own.clear()
+            assert policies(4) == EXPECTED
+            view = view_class(UserRateThrottle, AnonRateThrottle)
+            assert codes(view, 2) == [200, 429], "three for two workers, one each"
+        finally:
+            conf.use(*before)
 
 
 def test_an_outage_is_told_by_signals(settings_of):

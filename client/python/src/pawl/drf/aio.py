@@ -45,8 +45,13 @@ class AsyncSimpleRateThrottle(base.SimpleRateThrottle):
         return True if settle(self._pawl_request, found[0], type(self)) else self.throttle_failure()
 
     def _pawl_give_back(self, outcome: Outcome) -> None:
-        """Refund a charge, in a task of its own."""
-        _start(give_back_async(outcome))
+        """Refund a charge, in a task of its own; a view that blocks runs in a thread, and waits."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            super()._pawl_give_back(outcome)
+        else:
+            _start(give_back_async(outcome))
 
     def _pawl_on_insert(self) -> None:
         outcome = self._pawl_outcome

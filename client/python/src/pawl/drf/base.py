@@ -29,8 +29,11 @@ from .rounds import begin
 
 _log = logging.getLogger("pawl")
 
-#: What the framework's class has read from the settings when it was made.
-_AT_IMPORT = throttling.SimpleRateThrottle.THROTTLE_RATES
+#: What the framework's class has read from the settings when it was made; None if a project has put
+#: rates of its own there since.
+_AT_IMPORT: Any = throttling.SimpleRateThrottle.THROTTLE_RATES
+if _AT_IMPORT is not api_settings.DEFAULT_THROTTLE_RATES:
+    _AT_IMPORT = None
 
 
 def _name_of(limit: Any) -> str:
