@@ -202,7 +202,7 @@ def test_a_fork_while_answers_are_made_harms_neither_side(handle):
     parent, children = os.getpid(), []
 
     def nested():
-        if os.getpid() != parent or len(children) >= 20:
+        if os.getpid() != parent or len(children) >= 60:
             return
         pid = os.fork()
         if pid == 0:
@@ -210,10 +210,11 @@ def test_a_fork_while_answers_are_made_harms_neither_side(handle):
         else:
             children.append(pid)
 
-    ids = [handle.submit_check(CHECK, LONG_MS) for _ in range(10)]
+    ids = [handle.submit_ping(PingRequest(), LONG_MS) for _ in range(6)]
     found = {}
     while len(found) < len(ids):
         handle.flush()
+        pairs = [(i, ids) for i in range(5_000)]  # new ones are not of those that were kept
         with AtCollection(nested):
             batch = handle.process()
         if os.getpid() != parent:
@@ -223,7 +224,7 @@ def test_a_fork_while_answers_are_made_harms_neither_side(handle):
             finally:
                 os._exit(0 if good else 1)
         found.update(batch)
-    assert children and [os.waitpid(pid, 0)[1] for pid in children] == [0] * len(children)
+    assert len(pairs) and children and [os.waitpid(pid, 0)[1] for pid in children] == [0] * len(children)
     assert sorted(found) == sorted(ids)
 
 
