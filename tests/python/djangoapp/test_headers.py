@@ -116,6 +116,17 @@ def test_one_policy_is_told_once_and_the_list_is_bounded():
     assert headers.ietf(many)["RateLimit"].count(";r=") == headers.POLICIES_MAX
 
 
+def test_the_names_of_our_code_are_not_told(client, pawl_memory):
+    with override_pawl(pawl_memory, HEADERS="both"):
+        found = [client.get(path) for path in ("/method/", "/whole/", "/method/", "/whole/")]
+    names = [response["X-RateLimit-Resource"] for response in found]
+    assert all(re.fullmatch("view-[0-9a-f]{8}", name) for name in names)
+    assert names[0] == names[2] != names[1]
+    for response in found:
+        assert "djangoapp" not in str(response.serialize_headers())
+        assert f'"{response["X-RateLimit-Resource"]}";q=1' in response["RateLimit-Policy"]
+
+
 def test_concurrency_says_its_unit():
     field = headers.ietf([entry(algorithm="concurrency")])["RateLimit-Policy"]
     assert ';qu="concurrent-requests"' in field

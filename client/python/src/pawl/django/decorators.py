@@ -21,8 +21,8 @@ except ImportError:  # asgiref before 3.6
 
 from . import throttling
 from .conf import settings
-from .plans import (ALL, UNSAFE, Plan, RateGiven, View, ask_of, decide, decide_async, ident_async,
-                    is_closed, make_plan)
+from .plans import (ALL, UNNAMED, UNSAFE, Plan, RateGiven, View, ask_of, decide, decide_async,
+                    ident_async, is_closed, make_plan)
 from .refusals import refuse
 from .requests import plain_request
 
@@ -119,7 +119,10 @@ def _decorate_class(plan: Plan, block: bool, response: Any, cls: Any) -> Any:
         bound = functools.wraps(dispatch)(functools.partial(dispatch, self))
         return _decorate(named, block, response, bound)(request, *args, **kwargs)
 
-    named = plan._replace(group=plan.group or f"{cls.__module__}.{cls.__qualname__}")
+    name = f"{cls.__module__}.{cls.__qualname__}"
+    if not plan.group:
+        UNNAMED.add(name)
+    named = plan._replace(group=plan.group or name)
     cls.dispatch = limited
     return cls
 

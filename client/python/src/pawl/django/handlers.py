@@ -69,5 +69,5 @@ def _problem(exc: Exception, response: Response, request: Any) -> Dict[str, Any]
             body["code"] = str(code)
     if status == 429 and request is not None:
         found = headers.refusing(headers.shown(entries(request)))
-        body["violated-policies"] = sorted({entry.policy for entry in found})
+        body["violated-policies"] = sorted({headers.policy_name(entry) for entry in found})
     return body

@@ -9,11 +9,13 @@ what the client is not held to (log only, shadow) and what ``HEADERS_HIDE`` name
 """
 
 import base64
+import hashlib
 import hmac
 import time
 from typing import Dict, List, Optional, Sequence, Tuple
 
 from .conf import settings
+from .plans import UNNAMED
 from .records import mask_key
 from .throttling import Entry
 
@@ -62,7 +64,7 @@ def legacy(entry: Entry, now_s: Optional[float] = None) -> Dict[str, str]:
         now_ms = int((time.time() if now_s is None else now_s) * 1000)
         reset_s = seconds_up(now_ms + entry.reset_after_ms)
     remaining = _remaining(entry)
-    values = (entry.limit, remaining, reset_s, entry.limit - remaining, _token(entry.scope))
+    values = (entry.limit, remaining, reset_s, entry.limit - remaining, _token(public(entry.scope)))
     return {name: str(value) for name, value in zip(LEGACY, values)}
 
 
@@ -84,6 +86,18 @@ def ietf(found: Sequence[Entry], retry_s: Optional[int] = None) -> Dict[str, str
     return dict(zip(IETF, (", ".join(states), ", ".join(policies))))
 
 
+def public(scope: str) -> str:
+    """What callers are told of a scope: of one that is a name of our code a hash."""
+    if scope not in UNNAMED:
+        return scope
+    return "view-" + hashlib.sha256(scope.encode()).hexdigest()[:8]
+
+
+def policy_name(entry: Entry) -> str:
+    """The name of the entry's policy, for callers."""
+    return entry.policy.replace(entry.scope, public(entry.scope), 1)
+
+
 def more_after_s(entry: Entry) -> int:
     """Until there is more quota than now: until this call fits, else until the oldest event
     leaves."""
@@ -96,7 +110,7 @@ def _by_policy(found: Sequence[Entry]) -> Dict[Tuple[str, str], Entry]:
     """One entry for each policy and partition: the tightest."""
     chosen: Dict[Tuple[str, str], Entry] = {}
     for entry in found:
-        place = entry.policy, _partition(entry.ident)
+        place = policy_name(entry), _partition(entry.ident)
         known = chosen.get(place)
         if known is None or (entry.remaining, entry.allowed) < (known.remaining, known.allowed):
             chosen[place] = entry

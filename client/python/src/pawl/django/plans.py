@@ -6,7 +6,7 @@
 import functools
 import inspect
 import json
-from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple, Union
+from typing import Any, Callable, Dict, NamedTuple, Optional, Set, Tuple, Union
 
 from asgiref.sync import sync_to_async
 from django.core.exceptions import ImproperlyConfigured
@@ -138,6 +138,10 @@ def _rate_function(rate: Any) -> Callable[[str, Any], Any]:
 # ---- the plan -----------------------------------------------------------------------------------
 
 
+#: Scopes that are names of code, because a view named none: headers and bodies do not tell them.
+UNNAMED: Set[str] = set()
+
+
 class Plan(NamedTuple):
     """What a decorator was told."""
 
@@ -155,7 +159,11 @@ class Plan(NamedTuple):
 
     def scope(self, request: Any, view: Optional[View]) -> str:
         group = self.group(request) if callable(self.group) else self.group
-        return str(group or view_name(view))
+        if group:
+            return str(group)
+        name = view_name(view)
+        UNNAMED.add(name)
+        return name
 
 
 def make_plan(rate: RateGiven, key: Any, group: Any, method: Any, cost: Any, limit: str, tier: Any,
