@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -321,6 +322,35 @@ def test_a_handle_that_is_forgotten_closes_its_connection(make_fake):
     ask(handle, CHECK)
     del handle
     rig.wait_for(lambda: fake.open == 0, "the connection closed")
+
+
+def test_a_thread_that_enters_while_another_is_inside_is_told(make_fake, make, monkeypatch):
+    handle = make(make_fake().address)
+    inside, done = threading.Event(), threading.Event()
+
+    def look_up(addresses, before):
+        inside.set()
+        assert done.wait(PATIENCE_S)
+        return before
+    monkeypatch.setattr("pawl._pure.look_up", look_up)
+    thread = threading.Thread(target=handle.resolve)
+    thread.start()
+    assert inside.wait(PATIENCE_S)
+    for method in (handle.process, handle.flush, handle.fileno, handle.timeout_ms, handle.resolve,
+                   handle.close, lambda: handle.cancel(1), lambda: handle.submit_check(CHECK)):
+        with pytest.raises(RuntimeError, match="in use"):
+            method()
+    assert handle.figures()["in_flight"] == 0
+    done.set()
+    thread.join(PATIENCE_S)
+    assert ask(handle, CHECK).outcome == "allow"
+    with pytest.raises(ValueError):
+        handle.submit_check(CHECK, -1)
+    got = []
+    thread = threading.Thread(target=lambda: got.append(handle.process()))
+    thread.start()
+    thread.join(PATIENCE_S)
+    assert got == [[]]  # an error lets go of it, too
 
 
 def test_the_descriptor_stays_the_same_over_reconnects(make_fake, make):

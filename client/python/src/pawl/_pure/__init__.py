@@ -16,6 +16,7 @@ Python cannot wipe a secret from memory.
     _engine       the lives of requests and connections
 """
 
+import os
 from typing import Any, Dict, List, Tuple
 
 from .._types import (CancelRequest, CheckRequest, CommitRequest, FamilyEndRequest,
@@ -38,15 +39,21 @@ class Handle(Engine):
         """The descriptor to wait on, for reading. The same for the handle's life, but for the first
         call after a fork. poll(2), gevent and asyncio can wait on it."""
         self._enter()
-        if self._epoll is None:
-            self._epoll = epoll_class()()
-            self._watch(self._epoll)
-        return self._epoll.fileno()
+        try:
+            if self._epoll is None:
+                self._epoll = epoll_class()()
+                self._watch(self._epoll)
+            return self._epoll.fileno()
+        finally:
+            self._in_use.release()
 
     def timeout_ms(self) -> int:
         """Until process() is wanted though nothing can be read; -1: nothing is pending."""
         self._enter()
-        next_ns = self._next_ns()
+        try:
+            next_ns = self._next_ns()
+        finally:
+            self._in_use.release()
         if next_ns == NEVER_NS:
             return -1
         return max(0, -(-(next_ns - clock_ns()) // calls.NS_PER_MS))
@@ -54,42 +61,58 @@ class Handle(Engine):
     def process(self) -> List[Tuple[int, Any]]:
         """Do what can be done without waiting, and hand out the answers that are there."""
         self._enter()
-        for connection in (self._active, self._draining):
-            if connection is not None and connection.state in (UP, DRAINING):
-                self._receive(connection)
-        self._pump()
-        ready, self._ready = self._ready, []
-        return ready
+        try:
+            for connection in (self._active, self._draining):
+                if connection is not None and connection.state in (UP, DRAINING):
+                    self._receive(connection)
+            self._pump()
+            ready, self._ready = self._ready, []
+            return ready
+        finally:
+            self._in_use.release()
 
     def flush(self) -> None:
         """Send what was submitted, as far as it goes without waiting."""
         self._enter()
-        self._pump()
+        try:
+            self._pump()
+        finally:
+            self._in_use.release()
 
     def cancel(self, call_id: int) -> bool:
         """Give up a request; its answer, with cause "canceled", comes with the next process().
         False: it is not pending."""
         self._enter()
-        call = self._calls.get(call_id)
-        if call is None:
-            return False
-        self._give_up(call, "canceled")
-        return True
+        try:
+            call = self._calls.get(call_id)
+            if call is not None:
+                self._give_up(call, "canceled")
+            return call is not None
+        finally:
+            self._in_use.release()
 
     def resolve(self) -> None:
         """Look host names up again; blocks for as long as the name server takes. OSError when a
         name has no address at all."""
         self._enter()
-        self._places = look_up(self._addresses, self._places)
+        try:
+            self._places = look_up(self._addresses, self._places)
+        finally:
+            self._in_use.release()
         found = {place.address for place in self._places}
         for address in self._addresses:
             if address not in found and len(self._places) < PLACES_MAX:
                 raise OSError(f"{address.text}: the host name has no address")
 
     def figures(self) -> Dict[str, int]:
-        """Counts since the handle was made (the names of struct pawl_client_figures)."""
-        self._enter()
-        return dict(self._counts, in_flight=len(self._calls), in_flight_max=self._in_flight_max)
+        """Counts since the handle was made (the names of struct pawl_client_figures). Any thread,
+        also while another is inside."""
+        if self._closed:
+            raise ValueError("the handle is closed")
+        if self._pid != os.getpid():
+            self._forget_parent()
+        return dict(self._counts, in_flight=len(self._calls) + len(self._ready),
+                    in_flight_max=self._in_flight_max)
 
     def close(self) -> None:
         """End it; answers that were not handed out are dropped. Once is enough, twice is fine.
@@ -105,6 +128,7 @@ class Handle(Engine):
         if self._epoll is not None:
             self._epoll.close()
             self._epoll = None
+        self._in_use.release()
 
     def __del__(self) -> None:
         try:

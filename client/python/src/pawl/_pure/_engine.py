@@ -13,6 +13,7 @@ its budget when it leaves, so ids rise on each connection and the budget is what
 a place that failed is asked last, not left out, for there is no breaker here.
 """
 
+import _thread  # as _socket in _connection: nobody waits for its lock
 import os
 import select
 import ssl
@@ -105,6 +106,9 @@ class Engine:
     def _reset(self) -> None:
         """As new, but for options, places and counts."""
         self._pid = os.getpid()
+        # Held by the thread that is inside; a child has its own. One that belongs to a thread: a
+        # handle can be closed where an exception came out of a signal handler at the worst time.
+        self._in_use: Any = _thread.RLock()  # type: ignore[attr-defined]
         self._epoll: "Optional[select.epoll]" = None
         self._calls: Dict[int, Call] = {}  # all that are not decided
         self._queue: Dict[int, Call] = {}  # of these, those of which nothing has left, in order
@@ -118,11 +122,16 @@ class Engine:
         self._error = ""  # of the connection that failed last
 
     def _enter(self) -> None:
-        """Begins each public call: a child forgets the parent's connections and requests."""
+        """Begins each public call, which ends with ``self._in_use.release()``: a child forgets the
+        parent's connections and requests; who comes while another is inside gets RuntimeError."""
         if self._closed:
             raise ValueError("the handle is closed")
-        if self._pid == os.getpid():
-            return
+        if self._pid != os.getpid():
+            self._forget_parent()
+        if not self._in_use.acquire(False):
+            raise RuntimeError("the handle is in use: it belongs to one thread at a time")
+
+    def _forget_parent(self) -> None:
         for connection in (self._active, self._draining):
             if connection is not None:
                 connection.close()  # this copy of the descriptor; no EPOLL_CTL_DEL, for the set
@@ -135,6 +144,12 @@ class Engine:
 
     def _submit(self, kind: Kind, request: Any, deadline_ms: int, now_ms: int) -> int:
         self._enter()
+        try:
+            return self._submit_inside(kind, request, deadline_ms, now_ms)
+        finally:
+            self._in_use.release()
+
+    def _submit_inside(self, kind: Kind, request: Any, deadline_ms: int, now_ms: int) -> int:
         if not 0 <= deadline_ms <= _calls.BUDGET_MAX:
             raise ValueError(f"deadline_ms: {deadline_ms} is out of range (0 to 2^32 - 1)")
         if len(self._calls) + len(self._ready) >= self._in_flight_max:
