@@ -3,6 +3,7 @@ daemon of its own; the database is emptied between them."""
 
 import base64
 import hashlib
+import importlib.util
 import os
 import pathlib
 import secrets
@@ -30,9 +31,7 @@ def _share(folder):
 
 
 _share(HERE)
-try:
-    import knox  # noqa: F401
-except ImportError:  # Debian has none
+if importlib.util.find_spec("knox") is None:  # Debian has none
     _share(HERE / "knox_double")
 
 _folder = tempfile.TemporaryDirectory(prefix="pawl-oauth-")
@@ -67,9 +66,15 @@ def use_daemon():
 
 
 @pytest.fixture
-def server(transactional_db, make_daemon, use_daemon):
+def make_server(transactional_db):
+    """A factory of the one server, beside a daemon or none."""
+    return lambda daemon=None: AuthorizationServer(daemon)
+
+
+@pytest.fixture
+def server(make_server, make_daemon, use_daemon):
     """An authorization server beside a daemon of its own."""
-    server = AuthorizationServer(make_daemon())
+    server = make_server(make_daemon())
     use_daemon(server.daemon.unix)
     return server
 

@@ -65,6 +65,7 @@ class _Family(NamedTuple):
     exp_s: int
     superseded_ms: int
     generation: int
+    seed: bytes = b""  #: what an opaque current token was derived from
 
 
 def _opaque(token: bytes) -> str:
@@ -239,7 +240,7 @@ class MemoryClient:
         self._require()
         name = _opaque(opaque) if opaque else jti or secrets.token_hex(16)
         self._sequence += 1
-        sid = f"memory-{self._sequence:012x}"
+        sid = f"00000000-0000-7000-8000-{self._sequence:012x}"  # of the form of pawld's
         now_s = self._now_ms() // 1000
         self._families[sid] = _Family(subject, (name,), now_s, exp_s, 0, 0)
         return FamilyOpenAnswer(_OK, "memory", sid, "" if opaque else name, exp_s)
@@ -249,7 +250,8 @@ class MemoryClient:
         return self.revoke("family", sid, reason=reason or "logout", issuer=more.get("issuer", ""))
 
     def rotate(self, presented: Token, next_exp_s: int, *, next_jti: str = "",
-               next_opaque: bytes = b"", next_iat_s: int = 0, leeway_ms: Optional[int] = None,
+               next_opaque: bytes = b"", next_seed: bytes = b"", next_iat_s: int = 0,
+               leeway_ms: Optional[int] = None,
                generation: Optional[int] = None, verified: bool = False, adopt: bool = False,
                deadline_ms: int = 0, **_: Any) -> RotateAnswer:
         if self.away:
@@ -277,28 +279,30 @@ class MemoryClient:
             if not adopt:
                 return RotateAnswer(_OK, "unknown", row=14)
             opened = self.family_open(presented.subject, presented.exp_s, jti=name)
-            answer = self._turn(opened.sid, name, proposed, iat_s, next_exp_s)
+            answer = self._turn(opened.sid, proposed, iat_s, next_exp_s, next_seed)
             return answer._replace(result="adopted", row=15)
         if position == 0:
-            return self._turn(sid, name, proposed, iat_s, next_exp_s)
+            return self._turn(sid, proposed, iat_s, next_exp_s, next_seed)
         if position > 0:
             return self._superseded(sid, family, position, is_retry, proposed, leeway_ms)
         return self._stranger(sid, family, generation, verified and bool(presented.sid))
 
-    def _turn(self, sid: str, name: str, proposed: str, iat_s: int, exp_s: int) -> RotateAnswer:
+    def _turn(self, sid: str, proposed: str, iat_s: int, exp_s: int, seed: bytes) -> RotateAnswer:
         """The current token is exchanged for @proposed."""
         family = self._families[sid]
         family = family._replace(jtis=(*family.jtis, proposed)[-8:], iat_s=iat_s, exp_s=exp_s,
-                                 superseded_ms=self._now_ms(), generation=family.generation + 1)
+                                 superseded_ms=self._now_ms(), generation=family.generation + 1,
+                                 seed=seed)
         self._families[sid] = family
         return RotateAnswer(_OK, "rotated", "", family.generation, proposed, iat_s, exp_s, sid,
-                            family.subject, proposed, row=9)
+                            family.subject, proposed, row=9, successor_seed=seed)
 
     def _superseded(self, sid: str, family: _Family, position: int, is_retry: bool, proposed: str,
                     leeway_ms: Optional[int]) -> RotateAnswer:
         """A token that is not current any more: a retry, or a theft."""
         successor = RotateAnswer(_OK, "grace", "", family.generation, family.jtis[-1],
-                                 family.iat_s, family.exp_s, sid, family.subject, proposed, row=11)
+                                 family.iat_s, family.exp_s, sid, family.subject, proposed, row=11,
+                                 successor_seed=family.seed)
         if is_retry and position > 1:
             return RotateAnswer(_OK, "raced", row=10)
         if is_retry:

@@ -12,6 +12,7 @@ class PawlOAuthConfig(AppConfig):
     default = True
 
     def ready(self) -> None:
-        from . import bridge, checks  # noqa: F401  (checks register themselves)
+        from . import bridge, checks
 
+        checks.connect()
         bridge.connect()

@@ -11,7 +11,6 @@ from django.views.decorators.debug import sensitive_post_parameters
 from oauth2_provider import views
 from oauth2_provider.models import get_access_token_model
 from oauth2_provider.oauth2_backends import get_oauthlib_core
-from oauth2_provider.signals import app_authorized
 from oauthlib.oauth2.rfc6749.errors import OAuth2Error
 from pawl.django.conf import get_client
 from pawl.django.verdicts import ServiceUnavailable, TokenRefused, require_good
