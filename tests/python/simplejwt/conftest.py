@@ -1,7 +1,9 @@
 """The project of these tests is configured once, when the folder is collected."""
 
+import contextlib
 import os
 import pathlib
+import signal
 import sys
 import threading
 
@@ -55,6 +57,15 @@ class Shop:
     def start_daemon(self):
         self.daemon.start()
         self.use()
+
+    @contextlib.contextmanager
+    def hanging_daemon(self):
+        """The daemon stands still, with all its threads, and is there."""
+        rig.stop(self.daemon)
+        try:
+            yield
+        finally:
+            self.daemon.process.send_signal(signal.SIGCONT)
 
     def post(self, path, bearer=None, **body):
         return self._client(bearer).post(path, body, format="json")

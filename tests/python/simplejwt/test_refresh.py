@@ -1,6 +1,5 @@
 """Refresh through the views: one successor for all, healed retries, detected theft."""
 
-import signal
 import time
 
 import jwt
@@ -97,12 +96,9 @@ def test_without_a_daemon_a_refresh_is_503_and_consumes_nothing(shop):
 def test_a_daemon_that_hangs_costs_the_deadline_and_nobody_their_login(shop):
     first = shop.login()
     shop.use(DEADLINE_MS=50, DURABLE_DEADLINE_MS=200)
-    shop.daemon.process.send_signal(signal.SIGSTOP)
-    try:
+    with shop.hanging_daemon():
         assert shop.me(first["access"]).status_code == 503
         assert shop.refresh(first["refresh"]).status_code == 503
-    finally:
-        shop.daemon.process.send_signal(signal.SIGCONT)
     shop.use()
     assert shop.me(first["access"]).status_code == 200
     assert shop.refresh(first["refresh"]).status_code == 200
