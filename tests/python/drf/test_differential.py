@@ -83,8 +83,8 @@ def steps_of(period):
     passing = strategies.one_of(near, strategies.integers(0, 50),
                                 strategies.integers(0, window_ms // 4))
     limit = strategies.one_of(strategies.none(), strategies.none(), strategies.integers(0, 12))
-    return strategies.lists(strategies.tuples(passing, limit, strategies.integers(1, 3)),
-                            min_size=2, max_size=6)
+    calls = strategies.sampled_from((1, 1, 2, 3))
+    return strategies.lists(strategies.tuples(passing, limit, calls), min_size=2, max_size=6)
 
 
 histories = strategies.sampled_from("ssmhd").flatmap(
