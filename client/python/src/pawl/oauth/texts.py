@@ -32,6 +32,7 @@ from pawl.django.keys import token_keys
 ACCESS = "pwa_"
 REFRESH = "pwr_"
 SEED_BYTES = 16
+TEXT_MAX = 128  #: no token of ours is longer
 _LABEL = b"pawl.oauth.refresh.v1:"
 _BODY = struct.Struct(">16sQQ16s")
 _TAG_BYTES = 32
@@ -69,7 +70,7 @@ def _write(prefix: str, data: bytes) -> str:
 
 def _read(prefix: str, size: int, text: str) -> Optional[bytes]:
     """The bytes of a text, if it is the one canonical form of @size bytes."""
-    if not text.startswith(prefix):
+    if not text.startswith(prefix) or len(text) > TEXT_MAX:
         return None
     try:
         rest = text[len(prefix):]
