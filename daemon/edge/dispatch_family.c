@@ -88,16 +88,33 @@ static enum pawl_status family_fill(struct pawl_dispatch *dispatch, struct pawl_
     return pawl_family_init(record, &fill, dispatch->now.stamp, error);
 }
 
+/* What is wrong with the times of the first token; NULL: nothing. A life that is too long is said
+ * here and not at the first rotation, when the login is long made. */
+static const char *bad_times(const struct pawl_dispatch *dispatch, const Pawl__V1__FamilyOpen *open)
+{
+    /* exp is civil time: the stamp may be ahead for long, where a clock once was. */
+    uint64_t now_s = (uint64_t)dispatch->now.wall.unix_s;
+    uint64_t iat_s = open->iat != 0 ? open->iat : now_s;
+
+    if (open->exp <= now_s || open->exp > INT64_MAX) {
+        return "family open needs exp in the future, in seconds since 1970";
+    }
+    if (open->exp > iat_s && open->exp - iat_s > dispatch->rules->tokens.max_lifetime_s) {
+        return "family open: exp - iat is longer than tokens.max_lifetime, no rotation would take "
+               "this token";
+    }
+    return NULL;
+}
+
 void pawl_dispatch_family_open(struct pawl_dispatch *dispatch, struct pawl_session *session,
                                const Pawl__V1__Request *request)
 {
     const Pawl__V1__FamilyOpen *open = request->family_open;
     struct pawl_error error = { PAWL_OK, 0, "" };
+    const char *wrong = bad_times(dispatch, open);
 
-    /* exp is civil time: the stamp may be ahead for long, where a clock once was. */
-    if ((int64_t)open->exp <= dispatch->now.wall.unix_s || open->exp > INT64_MAX) {
-        pawl_durable_invalid(dispatch, session, request->id,
-                             "family open needs exp in the future, in seconds since 1970");
+    if (wrong != NULL) {
+        pawl_durable_invalid(dispatch, session, request->id, wrong);
         return;
     }
     struct pawl_pending *pending = pawl_durable_take(dispatch, session, request->id);

@@ -44,6 +44,14 @@ def test_a_family_refreshed_retried_raced_and_stolen(clocked):
     at(clocked, NOW + 6, "token", "check", "--jti", "a", "--sid", sid, "--exp", NOW + 900, check=1)
 
 
+def test_a_first_token_that_no_rotation_would_take_is_refused_at_the_log_in(clocked):
+    month = 30 * 86_400
+    for extra, code in ((0, 0), (1, 2)):
+        answer = at(clocked, NOW, "family", "open", "--sub", "anna", "--jti", f"j{extra}",
+                    "--exp", NOW + month + extra, check=code)
+    assert "tokens.max_lifetime" in answer.error
+
+
 def test_late_after_the_leeway_is_reuse(clocked):
     sid = opened(clocked)
     rotate(clocked, NOW + 1, sid, "r0", "r1", check=0)
