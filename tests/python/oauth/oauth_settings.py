@@ -41,4 +41,5 @@ OAUTH2_PROVIDER = {
 if os.environ.get("PAWL_TEST_HASHED"):  # the toolkit's hashed storage, from 3.3 on
     OAUTH2_PROVIDER["COMPLIANT_BCP_RFC9700_TOKEN_STORAGE"] = True
 PAWL = {"ADDR": os.environ.get("PAWL_ADDR", ""), "LOG_REPEAT_S": 0, "DEADLINE_MS": 5000,
+        "BACKEND": os.environ.get("PAWL_TEST_BACKEND", "auto"),
         "DURABLE_DEADLINE_MS": 10000}
