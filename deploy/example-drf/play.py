@@ -1,7 +1,8 @@
 """./dev example: pawld, the API under gunicorn with 4 workers, and a session with curl.
 
-Each step is printed: what was asked, what came back, and whether that is what the API promises. The
-last line is ``N answers, 0 wrong``, and the exit status is 0 only then. --stay leaves everything up.
+Each step is printed: what was asked, what came back, and whether that is what the API promises.
+The last line is ``N answers, 0 wrong``, and the exit status is 0 only then. --stay leaves
+everything up.
 """
 
 import argparse

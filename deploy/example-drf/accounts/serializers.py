@@ -8,7 +8,6 @@ from django.core.exceptions import ValidationError as DjangoValidationError
 from django.core.validators import RegexValidator
 from django.db import IntegrityError, transaction
 from django.utils import timezone
-from pawl.django import events
 from pawl.simplejwt.serializers import TokenObtainPairSerializer
 from rest_framework import serializers
 from security.fields import mask_email, mask_phone
@@ -119,11 +118,6 @@ class LoginSerializer(TokenObtainPairSerializer):
         token["staff"] = user.is_staff
         token["roles"] = user.roles
         return token
-
-    def validate(self, attrs):
-        data = super().validate(attrs)
-        events.login_succeeded(self.context["request"], self.user)
-        return data
 
 
 def pair_for(user):

@@ -27,6 +27,13 @@ class IsService(BasePermission):
         return isinstance(request.user, ClientUser)
 
 
+class IsReading(BasePermission):
+    """Strangers too: for what is public."""
+
+    def has_permission(self, request, view):
+        return request.method in SAFE_METHODS
+
+
 class IsFirstParty(BasePermission):
     """The person themselves (JWT or session), and no application or script on their behalf."""
 

@@ -20,9 +20,9 @@ from rest_framework.response import Response
 from security import throttles
 
 from . import permissions, serializers
-from .models import Document, Order, Organisation, Product, Review
+from .models import Document, Order, Product, Review
 from .permissions import (HasGrant, HasScopes, IsAdminOrOwner, IsFirstParty, IsKnown,
-                          IsOrganisationMember, IsOwner, IsOwnerOrReadOnly, IsPerson)
+                          IsOrganisationMember, IsOwner, IsOwnerOrReadOnly, IsPerson, IsReading)
 
 GRANTS = ("view_document", "change_document", "delete_document")
 
@@ -131,10 +131,11 @@ class ProductViewSet(viewsets.ModelViewSet):
 
 
 class ReviewViewSet(viewsets.ModelViewSet):
+    """Everybody reads, strangers too: 100 an hour for an address."""
+
     queryset = Review.objects.all()
     serializer_class = serializers.ReviewSerializer
-    permission_classes = (IsPerson, HasScopes, IsOwnerOrReadOnly)
-    scope_name = "products"
+    permission_classes = (IsPerson | IsReading, HasScopes, IsOwnerOrReadOnly)
 
     def perform_create(self, serializer):
         serializer.save(owner=self.request.user)

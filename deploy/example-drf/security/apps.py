@@ -5,4 +5,8 @@ class SecurityConfig(AppConfig):
     name = "security"
 
     def ready(self):
-        from . import cors  # noqa: F401  (connects itself)
+        from corsheaders.signals import check_request_enabled
+
+        from .cors import open_path
+
+        check_request_enabled.connect(open_path, dispatch_uid="security.cors")

@@ -23,7 +23,7 @@ def stable(kind, name):
 
 
 class Command(BaseCommand):
-    help = f"Make the people and things that the example's session plays with (password: {PASSWORD})"
+    help = f"Make the people and things that the session plays with (password: {PASSWORD})"
 
     @transaction.atomic
     def handle(self, *args, **options):
