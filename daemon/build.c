@@ -252,6 +252,9 @@ enum pawl_status pawl_build_app(struct daemon *daemon, struct pawl_error *error)
     }
     pawl_rules_slot_init(&app->rules, rules);
     daemon->rules_open = true;
+    /* Who was born before this start, right after the latest cutoff that was loaded. */
+    pawl_revocations_born(&daemon->revocations,
+                          pawl_revocations_newborn_ms(&daemon->revocations.view));
     if (pawl_revocations_get_mode(&daemon->revocations.view) == PAWL_REVOCATIONS_LOADING) {
         pawl_revocations_set_mode(&daemon->revocations, PAWL_REVOCATIONS_SERVING);
     }

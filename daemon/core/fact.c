@@ -139,10 +139,13 @@ uint64_t pawl_fact_until(enum pawl_scope scope, int64_t exp_s, uint64_t now_s,
     return add_capped(last_s, PAWL_FACT_SLACK_S);
 }
 
-uint64_t pawl_cutoff_ms(struct pawl_stamp now, uint64_t before_ms)
+uint64_t pawl_cutoff_ms(struct pawl_stamp now, uint64_t before_ms, uint64_t birth_max_ms)
 {
     uint64_t latest_ms = now.us / 1000 + PAWL_CUTOFF_BOUND_MS;
 
+    if (birth_max_ms > latest_ms) {
+        latest_ms = birth_max_ms;
+    }
     return before_ms == 0 || before_ms > latest_ms ? latest_ms : before_ms;
 }
 

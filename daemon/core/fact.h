@@ -175,10 +175,13 @@ uint64_t pawl_fact_until(enum pawl_scope scope, int64_t exp_s, uint64_t now_s,
                          uint64_t max_lifetime_s);
 
 /**
- * The moment to store in a cutoff: now + PAWL_CUTOFF_BOUND_MS, or @before_ms if that is earlier.
- * @before_ms  what the caller asked for, fleet clock; 0: everything up to now.
+ * The moment to store in a cutoff: now + PAWL_CUTOFF_BOUND_MS or the last birth, whichever is
+ * later, or @before_ms if that is earlier still.
+ * @before_ms     what the caller asked for, fleet clock; 0: everything up to now.
+ * @birth_max_ms  of any login that was acknowledged: pawl_revocations_birth_max_ms(). Logins after
+ * a cutoff are born later than now, and the next cutoff has to reach them.
  */
-uint64_t pawl_cutoff_ms(struct pawl_stamp now, uint64_t before_ms);
+uint64_t pawl_cutoff_ms(struct pawl_stamp now, uint64_t before_ms, uint64_t birth_max_ms);
 
 /** Whether a cancel may name @fact: revocations of tokens only, never families or cutoffs. */
 bool pawl_fact_cancellable(const struct pawl_fact *fact);

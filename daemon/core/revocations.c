@@ -415,12 +415,8 @@ static enum pawl_status shard_add(struct pawl_revocations *table, unsigned index
 
 static void raise_cutoff_max(struct pawl_revocations *table, uint64_t cutoff_ms)
 {
-    _Atomic uint64_t *largest = &table->header->cutoff_max_ms;
-    uint64_t seen = atomic_load_explicit(largest, memory_order_relaxed);
-
-    while (cutoff_ms < PAWL_CUTOFF_ALL_MS && cutoff_ms > seen &&
-           !atomic_compare_exchange_weak_explicit(largest, &seen, cutoff_ms, memory_order_release,
-                                                  memory_order_relaxed)) {
+    if (cutoff_ms < PAWL_CUTOFF_ALL_MS) {
+        raise_to(&table->header->cutoff_max_ms, cutoff_ms);
     }
 }
 

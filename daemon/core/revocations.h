@@ -63,6 +63,7 @@ struct pawl_revocations_header {
     _Atomic uint64_t scope_entries[PAWL_SCOPES];
     _Atomic uint64_t cutoff_max_ms; /* largest cutoff ever set, PAWL_CUTOFF_ALL_MS aside */
     _Atomic uint64_t floor_ms;      /* 0, or a cutoff for every namespace: after a thaw */
+    _Atomic uint64_t birth_max_ms;  /* latest birth of a family that was minted */
 };
 
 /** What is known about one key. All zero: nothing. */
@@ -247,6 +248,12 @@ static inline bool pawl_revocations_has_scope(const struct pawl_revocations_view
 
 /** The earliest birth time that every known cutoff spares: for pawl_sid_mint(). 0: no cutoff. */
 uint64_t pawl_revocations_newborn_ms(const struct pawl_revocations_view *view);
+
+/** A family was minted with this birth: cutoffs made from now on reach it. */
+void pawl_revocations_born(struct pawl_revocations *table, uint64_t birth_ms);
+
+/** For pawl_cutoff_ms(): no login that was acknowledged, before a restart either, is born later. */
+uint64_t pawl_revocations_birth_max_ms(const struct pawl_revocations_view *view);
 
 /** Fill @stats. Takes each shard's mutex in turn. */
 void pawl_revocations_get_stats(struct pawl_revocations *table,

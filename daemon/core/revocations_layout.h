@@ -50,7 +50,17 @@ static inline struct descriptor *descriptor_to_write(const struct pawl_revocatio
     return (struct descriptor *)(void *)((uint8_t *)table->header + PAGE) + shard;
 }
 
-/** How many slots of an area may be taken before it is built anew: a quarter stays empty. */
+/* Raise @largest to @value; any thread. */
+static inline void raise_to(_Atomic uint64_t *largest, uint64_t value)
+{
+    uint64_t seen = atomic_load_explicit(largest, memory_order_relaxed);
+
+    while (value > seen && !atomic_compare_exchange_weak_explicit(
+                               largest, &seen, value, memory_order_release, memory_order_relaxed)) {
+    }
+}
+
+/* How many slots of an area may be taken before it is built anew: a quarter stays empty. */
 static inline uint64_t slots_allowed(uint64_t level)
 {
     return (UINT64_C(3) << level) / 4;

@@ -174,6 +174,16 @@ uint64_t pawl_revocations_newborn_ms(const struct pawl_revocations_view *view)
     return largest_ms == 0 ? 0 : largest_ms + 1;
 }
 
+void pawl_revocations_born(struct pawl_revocations *table, uint64_t birth_ms)
+{
+    raise_to(&table->header->birth_max_ms, birth_ms);
+}
+
+uint64_t pawl_revocations_birth_max_ms(const struct pawl_revocations_view *view)
+{
+    return atomic_load_explicit(&view->header->birth_max_ms, memory_order_acquire);
+}
+
 void pawl_revocations_get_stats(struct pawl_revocations *table,
                                 struct pawl_revocations_stats *stats)
 {

@@ -144,7 +144,8 @@ struct pawl_rotation_hits {
 struct pawl_rotation_time {
     struct pawl_wall wall;
     struct pawl_stamp stamp;
-    uint64_t slow_s; /* as in struct pawl_token_view */
+    uint64_t slow_s;       /* as in struct pawl_token_view */
+    uint64_t birth_max_ms; /* as in pawl_cutoff_ms() */
 };
 
 /** Security events: the store's writer passes them to the audit log. */

@@ -69,6 +69,8 @@ static enum pawl_status family_fill(struct pawl_dispatch *dispatch, struct pawl_
     }
     uint64_t born_ms = pawl_sid_mint(&sid, app->keys, dispatch->ns, dispatch->now.stamp,
                                      pawl_revocations_newborn_ms(&app->revocations->view), entropy);
+
+    pawl_revocations_born(app->revocations, born_ms);
     struct pawl_family_open fill = {
         .ns = dispatch->ns,
         .issuer = pawl_dispatch_issuer(dispatch, pawl_wire_bytes(open->issuer)),
@@ -145,8 +147,7 @@ static void decide_end(struct pawl_job *job, const struct pawl_family *old, stru
                        struct pawl_family_outcome *outcome)
 {
     struct pawl_pending *pending = job->owner;
-    struct pawl_rotation_time time =
-        pawl_durable_time(&now, atomic_load(&pending->dispatch->app->slow_s));
+    struct pawl_rotation_time time = pawl_durable_time(pending->dispatch->app, &now);
 
     outcome->write = false;
     outcome->fact_count = 1;

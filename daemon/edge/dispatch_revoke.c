@@ -104,7 +104,9 @@ static void fact_fill(struct pawl_dispatch *dispatch, struct pawl_pending *pendi
     }
     if (pawl_scope_has_cutoff(scope) && (scope != PAWL_SCOPE_KEY || revoke->before_ms != 0)) {
         fact->kind = PAWL_FACT_CUTOFF;
-        fact->cutoff_ms = pawl_cutoff_ms(now->stamp, revoke->before_ms);
+        fact->cutoff_ms =
+            pawl_cutoff_ms(now->stamp, revoke->before_ms,
+                           pawl_revocations_birth_max_ms(&dispatch->app->revocations->view));
     }
 }
 

@@ -137,7 +137,7 @@ static void rotate_decide(struct pawl_pending *pending, const struct pawl_family
                           const struct pawl_now *now, enum pawl_rotation_gate gate)
 {
     const struct pawl_app *app = pending->dispatch->app;
-    struct pawl_rotation_time time = pawl_durable_time(now, atomic_load(&app->slow_s));
+    struct pawl_rotation_time time = pawl_durable_time(app, now);
     struct pawl_rotation_hits hits;
 
     pawl_rotation_gather(&app->revocations->view, app->keys, old, &pending->as.rotate.request,

@@ -8,9 +8,14 @@ uint64_t pawl_durable_now_s(const struct pawl_now *now)
     return stamp_s > wall_s ? stamp_s : wall_s;
 }
 
-struct pawl_rotation_time pawl_durable_time(const struct pawl_now *now, uint64_t slow_s)
+struct pawl_rotation_time pawl_durable_time(const struct pawl_app *app, const struct pawl_now *now)
 {
-    return (struct pawl_rotation_time){ now->wall, now->stamp, slow_s };
+    return (struct pawl_rotation_time){
+        .wall = now->wall,
+        .stamp = now->stamp,
+        .slow_s = atomic_load(&app->slow_s),
+        .birth_max_ms = pawl_revocations_birth_max_ms(&app->revocations->view),
+    };
 }
 
 /* Take a pending job, or reply that there is no room. */

@@ -25,8 +25,8 @@ static inline ProtobufCBinaryData pawl_wire_data(struct pawl_bytes bytes)
 /** The later one of fleet clock and civil time, in seconds: what retention counts from. */
 uint64_t pawl_durable_now_s(const struct pawl_now *now);
 
-/** The times a rotation is judged by; @slow_s is pawl_app.slow_s. */
-struct pawl_rotation_time pawl_durable_time(const struct pawl_now *now, uint64_t slow_s);
+/** The times a rotation is judged by. */
+struct pawl_rotation_time pawl_durable_time(const struct pawl_app *app, const struct pawl_now *now);
 
 /** A pending job with its deadline; NULL when there is no room, which has been answered then. */
 struct pawl_pending *pawl_durable_take(struct pawl_dispatch *dispatch, struct pawl_session *session,

@@ -33,8 +33,8 @@ static void check_meaning(const struct pawl_fact *fact)
 
     require(until_s > PAWL_FACT_SLACK_S);
     require(until_s <= fact->at_ms / 1000 + life_s + PAWL_FACT_SLACK_S);
-    require(pawl_cutoff_ms(now, 0) == now.us / 1000 + PAWL_CUTOFF_BOUND_MS);
-    require(fact->cutoff_ms == 0 || pawl_cutoff_ms(now, fact->cutoff_ms) <= fact->cutoff_ms);
+    require(pawl_cutoff_ms(now, 0, 0) == now.us / 1000 + PAWL_CUTOFF_BOUND_MS);
+    require(fact->cutoff_ms == 0 || pawl_cutoff_ms(now, fact->cutoff_ms, 0) <= fact->cutoff_ms);
     require(pawl_fact_cancellable(fact) ==
             (fact->kind == PAWL_FACT_REVOCATION && pawl_scope_is_token(fact->scope)));
     require(pawl_scope_name(fact->scope)[0] != '\0');

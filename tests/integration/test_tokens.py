@@ -7,6 +7,37 @@ import pytest
 NOW = 1_800_000_000  # a fixed civil time, for the test clock
 
 
+def test_log_out_everywhere_right_after_a_log_in_reaches_it_however_often(make_daemon):
+    """A login after a cutoff is born ahead of the clock: the next cutoff has to reach it too."""
+    pawld = make_daemon("--test-clock")
+    now = 1_800_000_000_000
+    sids = []
+    for number in range(12):  # the clock stands still
+        sub = f"user {number % 3}"
+        sid = pawld.ctl("--now", now, "family", "open", "--sub", sub, "--jti", f"r{number}",
+                        "--exp", now // 1000 + 3600, check=0).json["sid"]
+        pawld.ctl("--now", now, "token", "check", "--jti", "a", "--sub", sub, "--sid", sid,
+                  "--iat", now // 1000, "--exp", now // 1000 + 3600, check=0)
+        pawld.ctl("--now", now, "revoke", "subject", "--sub", sub, check=0)
+        sids.append((sub, sid))
+    for sub, sid in sids:
+        verdict = pawld.ctl("--now", now, "token", "check", "--jti", "a", "--sub", sub, "--sid",
+                            sid, "--iat", now // 1000, "--exp", now // 1000 + 3600, check=1)
+        assert verdict.json["status"] == "revoked"
+
+
+def test_a_restart_between_log_in_and_log_out_everywhere_changes_nothing(make_daemon):
+    pawld = make_daemon("--test-clock")
+    now = 1_800_000_000_000
+    pawld.ctl("--now", now, "revoke", "subject", "--sub", "somebody", check=0)
+    sid = pawld.ctl("--now", now, "family", "open", "--sub", "anna", "--jti", "r", "--exp",
+                    now // 1000 + 3600, check=0).json["sid"]
+    pawld.restart()
+    pawld.ctl("--now", now, "revoke", "subject", "--sub", "anna", check=0)
+    pawld.ctl("--now", now, "token", "check", "--jti", "a", "--sub", "anna", "--sid", sid, "--iat",
+              now // 1000, "--exp", now // 1000 + 3600, check=1)
+
+
 def at(pawld, seconds, *arguments, **options):
     return pawld.ctl("--now", int(seconds * 1000), *arguments, **options)
 

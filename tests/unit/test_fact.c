@@ -365,10 +365,14 @@ static void a_token_fact_is_kept_until_its_exp_and_an_hour(void **state)
 static void a_cutoff_reaches_the_clock_bound_past_now_and_no_further(void **state)
 {
     (void)state;
-    assert_int_equal(pawl_cutoff_ms(stamp_of_ms(5000), 0), 5100);
-    assert_int_equal(pawl_cutoff_ms(stamp_of_ms(5000), 4000), 4000);
-    assert_int_equal(pawl_cutoff_ms(stamp_of_ms(5000), 5100), 5100);
-    assert_int_equal(pawl_cutoff_ms(stamp_of_ms(5000), 9000), 5100);
+    assert_int_equal(pawl_cutoff_ms(stamp_of_ms(5000), 0, 0), 5100);
+    assert_int_equal(pawl_cutoff_ms(stamp_of_ms(5000), 4000, 0), 4000);
+    assert_int_equal(pawl_cutoff_ms(stamp_of_ms(5000), 5100, 0), 5100);
+    assert_int_equal(pawl_cutoff_ms(stamp_of_ms(5000), 9000, 0), 5100);
+    /* A login that was born ahead of the clock is reached, but by a cutoff that asks for less. */
+    assert_int_equal(pawl_cutoff_ms(stamp_of_ms(5000), 0, 5099), 5100);
+    assert_int_equal(pawl_cutoff_ms(stamp_of_ms(5000), 0, 5101), 5101);
+    assert_int_equal(pawl_cutoff_ms(stamp_of_ms(5000), 4000, 5101), 4000);
 }
 
 static void only_revocations_of_tokens_can_be_cancelled(void **state)

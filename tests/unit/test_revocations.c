@@ -158,6 +158,10 @@ static void a_later_cutoff_wins_and_a_smaller_one_never_lowers_it(void **state)
     assert_int_equal(look(&rig, 1).reason, PAWL_REASON_PASSWORD_CHANGE);
     assert_true(look(&rig, 1).until_s >= LATER + 864000);
     assert_int_equal(pawl_revocations_newborn_ms(&rig.table.view), ms + 3);
+    assert_int_equal(pawl_revocations_birth_max_ms(&rig.table.view), 0);
+    pawl_revocations_born(&rig.table, ms + 3);
+    pawl_revocations_born(&rig.table, ms + 1);
+    assert_int_equal(pawl_revocations_birth_max_ms(&rig.table.view), ms + 3);
     rig_close(&rig);
 }
 

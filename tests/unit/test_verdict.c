@@ -240,7 +240,7 @@ static void an_immediate_login_after_a_log_out_everywhere_is_spared(void **state
     static const uint8_t entropy[PAWL_SID_ENTROPY] = { 9 };
     struct pawl_sid sid;
 
-    cut_subject(rig, pawl_cutoff_ms(rig->view.stamp, 0));
+    cut_subject(rig, pawl_cutoff_ms(rig->view.stamp, 0, 0));
     (void)pawl_sid_mint(&sid, &rig->keys, text("default"), rig->view.stamp,
                         pawl_revocations_newborn_ms(&rig->table.view), entropy);
     claims.iat_s = NOW_S;

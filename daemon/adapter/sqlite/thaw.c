@@ -485,7 +485,8 @@ void pawl_thaw(struct pawl_sqlite *store, struct pawl_job *job)
         return;
     }
     memset(thaw.namespaces, 0, sizeof(*thaw.namespaces));
-    job->thaw.cutoff_ms = pawl_cutoff_ms(thaw.now.stamp, 0);
+    /* No login was made since it froze, which is longer ago than one is ever born ahead. */
+    job->thaw.cutoff_ms = pawl_cutoff_ms(thaw.now.stamp, 0, 0);
     job->status = run(&thaw);
     job->reached = job->status == PAWL_OK ? PAWL_ACK_DURABLE : PAWL_ACK_DEFAULT;
     if (job->status == PAWL_OK) {
