@@ -460,7 +460,7 @@ struct pawl_token_answer {
 struct pawl_check_call {
     size_t struct_size;
     const struct pawl_check_item *items;
-    size_t item_count;              /* up to 64; 0 only with a token */
+    size_t item_count;              /* 1 to 64 */
     const struct pawl_token *token; /* NULL, or admit a request in one round trip */
     uint32_t flags;                 /* PAWL_CHECK_* */
     uint32_t deadline_ms;

@@ -58,7 +58,7 @@ class Token(NamedTuple):
 
 
 class CheckRequest(NamedTuple):
-    items: Tuple[Item, ...]  #: up to 64; none only with a token
+    items: Tuple[Item, ...]  #: 1 to 64
     token: Optional[Token] = None
     peek: bool = False  #: ask without charging
     each: bool = False  #: each limit for itself; else all or none
