@@ -155,6 +155,23 @@ def test_what_the_daemon_said_of_a_named_limit_wins():
     assert [ask(fallback, named).outcome for _ in range(2)] == ["allow", "deny"]
 
 
+def test_what_the_daemon_said_of_a_tier_is_for_that_tier_alone():
+    fallback, _ = policy()
+    basic, gold = item("a", limit="api"), item("a", limit="api", tier="gold")
+    fallback.learn((basic,), (RateAnswer(0, 0, 60_000, 1, 0, 1, 0, 0, 0, 0, False, True),))
+    fallback.learn((gold,), (RateAnswer(0, 0, 60_000, 3, 0, 3, 0, 0, 0, 0, False, True),))
+    assert [ask(fallback, basic).outcome for _ in range(2)] == ["allow", "deny"]
+    assert [ask(fallback, gold).outcome for _ in range(4)] == ["allow"] * 3 + ["deny"]
+
+
+def test_one_limit_asked_for_twice_in_a_request_has_its_rates_once():
+    fallback, _ = policy()
+    pair = item("a", limit="api"), item("b", limit="api")
+    fallback.learn(pair, tuple(
+        RateAnswer(index, 0, 60_000, 5, 0, 5, 0, 0, 0, 0, False, True) for index in range(2)))
+    assert len(ask(fallback, pair[0]).rates) == 1
+
+
 def told(count, limit, window_ms=60_000, retry_after_ms=0, oldest_age_ms=0):
     return RateAnswer(0, 0, window_ms, limit, count, limit - count, oldest_age_ms, window_ms,
                       retry_after_ms, 0, False, retry_after_ms == 0)

@@ -275,11 +275,12 @@ class Fallback:
 
     def __init__(self, local: LocalWindows) -> None:
         self.local = local
-        self._learned: Dict[str, Tuple[str, Tuple[Rate, ...]]] = {}
+        # By limit and tier: api.premium has rates of its own.
+        self._learned: Dict[Tuple[str, str], Tuple[str, Tuple[Rate, ...]]] = {}
 
     def learn(self, items: Sequence[Item], rates: Sequence[RateAnswer]) -> None:
         """Remember what the daemon said: the rates of named limits, and how much fits."""
-        named: Dict[str, Tuple[str, List[Rate]]] = {}
+        named: Dict[int, Tuple[str, List[Rate]]] = {}  # by item: two may ask for one limit
         for rate in rates:
             item = items[rate.item]
             if rate.bypass or rate.shadow or item.algorithm != "sliding":
@@ -288,9 +289,10 @@ class Fallback:
             until_ms = rate.retry_after_ms or rate.window_ms - rate.oldest_age_ms
             self.local.tell(place, until_ms, rate.remaining)
             if item.limit:
-                named.setdefault(item.limit, (rate.on_error, []))[1].append(
+                named.setdefault(rate.item, (rate.on_error, []))[1].append(
                     Rate(rate.limit, rate.window_ms))
-        for name, (on_error, seen) in named.items():
+        for index, (on_error, seen) in named.items():
+            name = items[index].limit, items[index].tier
             if name in self._learned or len(self._learned) < self.LEARNED_MAX:
                 self._learned[name] = (on_error, tuple(seen))
 
@@ -298,7 +300,7 @@ class Fallback:
         pairs: List[Tuple[int, int, Item, Rate]] = []
         verdicts: Dict[int, str] = {}
         for index, item in enumerate(items):
-            on_error, rates = self._learned.get(item.limit, ("", ())) if item.limit else ("", ())
+            on_error, rates = self._learned.get((item.limit, item.tier), ("", ()))
             on_error, rates = on_error or item.on_error, rates or item.rates
             if on_error != "local":
                 verdicts[index] = "allow" if on_error == "open" else "deny"
