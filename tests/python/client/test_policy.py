@@ -160,6 +160,7 @@ def test_what_the_daemon_said_of_a_tier_is_for_that_tier_alone():
     basic, gold = item("a", limit="api"), item("a", limit="api", tier="gold")
     fallback.learn((basic,), (RateAnswer(0, 0, 60_000, 1, 0, 1, 0, 0, 0, 0, False, True),))
     fallback.learn((gold,), (RateAnswer(0, 0, 60_000, 3, 0, 3, 0, 0, 0, 0, False, True),))
+    basic, gold = item("b", limit="api"), item("b", limit="api", tier="gold")
     assert [ask(fallback, basic).outcome for _ in range(2)] == ["allow", "deny"]
     assert [ask(fallback, gold).outcome for _ in range(4)] == ["allow"] * 3 + ["deny"]
 
