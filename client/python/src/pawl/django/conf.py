@@ -192,9 +192,6 @@ class Settings:
     """``settings.DEADLINE_MS`` and the other names of :data:`TABLE`. Reads Django's settings when
     first asked, and anew after ``override_settings``. Any thread."""
 
-    def __init__(self) -> None:
-        self._values: Optional[Dict[str, Any]] = None
-
     def _read(self) -> Dict[str, Any]:
         given = getattr(django_settings, "PAWL", {})
         wrong = problems(given)
@@ -214,11 +211,11 @@ class Settings:
         return values
 
     def __getattr__(self, name: str) -> Any:
+        # Asked only for what is not there: once read, the values are plain attributes.
         if name.startswith("_") or name not in TABLE:
             raise AttributeError(f"PAWL has no setting {name!r}")
-        values = self._values
-        if values is None:
-            values = self._values = self._read()
+        values = self._read()
+        self.__dict__.update(values)
         return values[name]
 
     def on_error(self, scope: str) -> str:
@@ -229,7 +226,8 @@ class Settings:
         return str(policy.get(scope) or policy["default"])
 
     def reload(self) -> None:
-        self._values = None
+        for name in TABLE:
+            self.__dict__.pop(name, None)
 
 
 settings = Settings()
