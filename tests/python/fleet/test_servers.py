@@ -43,6 +43,21 @@ def test_a_killed_worker_takes_no_count_with_it(daemon, site, options):
     assert made.request("GET", "/pawl1000/")[0] == 429
 
 
+def test_a_killed_worker_of_uvicorn_takes_no_count_with_it(daemon, site):
+    """Old releases of uvicorn start no other in its place: the one that stays goes on."""
+    made = site(daemon.unix, "uvicorn", workers=2, pawl=conftest.PATIENT)
+    with servers.loading(made.url + "/pawl1000/", 16) as load:
+        servers.wait_for(lambda: len(list(made.folder.glob("worker.*"))) == 2
+                         and len(made.work()) > 200, "both have answered")
+        killed = sorted(made.folder.glob("worker.*"))[0]
+        os.kill(int(killed.suffix[1:]), signal.SIGKILL)
+        servers.wait_for(lambda: any(status == 429 for _, status, _ in made.work()),
+                         "the limit is reached")
+        _, admitted, _ = load.end()
+    assert 1000 - 16 <= admitted <= 1000
+    assert made.request("GET", "/pawl1000/")[0] == 429
+
+
 def test_a_gevent_worker_goes_on_while_one_greenlet_waits(daemon, site):
     """A daemon that is stopped holds up those who ask it, for their deadline, and nobody else."""
     made = site(daemon.unix, "gunicorn", workers=1, kind="gevent",
