@@ -270,3 +270,21 @@ def test_what_the_daemon_said_of_a_limit_is_its_policy_when_it_is_away(make_daem
     assert client.check("a", limit="login", on_error="open").allowed
     daemon.kill()
     assert client.check("a", limit="login", on_error="open").outcome == "deny"
+
+
+def test_what_a_page_of_errors_shows_of_a_request_holds_no_secret():
+    from pawl import _types
+    secret = b"nobody may read this"
+    held = (_types.HandleOptions("unix:/x", credential=secret),
+            _types.Token(issuer="shop", opaque=secret, signed_text=secret, raw=secret),
+            _types.RevokeRequest("opaque", secret),
+            _types.FamilyOpenRequest("7", 1, opaque=secret, binding=secret),
+            _types.RotateRequest(_types.Token(opaque=secret), 1, next_opaque=secret,
+                                 next_seed=secret, binding=secret),
+            _types.RotateAnswer(_types.Info("daemon", "ok", "done"), "rotated",
+                                successor_seed=secret),
+            _types.CheckRequest((), _types.Token(raw=secret)))
+    for one in held:
+        assert "nobody" not in repr(one) and type(one).__name__ in repr(one)
+    assert "issuer='shop'" in repr(held[1]) and "credential=..." in repr(held[0])
+    assert repr(_types.Token(jti="a")).startswith("Token(issuer='', jti='a'")

@@ -18,6 +18,14 @@ SCOPES = ("token", "signed", "opaque", "family", "subject", "client", "key", "na
 LEVELS = ("", "memory", "durable", "quorum", "everywhere")
 
 
+def _without(values: Any, *secrets: str) -> str:
+    """The repr of a named tuple without its @secrets: pages of errors and their collectors show
+    what a function held."""
+    shown = (f"{name}={'...' if name in secrets and value else repr(value)}"
+             for name, value in zip(values._fields, values))
+    return f"{type(values).__name__}({', '.join(shown)})"
+
+
 class Rate(NamedTuple):
     """So many in each window."""
 
@@ -55,6 +63,9 @@ class Token(NamedTuple):
     raw: bytes = b""  #: a JWT that pawld verifies; then leave out the claims
     audience: str = ""  #: expected, with raw
     type: str = ""  #: expected typ or token_type, with raw
+
+    def __repr__(self) -> str:
+        return _without(self, "opaque", "signed_text", "raw")
 
 
 class CheckRequest(NamedTuple):
@@ -116,6 +127,9 @@ class RevokeRequest(NamedTuple):
     hashed: bool = False  #: value is the SHA-256 of the opaque or signed text already
     namespace: str = ""
 
+    def __repr__(self) -> str:
+        return _without(self, "value")
+
 
 class FactName(NamedTuple):
     """A revocation's own name."""
@@ -143,6 +157,9 @@ class FamilyOpenRequest(NamedTuple):
     level: str = ""
     namespace: str = ""
 
+    def __repr__(self) -> str:
+        return _without(self, "opaque", "binding")
+
 
 class FamilyEndRequest(NamedTuple):
     sid: str
@@ -169,6 +186,9 @@ class RotateRequest(NamedTuple):
     request_id: bytes = b""
     level: str = ""
     namespace: str = ""
+
+    def __repr__(self) -> str:
+        return _without(self, "next_opaque", "next_seed", "binding")
 
 
 class LimitsRequest(NamedTuple):
@@ -341,6 +361,9 @@ class RotateAnswer(NamedTuple):
     successor_sha256: bytes = b""  #: of an opaque successor
     successor_seed: bytes = b""
 
+    def __repr__(self) -> str:
+        return _without(self, "successor_seed")
+
 
 class LimitInfo(NamedTuple):
     name: str
@@ -386,6 +409,9 @@ class HandleOptions(NamedTuple):
     credential: bytes = b""
     credential_file: str = ""
     insecure: bool = False  #: send the credential in clear to another machine, too
+
+    def __repr__(self) -> str:
+        return _without(self, "credential")
 
 
 class Handle(Protocol):
