@@ -2,10 +2,13 @@
 
 import datetime
 import hashlib
+import io
 import signal
+import types
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 from knox.models import AuthToken
@@ -193,6 +196,30 @@ def test_a_token_is_known_to_everybody_by_its_sha256(pawld, user):
     _, text = issue_framework(user)
     pawld.ctl("revoke", "opaque", stdin=text, check=0)
     assert refusal(KINDS["framework"].get(text)) == "token_revoked"
+
+
+def revoke_by_command(monkeypatch, text):
+    standard_input = types.SimpleNamespace(buffer=io.BytesIO(text.encode()))
+    monkeypatch.setattr("sys.stdin", standard_input)
+    call_command("pawl_revoke", "--opaque", "--actor", "somebody", stdout=io.StringIO())
+
+
+@pytest.mark.parametrize("hashing", ["sha256", "keyed"])
+def test_the_command_revokes_a_token_of_any_kind_by_its_text(pawld, user, kind, use_daemon, hashing,
+                                                             monkeypatch):
+    use_daemon(pawld.unix, OPAQUE_HASH=hashing)
+    _, text = kind.issue(user)
+    assert kind.get(text).status_code == 200
+    revoke_by_command(monkeypatch, text)
+    assert refusal(kind.get(text)) == "token_revoked"
+
+
+@pytest.mark.parametrize("which", ["access_token", "refresh_token"])
+def test_the_command_ends_the_login_of_an_oauth_token(server, monkeypatch, which):
+    tokens = server.log_in()
+    revoke_by_command(monkeypatch, tokens[which])
+    assert server.get("/who/", tokens["access_token"]).status_code == 401
+    assert server.refresh(tokens["refresh_token"]).status_code == 400
 
 
 def test_keyed_names_can_be_tried_out_by_nobody_else(pawld, user, use_daemon):

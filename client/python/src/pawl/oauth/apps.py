@@ -1,5 +1,7 @@
 """``INSTALLED_APPS = [..., "oauth2_provider", "pawl.oauth"]``: deletions reach pawld."""
 
+from typing import List, Tuple
+
 from django.apps import AppConfig
 
 
@@ -16,3 +18,11 @@ class PawlOAuthConfig(AppConfig):
 
         checks.connect()
         bridge.connect()
+
+    def pawl_names(self, text: str) -> List[Tuple[str, str]]:
+        """For ``manage.py pawl_revoke --opaque``: the login that an OAuth token belongs to. Without
+        its refresh token an access token would be replaced at once."""
+        from . import revoking
+
+        sid = revoking.login_of(text)
+        return [("family", sid)] if sid else []

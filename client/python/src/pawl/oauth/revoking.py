@@ -38,6 +38,15 @@ def revoke_text(text: str, client: Any = None, *, reason: str = "logout", actor:
     return True
 
 
+def login_of(text: str) -> str:
+    """The family of an authentic token, "" if there is none."""
+    place = texts.read_refresh(text)
+    if place is not None:
+        return place.sid
+    row = _access(text)
+    return rows.sid_of(row) if row is not None else ""
+
+
 def _access(text: str) -> Any:
     return rows.by_text(get_access_token_model(), text).select_related("application").first()
 

@@ -1,5 +1,7 @@
 """``INSTALLED_APPS = [..., "pawl.tokens"]``: deleted rows are revoked."""
 
+from typing import List, Tuple
+
 from django.apps import AppConfig
 
 
@@ -15,3 +17,10 @@ class PawlTokensConfig(AppConfig):
         from . import bridge
 
         bridge.connect()
+
+    def pawl_names(self, text: str) -> List[Tuple[str, bytes]]:
+        """For ``manage.py pawl_revoke --opaque``: what a token of any kind here is known by."""
+        from . import naming
+
+        known = text, *naming.digests(text), naming.knox_digest(text)
+        return [("opaque", name) for one in known if one for name in naming.names(one)]

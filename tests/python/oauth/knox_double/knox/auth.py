@@ -4,7 +4,8 @@ from django.utils import timezone
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 
-from .models import AuthToken, hash_token
+from .crypto import hash_token
+from .models import AuthToken
 
 
 class TokenAuthentication(BaseAuthentication):

@@ -1,13 +1,10 @@
-import hashlib
 import secrets
 
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
-
-def hash_token(token):
-    return hashlib.sha512(token.encode()).hexdigest()
+from .crypto import hash_token
 
 
 class AuthTokenManager(models.Manager):

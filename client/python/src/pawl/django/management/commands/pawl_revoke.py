@@ -3,8 +3,9 @@
 import datetime
 import getpass
 import sys
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, List, Tuple
 
+from django.apps import apps
 from django.conf import settings as django_settings
 from django.utils.dateparse import parse_datetime
 from django.utils.timezone import is_naive, make_aware
@@ -54,11 +55,16 @@ class Command(PawlCommand):
             word = "everything" if scope == "namespace" else str(value)
             self.confirm(word, _DANGEROUS[scope].format(value=value), options["yes"])
         actor = options["actor"] or _who()
-        answer = conf.get_client().revoke(
-            scope, value, reason=options["reason"], issuer=conf.settings.ISSUER,
-            before_ms=_before_ms(options["before"], scope), exp_s=options["exp"], actor=actor,
-            level=options["level"], deadline_ms=DEADLINE_MS)
-        events.revoked(scope, value, reason=options["reason"], actor=actor, sender=type(self))
+        before_ms = _before_ms(options["before"], scope)
+        answers = []
+        for each, name in _names(value) if scope == "opaque" else [(scope, value)]:
+            answers.append(conf.get_client().revoke(
+                each, name, reason=options["reason"], issuer=conf.settings.ISSUER,
+                before_ms=before_ms, exp_s=options["exp"], actor=actor, level=options["level"],
+                deadline_ms=DEADLINE_MS))
+            shown = name if each != "opaque" else ""
+            events.revoked(each, shown, reason=options["reason"], actor=actor, sender=type(self))
+        answer = min(answers, key=lambda one: LEVELS.index(one.acknowledged))
         short = LEVELS.index(answer.acknowledged) < LEVELS.index(answer.asked)
         data: Dict[str, Any] = {
             "scope": scope, "acknowledged": answer.acknowledged, "asked": answer.asked,
@@ -91,6 +97,16 @@ def _what(options: Any) -> Tuple[str, Any]:
                 give_up(f"--{name} is empty", USAGE)
             return scope, options[name]
     raise AssertionError("argparse wants one of them")
+
+
+def _names(token: bytes) -> List[Tuple[str, Any]]:
+    """All that pawld may know an opaque token by: its text, and what the apps that issue such
+    tokens tell it (``pawl_names`` of their AppConfig: scopes and values)."""
+    found: List[Tuple[str, Any]] = [("opaque", token)]
+    for app in apps.get_app_configs():
+        names = getattr(app, "pawl_names", None)
+        found += names(token.decode("utf-8", "replace")) if names is not None else []
+    return list(dict.fromkeys(found))
 
 
 def _before_ms(text: Any, scope: str) -> int:
