@@ -25,7 +25,7 @@ import pyotp
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-PYTHON = "/usr/bin/python3"
+PYTHON = sys.executable
 PASSWORD = "correct horse battery"
 CLIENT = ("-u", "warehouse:warehouse secret")
 BACK = "https://app.example/back"

@@ -33,7 +33,7 @@ def provision(user):
     """A new secret: as text, as otpauth URI, as QR code (PNG, base64)."""
     user.totp_secret, user.totp_confirmed = pyotp.random_base32(), False
     user.save(update_fields=["totp_secret", "totp_confirmed"])
-    uri = pyotp.TOTP(user.totp_secret).provisioning_uri(user.username, issuer_name=ISSUER)
+    uri = pyotp.TOTP(user.totp_secret).provisioning_uri(name=user.username, issuer_name=ISSUER)
     picture = io.BytesIO()
     qrcode.make(uri).save(picture)
     return {"secret": user.totp_secret, "uri": uri,

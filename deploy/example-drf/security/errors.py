@@ -10,10 +10,14 @@ Django REST Framework's errors get it from :func:`exception_handler`, Django's o
 import json
 import logging
 
+from django.core.exceptions import RequestDataTooBig
 from django.http import JsonResponse
 from pawl.django.handlers import exception_handler as pawl_handler
 from rest_framework import exceptions
 from rest_framework.response import Response
+
+from .audit import suspicious
+from .refusals import BodyTooLong
 
 _log = logging.getLogger("example.errors")
 
@@ -43,6 +47,9 @@ def body(status, request, code=None, detail=None, fields=None):
 def exception_handler(error, context):
     """For ``EXCEPTION_HANDLER``; what Django REST Framework does not know is a 500 of ours."""
     request = context["request"]._request
+    if isinstance(error, RequestDataTooBig):  # Django's own cap, where the framework reads by it
+        suspicious(request, "body_too_long")
+        error = BodyTooLong()
     response = pawl_handler(error, context)
     if response is None:
         # The trace goes to the log under the request's id, and never to the caller.

@@ -1,17 +1,11 @@
 """JSON from outside: capped in size and in depth."""
 
 from django.conf import settings
-from rest_framework import status
-from rest_framework.exceptions import APIException, ParseError
+from rest_framework.exceptions import ParseError
 from rest_framework.parsers import JSONParser
 
 from .audit import suspicious
-
-
-class BodyTooLong(APIException):
-    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
-    default_detail = "The body is too long."
-    default_code = "body_too_long"
+from .refusals import BodyTooLong
 
 
 class _Capped:

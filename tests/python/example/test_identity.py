@@ -243,6 +243,28 @@ def test_an_authorization_code_wants_its_pkce_verifier(api):
     assert api.status("GET", "/orders/", bearer=tokens["access_token"]) == 403
 
 
+def test_there_is_no_plain_pkce_no_implicit_grant_and_no_password_grant(api):
+    api.person()
+    api.application("phone", "authorization-code", "public")
+    api.application("old", "implicit")
+    api.application("older", "password")
+    browser = api.browser()
+    asked = {"redirect_uri": "https://app.example/back", "scope": "read"}
+    plain = browser.get("/oauth/authorize/", {
+        **asked, "response_type": "code", "client_id": "phone", "code_challenge": "x" * 43,
+        "code_challenge_method": "plain"})
+    implicit = browser.get("/oauth/authorize/", {
+        **asked, "response_type": "token", "client_id": "old"})
+    for answer in (plain, implicit):
+        place = answer.get("Location", "error=")
+        assert "error=" in place and "code=" not in place and "access_token" not in place
+    password = api.oauth("token", {"grant_type": "password", "username": "anna",
+                                   "password": PASSWORD, "scope": "read"}, "older")
+    assert password.status_code == 400
+    token = api.redeem(*api.code(browser)).json()["access_token"]
+    assert api.status("GET", f"/me/?access_token={token}") == 401
+
+
 def test_oauth_refresh_tokens_rotate_and_a_replay_kills_the_log_in(api):
     api.person()
     api.application("phone", "authorization-code", "public")
@@ -341,8 +363,8 @@ def test_a_code_may_be_one_step_off_and_no_more(api):
 
     user = api.person()
     totp.provision(user)
-    now = time.time()
-    codes = {drift: pyotp.TOTP(user.totp_secret).at(now, drift) for drift in range(-3, 4)}
+    now = int(time.time())
+    codes = {drift: pyotp.TOTP(user.totp_secret).at(now + 30 * drift) for drift in range(-3, 4)}
     taken = {drift for drift, code in codes.items() if totp.accept(user, code, now)}
     assert taken == {-1, 0, 1}
 
