@@ -55,3 +55,9 @@ def test_without_a_daemon_it_is_503(openid, use_daemon):
     use_daemon(openid.daemon.unix, DEADLINE_MS=50)
     openid.daemon.stop(signal.SIGKILL)
     assert openid.get("/who/", tokens["id_token"]).status_code == 503
+
+
+def test_a_text_that_is_nested_a_thousand_deep_is_no_token(openid):
+    header = b'{"alg":"RS256","x":' + b"[" * 4000 + b"]" * 4000 + b"}"
+    text = base64.urlsafe_b64encode(header).decode().rstrip("=") + ".e30.e30"
+    assert openid.get("/who/", text).status_code == 401

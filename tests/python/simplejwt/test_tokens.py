@@ -1,5 +1,6 @@
 """Token classes and authentication: what is refused, with which code, and what is not known."""
 
+import base64
 import datetime
 import time
 
@@ -117,6 +118,16 @@ def stale(status="valid", fresh=False):
         def token_check(self, token, **_):
             return answer
     return lambda: Client()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_header_that_is_nested_a_thousand_deep_is_401(shop, page):
+    header = b'{"alg":"HS256","x":' + b"[" * 4000 + b"]" * 4000 + b"}"
+    text = base64.urlsafe_b64encode(header).decode().rstrip("=") + ".e30.e30"
+    assert shop.me(text, page).status_code == 401
+    assert shop.refresh(text).data["code"] == "token_not_valid"
+    assert shop.post("/token/logout/", refresh=text).status_code == 401
+    assert shop.post("/token/verify/", token=text).status_code == 401
 
 
 def test_stale_data_is_accepted_or_503_by_kind(shop, monkeypatch):

@@ -9,7 +9,9 @@ be installed or not. Its table is not read any more: see ``pawl_import_blacklist
 import contextvars
 from typing import Any, Tuple, Type, TypeVar
 
+from django.utils.translation import gettext_lazy as _
 from rest_framework_simplejwt import tokens as stock
+from rest_framework_simplejwt.exceptions import TokenError
 
 from . import bridge, claims, sessions
 
@@ -35,6 +37,12 @@ class RevocableMixin:
     token: Any
     payload: Any
     _is_verifying = False
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        try:
+            super().__init__(*args, **options)
+        except RecursionError as error:  # PyJWT, of a header that is nested a thousand deep
+            raise TokenError(_("Token is invalid or expired")) from error
 
     @classmethod
     def read(cls: Type[Self], text: Any) -> Self:
