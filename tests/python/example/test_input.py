@@ -98,7 +98,8 @@ def put(api, access, name, content):
 @pytest.mark.parametrize("name, content, kind", [
     ("a.pdf", b"%PDF-1.4\n%%EOF\n", "application/pdf"),
     ("a.txt", b"plain words\n", "text/plain"),
-    ("a.DOCX", WORD, "application/vnd.openxmlformats-officedocument.wordprocessingml.document")])
+    ("a.DOCX", WORD, "application/vnd.openxmlformats-officedocument.wordprocessingml.document")],
+    ids=["pdf", "txt", "docx"])
 def test_a_pdf_a_docx_and_a_text_are_taken_and_come_back_as_downloads(api, name, content, kind):
     access = api.bearer()
     path, answer = put(api, access, name, content)
@@ -113,7 +114,9 @@ def test_a_pdf_a_docx_and_a_text_are_taken_and_come_back_as_downloads(api, name,
 @pytest.mark.parametrize("name, content", [
     ("a.pdf", b"MZ" + bytes(100)), ("a.txt", b"%PDF-1.4\n"), ("a.docx", docx("evil.exe")),
     ("a.docx", docx("word/document.xml", "word/vbaProject.bin")), ("a.docx", b"PK\x03\x04"),
-    ("a.exe", b"MZ"), ("a", b"words"), ("a.pdf.html", b"<script>")])
+    ("a.exe", b"MZ"), ("a", b"words"), ("a.pdf.html", b"<script>")], ids=[
+        "program", "pdf-as-txt", "zip-as-docx", "macros", "torn-zip", "exe", "no-extension",
+        "html"])
 def test_a_file_that_is_not_what_it_says_is_refused(api, name, content):
     answer = put(api, api.bearer(), name, content)[1]
     assert (answer.status_code, list(answer.json()["fields"])) == (400, ["file"])
@@ -176,7 +179,8 @@ def test_a_body_has_at_most_a_megabyte(api):
     assert plain.status_code in (400, 413)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"null", b"\xff\xfe", b"1"])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"null", b"\xff\xfe", b"1"], ids=[
+    "nothing", "torn", "list", "text", "null", "no-utf8", "number"])
 def test_a_body_that_is_no_object_is_400_and_never_500(api, body):
     for path in ("/auth/login/", "/auth/signup/", "/auth/refresh/"):
         assert api.status("POST", path, body) == 400, (path, body)
