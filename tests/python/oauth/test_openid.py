@@ -57,7 +57,19 @@ def test_without_a_daemon_it_is_503(openid, use_daemon):
     assert openid.get("/who/", tokens["id_token"]).status_code == 503
 
 
-def test_a_text_that_is_nested_a_thousand_deep_is_no_token(openid):
-    header = b'{"alg":"RS256","x":' + b"[" * 4000 + b"]" * 4000 + b"}"
-    text = base64.urlsafe_b64encode(header).decode().rstrip("=") + ".e30.e30"
+def part(content):
+    return base64.urlsafe_b64encode(content).decode().rstrip("=")
+
+
+RS256 = part(b'{"alg":"RS256"}')
+
+
+@pytest.mark.parametrize("text", [
+    "ey.e30.e30", "eyJ9.e30.e30", f"{RS256}.e30.e30", f"{RS256}.W10.e30", f"{RS256}.NQ.e30",
+    part(b'{"alg":1}') + ".e30.e30", part(b'{"alg":"none"}') + ".e30.", f"{RS256}.e30.e30.e30.e30",
+    part(b'{"alg":"RS256","x":' + b"[" * 4000 + b"]" * 4000 + b"}") + ".e30.e30",
+    f"{RS256}." + part(b'{"aud":"web","x":' + b"[" * 3000 + b"]" * 3000 + b"}") + ".e30",
+    f"{RS256}." + part(b'{"aud":{"a":1}}') + ".e30", f"{RS256}." + part(b'{"aud":5}') + ".e30",
+])
+def test_what_only_looks_like_an_id_token_is_401(openid, text):
     assert openid.get("/who/", text).status_code == 401
