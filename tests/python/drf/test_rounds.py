@@ -2,7 +2,7 @@
 
 import pytest
 from rest_framework import throttling
-from rest_framework.exceptions import Throttled
+from rest_framework.exceptions import ParseError, Throttled
 
 from drf_rig import User, call, codes, view_class
 from pawl.django import conf
@@ -195,6 +195,17 @@ def test_what_a_sibling_raises_comes_in_its_turn(counted):
         call(view_class(FIVE[0], First, Later), user)
     assert order[-2:] == ["first was asked", "asked for a key"]
     assert left(user, FIVE[0]) == [8]
+
+
+def test_what_stands_behind_one_that_raises_is_not_charged(counted):
+    class Unreadable(FIVE[1]):
+        def get_cache_key(self, request, view):
+            raise ParseError("a body that cannot be read")
+    slots = throttle("slots", "1/30s", ConcurrencyThrottle)
+    user = User()
+    assert codes(view_class(FIVE[0], Unreadable, slots, FIVE[3]), 2, user) == [400, 400]
+    assert left(user, FIVE[0], FIVE[3]) == [7, 7]
+    assert codes(view_class(slots), 1, user) == [200], "a slot was taken that nobody gives back"
 
 
 def test_a_throttle_from_elsewhere_disturbs_nobody(counted, asked):

@@ -155,9 +155,10 @@ def _plan(current: Round, request: Any, view: Any) -> List[_Place]:
             place.asks = tuple(throttle.pawl_asks(request, view))
         except APIException as error:
             # A body that cannot be read is told once: asked again, the framework says it is empty.
+            # What is raised ends the round: those behind are not asked, and not to be charged.
             place.error = error
-            continue
+            break
         except Exception:  # it will raise again, or not: an earlier throttle may change things
-            continue
+            break
         planned.append(place)
     return planned
