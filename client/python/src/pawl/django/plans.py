@@ -155,7 +155,10 @@ class Plan(NamedTuple):
     on_error: str
 
     def applies(self, request: Any) -> bool:
-        return not self.methods or (request.method or "").upper() in self.methods
+        method = (request.method or "").upper()
+        # Django answers HEAD by doing what GET does.
+        return not self.methods or method in self.methods or (
+            method == "HEAD" and "GET" in self.methods)
 
     def scope(self, request: Any, view: Optional[View]) -> str:
         group = self.group(request) if callable(self.group) else self.group
