@@ -19,7 +19,7 @@ class User(AbstractUser):
     phone = EncryptedField(blank=True)
     is_premium = models.BooleanField(default=False)
     totp_secret = EncryptedField(blank=True)
-    totp_confirmed = models.BooleanField(default=False)
+    totp_pending = EncryptedField(blank=True)  # made, and not yet confirmed with a code
 
     def save(self, *args, update_fields=None, **options):
         self.email_digest = email_digest(self.email)
@@ -31,6 +31,10 @@ class User(AbstractUser):
     def anonymous_id(self):
         """The same for one person for ever, and nobody's name: for statistics."""
         return digest("anonymous", str(self.id))[:16]
+
+    @property
+    def has_second_factor(self):
+        return bool(self.totp_secret)
 
     @property
     def roles(self):

@@ -73,17 +73,35 @@ class SignupSerializer(_WithEmail):
         return User.objects.create_user(**data)
 
 
-class MeSerializer(_WithEmail):
+class MeSerializer(serializers.ModelSerializer):
     """The user, as the user may see and change it."""
 
-    email = serializers.EmailField(max_length=254, required=False)
     phone = serializers.CharField(required=False, validators=[PHONE])
 
     class Meta:
         model = User
         fields = ["id", "username", "first_name", "last_name", "email", "phone", "is_premium",
-                  "totp_confirmed", "roles", "anonymous_id", "last_login"]
-        read_only_fields = ["id", "username", "is_premium", "totp_confirmed", "last_login"]
+                  "has_second_factor", "roles", "anonymous_id", "last_login"]
+        read_only_fields = ["id", "username", "email", "is_premium", "last_login"]
+
+
+class EmailChangeSerializer(_WithEmail):
+    email = serializers.EmailField(max_length=254)
+    password = password_field()
+
+    class Meta:
+        model = User
+        fields = ["email", "password"]
+
+    def validate_password(self, value):
+        if not self.instance.check_password(value):
+            raise serializers.ValidationError("This is not your password.")
+        return value
+
+    def update(self, user, data):
+        user.email = data["email"]
+        user.save(update_fields=["email"])
+        return user
 
 
 class PersonSerializer(serializers.ModelSerializer):

@@ -30,13 +30,14 @@ class SecondFactorNeeded(APIException):
 
 
 def provision(user):
-    """A new secret: as text, as otpauth URI, as QR code (PNG, base64)."""
-    user.totp_secret, user.totp_confirmed = pyotp.random_base32(), False
-    user.save(update_fields=["totp_secret", "totp_confirmed"])
-    uri = pyotp.TOTP(user.totp_secret).provisioning_uri(name=user.username, issuer_name=ISSUER)
+    """A new secret: as text, as otpauth URI, as QR code (PNG, base64). The old one is in force
+    until a code of the new one was shown."""
+    secret = user.totp_pending = pyotp.random_base32()
+    user.save(update_fields=["totp_pending"])
+    uri = pyotp.TOTP(secret).provisioning_uri(name=user.username, issuer_name=ISSUER)
     picture = io.BytesIO()
     qrcode.make(uri).save(picture)
-    return {"secret": user.totp_secret, "uri": uri,
+    return {"secret": secret, "uri": uri,
             "qr_png": base64.b64encode(picture.getvalue()).decode()}
 
 
@@ -45,16 +46,26 @@ def accept(user, code, now=None):
 
     @now  seconds since 1970; None: now.
 
-    "Once" is a limit of one in pawld for (user, secret, step), so it holds in all workers at the
-    same moment. Raises ServiceUnavailable while no daemon answers: then no code is accepted.
+    "Once" is a limit of one in pawld for (user, step), so it holds in all workers at the same
+    moment. Raises ServiceUnavailable while no daemon answers: then no code is accepted. The first
+    code of a new secret puts it in force.
     """
-    if not user.totp_secret:
-        return False
-    totp = pyotp.TOTP(user.totp_secret)
-    step = int(time.time() if now is None else now) // STEP_S
+    for secret in filter(None, (user.totp_secret, user.totp_pending)):
+        step = _step_of(secret, code, time.time() if now is None else now)
+        if step is not None and _first_use(user, step):
+            if secret != user.totp_secret:
+                user.totp_secret, user.totp_pending = secret, ""
+                user.save(update_fields=["totp_secret", "totp_pending"])
+            return True
+    return False
+
+
+def _step_of(secret, code, now):
+    """The step around @now that @code belongs to; None: it is wrong."""
+    totp, step = pyotp.TOTP(secret), int(now) // STEP_S
     right = [one for one in (step, step - 1, step + 1)
              if pyotp.utils.strings_equal(totp.generate_otp(one), code)]
-    return bool(right) and _first_use(user, right[0])
+    return right[0] if right else None
 
 
 def _first_use(user, step):
@@ -93,7 +104,7 @@ def require(request, always=True):
 
     @always  False: who has set up none may pass.
     """
-    if not always and not request.user.totp_confirmed:
+    if not always and not request.user.has_second_factor:
         return
     if time.time() - shown_at(request) > FRESH_S:
         raise SecondFactorNeeded()

@@ -156,8 +156,22 @@ def _stay(request):
     return Response(status=status.HTTP_204_NO_CONTENT)
 
 
+class EmailChangeView(_OwnAccountView):
+    """Who has the address can reset the password, so it wants as much as the password does."""
+
+    throttle_classes = (throttles.PasswordChangeThrottle,)
+
+    def post(self, request):
+        totp.require(request, always=False)
+        data = serializers.EmailChangeSerializer(request.user, data=request.data,
+                                                 context={"request": request})
+        data.is_valid(raise_exception=True)
+        data.save()
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
 class TotpSetupView(_OwnAccountView):
-    """A new secret, as text, URI and QR code. Does nothing until it is confirmed with a code."""
+    """A new secret, as text, URI and QR code. It does nothing until it is confirmed with a code."""
 
     def post(self, request):
         totp.require(request, always=False)
@@ -176,9 +190,6 @@ class TotpVerifyView(_OwnAccountView):
         if not totp.accept(request.user, data.validated_data["code"]):
             events.login_failed(request, request.user.get_username())
             raise ValidationError({"code": ["This code is wrong, or was used before."]})
-        if not request.user.totp_confirmed:
-            request.user.totp_confirmed = True
-            request.user.save(update_fields=["totp_confirmed"])
         access = totp.raise_level(request)
         return Response({"access": access} if access else {})
 

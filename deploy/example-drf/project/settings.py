@@ -67,6 +67,7 @@ MIDDLEWARE = [
     "pawl.django.middleware.RateLimitHeadersMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "security.errors.ErrorShapeMiddleware",
+    "security.requests.BodyCapMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -193,6 +194,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 UPLOAD_MAX_BYTES = 5 * 1024 * 1024
+BODY_MAX_BYTES = UPLOAD_MAX_BYTES + 64 * 1024  # and what is around a file
 JSON_DEPTH_MAX = 16
 
 # ---- browsers -----------------------------------------------------------------------------------

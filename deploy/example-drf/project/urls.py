@@ -27,6 +27,7 @@ urlpatterns = [
     path("auth/logout-everywhere/", accounts.LogoutEverywhereView.as_view()),
     path("auth/session/", accounts.browser_login),
     path("auth/session/end/", accounts.browser_logout),
+    path("auth/email/", accounts.EmailChangeView.as_view()),
     path("auth/password/", accounts.PasswordChangeView.as_view()),
     path("auth/password/reset/", accounts.PasswordResetView.as_view()),
     path("auth/password/reset/confirm/", accounts.PasswordResetConfirmView.as_view()),

@@ -28,7 +28,7 @@ WORDS = {
     403: ("permission_denied", "This is not for you."),
     404: ("not_found", "There is nothing here."),
     405: ("method_not_allowed", "This cannot be done here."),
-    413: ("too_big", "The body is too long."),
+    413: ("body_too_long", "The body is too long."),
     429: ("throttled", "Too many requests. Come again later."),
     503: ("unavailable", "This cannot be decided now. Try again."),
 }

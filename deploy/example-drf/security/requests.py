@@ -3,7 +3,11 @@
 import re
 import uuid
 
+from django.conf import settings
 from django.http import JsonResponse
+
+from .audit import suspicious
+from .errors import body
 
 _SANE = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
@@ -20,6 +24,21 @@ class RequestIdMiddleware:
         response = self.get_response(request)
         response["X-Request-ID"] = request.request_id
         return response
+
+
+class BodyCapMiddleware:
+    """Refuses what is longer than the longest upload before a byte of it is read: Django would
+    write a file of any size to its disk first."""
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        length = request.META.get("CONTENT_LENGTH") or "0"
+        if not length.isdecimal() or int(length) > settings.BODY_MAX_BYTES:
+            suspicious(request, "body_too_long")
+            return JsonResponse(body(413, request), status=413)
+        return self.get_response(request)
 
 
 def healthy(request):

@@ -347,12 +347,12 @@ def verify(api, access, code):
 
 
 def test_each_code_is_accepted_once_by_all_workers_together(api):
-    user = api.person()
-    access = api.access()
-    secret = api.ask("POST", "/auth/second-factor/", {}, access).json()["secret"]
-    code = pyotp.TOTP(secret).now()
     from accounts import totp
+
+    user = api.person()
+    access, secret = api.with_factor(api.access())
     user.refresh_from_db()
+    code = pyotp.TOTP(secret).at(int(time.time()) + 30)  # of the next step
     answers = rig.in_parallel(8, lambda _: totp.accept(user, code))
     assert sorted(answers) == [False] * 7 + [True]
     assert verify(api, access, code).status_code == 400
@@ -362,7 +362,7 @@ def test_a_code_may_be_one_step_off_and_no_more(api):
     from accounts import totp
 
     user = api.person()
-    totp.provision(user)
+    user.totp_secret = pyotp.random_base32()
     now = int(time.time())
     codes = {drift: pyotp.TOTP(user.totp_secret).at(now + 30 * drift) for drift in range(-3, 4)}
     taken = {drift for drift, code in codes.items() if totp.accept(user, code, now)}
@@ -405,10 +405,32 @@ def test_the_factor_is_fresh_for_ten_minutes(api, monkeypatch):
     shown, _ = api.with_factor(api.bearer())
     assert api.status("POST", "/auth/second-factor/", {}, shown) == 201
     monkeypatch.setattr(totp, "FRESH_S", -1)
-    api.settings.PAWL = dict(api.settings.PAWL)
-    from accounts.models import User
-    User.objects.update(totp_confirmed=True)
     assert api.status("POST", "/auth/second-factor/", {}, shown) == 403
+
+
+def test_a_new_secret_is_in_force_once_a_code_of_it_was_shown(api, monkeypatch):
+    access, old = api.with_factor(api.bearer())
+    new = api.ask("POST", "/auth/second-factor/", {}, access).json()["secret"]
+    later = int(time.time()) + 30
+    fresh = api.access()
+    assert api.status("POST", "/auth/second-factor/", {}, fresh) == 403  # the old one still is
+    assert verify(api, fresh, pyotp.TOTP(new).at(later)).status_code == 200
+    assert verify(api, fresh, pyotp.TOTP(old).at(later - 60)).status_code == 400
+
+
+def test_the_address_of_the_account_wants_the_password_and_the_factor(api):
+    user = api.person()
+    access = api.access()
+    wish = {"email": "new@example.org", "password": PASSWORD}
+    assert api.status("POST", "/auth/email/", {**wish, "password": "wrong"}, access) == 400
+    assert api.status("POST", "/auth/email/", wish, api.service_token(user, "read write")[1]) == 403
+    shown, _ = api.with_factor(access)
+    assert api.ask("POST", "/auth/email/", wish, access).json()["code"] == "second_factor_needed"
+    assert api.status("POST", "/auth/email/", wish, shown) == 204
+    user.refresh_from_db()
+    assert user.email == "new@example.org"
+    assert api.status("POST", "/auth/signup/", {"username": "x", "password": PASSWORD,
+                                                "email": "NEW@example.org"}) == 400
 
 
 def test_without_pawld_no_code_is_accepted_and_none_is_called_wrong(api):

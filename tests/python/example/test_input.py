@@ -44,9 +44,11 @@ def test_an_address_taken_at_the_same_moment_is_no_error_of_ours(api, monkeypatc
 def test_an_address_that_another_has_is_not_taken_over(api):
     access = api.bearer("anna")
     api.person("bert")
-    answer = api.ask("PATCH", "/me/", {"email": "bert@example.org"}, access)
+    def change(email):
+        return api.ask("POST", "/auth/email/", {"email": email, "password": PASSWORD}, access)
+    answer = change("bert@example.org")
     assert (answer.status_code, list(answer.json()["fields"])) == (400, ["email"])
-    assert api.status("PATCH", "/me/", {"email": "anna@example.org"}, access) == 200
+    assert change("anna@example.org").status_code == 204
 
 
 def test_the_whole_object_has_rules_too(api):
@@ -65,11 +67,11 @@ def test_fields_that_are_not_for_the_caller_are_not_taken(api):
     user = User.objects.get(pk=answer.json()["id"])
     assert not (user.is_staff or user.is_superuser or user.is_premium)
     access = api.access("new")
-    api.ask("PATCH", "/me/", {"is_premium": True, "is_staff": True, "totp_confirmed": True,
+    api.ask("PATCH", "/me/", {"is_premium": True, "is_staff": True, "email": "x@example.org",
                               "username": "root"}, access)
     user.refresh_from_db()
-    assert not (user.is_staff or user.is_premium or user.totp_confirmed)
-    assert user.username == "new"
+    assert not (user.is_staff or user.is_premium)
+    assert (user.username, user.email) == ("new", "new@example.org")
     other = api.person("other")
     made = api.document(access, owner=str(other.pk), file_type="text/html")
     assert Document.objects.get(pk=made["id"]).owner == user
@@ -184,6 +186,14 @@ def test_a_body_has_at_most_a_megabyte(api):
 def test_a_body_that_is_no_object_is_400_and_never_500(api, body):
     for path in ("/auth/login/", "/auth/signup/", "/auth/refresh/"):
         assert api.status("POST", path, body) == 400, (path, body)
+
+
+def test_an_endless_upload_is_refused_before_it_is_read(api):
+    from django.test import Client
+
+    answer = Client().generic("POST", "/auth/session/", b"", "multipart/form-data; boundary=x",
+                              CONTENT_LENGTH=str(6 * 1024 * 1024))
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_long")
 
 
 # ---- SQL ----------------------------------------------------------------------------------------
