@@ -193,7 +193,7 @@ static inline void fake_answer(struct fake *fake, struct fake_conn *conn,
 static inline bool fake_request(struct fake *fake, struct fake_conn *conn,
                                 struct pawl_bytes message)
 {
-    static struct pawl_wire_request request; /* of the one thread */
+    static _Thread_local struct pawl_wire_request request; /* of each fake's thread */
     static const uint8_t garbage[] = { 0, 0, 0, 4, 0xff, 0xff, 0xff, 0xff };
     uint8_t out[8192];
 
