@@ -2,6 +2,7 @@
 
 import pytest
 from djangoapp_urls import framework
+from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.settings import api_settings
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
@@ -55,6 +56,14 @@ def test_a_503_is_reduced_capacity_and_a_403_has_a_title(client, handler):
     assert body["type"].endswith("#temporary-reduced-capacity") and body["code"] == "unavailable"
     body = client.get("/framework/?kind=denied").json()
     assert (body["type"], body["title"]) == ("about:blank", "Forbidden")
+
+
+def test_a_code_beside_the_detail_is_the_one_that_is_told(rf):
+    # As simplejwt's InvalidToken: one code for all in the detail, the fact beside it.
+    refused = AuthenticationFailed({"detail": "This token was revoked.", "code": "token_revoked"},
+                                   "token_not_valid")
+    body = handlers.problem_json(refused, {"request": rf.get("/")}).data
+    assert (body["status"], body["code"]) == (401, "token_revoked")
 
 
 def test_what_is_wrong_with_the_input_stays_readable(client, handler):
