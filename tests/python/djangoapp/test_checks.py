@@ -122,6 +122,17 @@ def test_a_proxy_that_nobody_counted_is_a_warning(sign):
     assert found(REST_FRAMEWORK={"NUM_PROXIES": 1}, **sign) == set()
 
 
+def test_before_a_roll_out_somebody_has_to_say_whether_there_is_a_proxy():
+    unset = {"DEFAULT_THROTTLE_RATES": RATES}
+    workers = {"EXPECTED_WORKERS": 4}
+    assert found(deploy=True, REST_FRAMEWORK=unset, PAWL=workers) == {"pawl.W006"}
+    assert found(deploy=True, REST_FRAMEWORK={"NUM_PROXIES": 0}, PAWL=workers) == set()
+    assert found(deploy=True, REST_FRAMEWORK=unset,
+                 PAWL={"TRUSTED_PROXIES": 0, **workers}) == set()
+    assert found(deploy=True, REST_FRAMEWORK=unset, PAWL=workers,
+                 USE_X_FORWARDED_HOST=True) == {"pawl.W001"}
+
+
 def test_the_throttles_of_the_framework_beside_ours_are_a_warning():
     def with_classes(*paths):
         return {"NUM_PROXIES": 0, "DEFAULT_THROTTLE_CLASSES": paths}

@@ -13,6 +13,7 @@ pawl.W002       the pure-Python client is in use
 pawl.W003       a rate does not mean what it seems to: "10/month" is 10 a minute
 pawl.W004       throttles of REST Framework itself are configured beside ours
 pawl.W005       CorsMiddleware stands above ours, and overwrites which headers a browser may read
+pawl.W006 deploy  nothing says whether a proxy is in front: X-Forwarded-For is believed
 pawl.I001       simplejwt's blacklist app is installed, and pawl's token classes are not used
 pawl.I002 deploy  "local" with EXPECTED_WORKERS 1: every worker would admit the whole limit
 pawl.I003       PAWL["HEADERS"] is set, and no middleware writes headers
@@ -149,6 +150,20 @@ def check_proxies(app_configs: Any = None, **_: Any) -> List[CheckMessage]:
                     f"count by a header that the caller writes, or all callers are one address.",
                     hint="PAWL = {'TRUSTED_PROXIES': 1} for one proxy of yours, or the networks "
                     "that they are in.", id="pawl.W001")]
+
+
+@register(TAG, deploy=True)
+def check_forwarded(app_configs: Any = None, **_: Any) -> List[CheckMessage]:
+    if not _sound() or conf.settings.TRUSTED_PROXIES is not None or check_proxies():
+        return []
+    if _framework().get("NUM_PROXIES") is not None:
+        return []
+    return [Warning("Neither PAWL['TRUSTED_PROXIES'] nor REST_FRAMEWORK['NUM_PROXIES'] is set: as "
+                    "with REST Framework alone, X-Forwarded-For is believed, and who writes "
+                    "another address into it in each request passes every limit by address, that "
+                    "of failed log-ins too.",
+                    hint="PAWL = {'TRUSTED_PROXIES': 0} where no proxy is in front, else how many, "
+                    "or the networks that they are in.", id="pawl.W006")]
 
 
 @register(TAG)
