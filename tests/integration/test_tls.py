@@ -309,7 +309,9 @@ def test_reloads_under_load_lose_no_request(secure, wire, world, connect, reload
          "--tls-cert", str(files[0]), "--tls-key", str(files[1]), "bench", "--rate",
          "1000000/hour", "--seconds", "600", "--connections", "4", "--in-flight", "1", "--keys",
          "100"],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        # Who is started in the background by a shell inherits that it is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     try:
         wait_for(lambda: secured.figure("tls_connections") == 4, "the load")
         pairs = [world.server_two, world.server]
