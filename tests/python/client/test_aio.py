@@ -128,3 +128,35 @@ def test_a_loop_that_ended_without_close_leaves_nothing_behind(make_client, daem
     client = make_client(daemon.unix)
     for count in range(1, 4):
         assert asyncio.run(client.check("a", "10/h")).rates[0].count == count
+
+
+def test_a_loop_for_each_request_leaves_no_descriptors(make_client, daemon):
+    client, loops = make_client(daemon.unix), []
+
+    async def ask():
+        loops.append(asyncio.get_running_loop())  # somebody else may hold it
+        await client.check("a", "100/hour")
+        given_up = asyncio.ensure_future(client.check("a", "100/hour"))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        return len(os.listdir("/proc/self/fd"))
+    found = [asyncio.run(ask()) for _ in range(20)]
+    assert max(found[2:]) <= found[1], found
+
+
+def test_closing_under_a_call_cancels_it_and_is_no_error_of_the_loop(make_client, daemon):
+    client, errors_of_loop = make_client(daemon.unix), []
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(
+            lambda loop, context: errors_of_loop.append(context))
+        call = asyncio.ensure_future(client.check("a", "100/hour"))
+        await asyncio.sleep(0)
+        await client.close()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await asyncio.sleep(0)
+        assert (await client.check("a", "100/hour")).allowed, "it may be used again"
+        await client.close()
+    asyncio.run(main())
+    assert errors_of_loop == []

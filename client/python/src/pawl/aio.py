@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 import weakref
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Union
 
@@ -17,23 +18,24 @@ from ._types import (CancelRequest, CheckAnswer, CommitAnswer, CommitRequest, Fa
 
 class _Line:
     """A handle in one event loop; any number of requests in flight. What is asked in one turn of
-    the loop leaves in one write."""
+    the loop leaves in one write. It does not refer to its loop, which would keep that for ever."""
 
-    def __init__(self, handle: Any, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, handle: Any) -> None:
         self.handle = handle
-        self._loop = loop
         self._waiting: Dict[int, "asyncio.Future[Any]"] = {}
         self._timer: Optional[asyncio.TimerHandle] = None
         self._turn_due = False
         self._fd = -1
+        self._is_closed = False
 
     async def call(self, kind: str, request: Any, deadline_ms: int, now_ms: int) -> Any:
         call_id = getattr(self.handle, "submit_" + kind)(request, deadline_ms, now_ms)
-        future = self._loop.create_future()
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
         self._waiting[call_id] = future
         if not self._turn_due:
             self._turn_due = True
-            self._loop.call_soon(self._turn)
+            loop.call_soon(self._turn)
         try:
             return await future
         finally:
@@ -43,49 +45,58 @@ class _Line:
     def _turn(self) -> None:
         """Let the handle do what it can, wake who has an answer, and see to the next turn."""
         self._turn_due = False
+        if self._is_closed:
+            return
         for call_id, answer in self.handle.process():
             future = self._waiting.pop(call_id, None)
             if future is not None and not future.done():
                 future.set_result(answer)
+        loop = asyncio.get_running_loop()
         fd = self.handle.fileno()
         if fd != self._fd:
             if self._fd >= 0:
-                self._loop.remove_reader(self._fd)
-            self._loop.add_reader(fd, self._turn)
+                loop.remove_reader(self._fd)
+            loop.add_reader(fd, self._turn)
             self._fd = fd
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         timeout_ms = self.handle.timeout_ms()
         if timeout_ms >= 0:
-            self._timer = self._loop.call_later(timeout_ms / 1000, self._turn)
+            self._timer = loop.call_later(timeout_ms / 1000, self._turn)
 
-    def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._fd >= 0 and not self._loop.is_closed():
-            self._loop.remove_reader(self._fd)
-        self._fd = -1
-        self.handle.close()
-        for future in self._waiting.values():
-            future.cancel()
+    def close(self, loop: Optional[asyncio.AbstractEventLoop] = None) -> None:
+        """@loop: its own, which runs; None: that is closed."""
+        self._is_closed = True
+        if loop is not None:
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._fd >= 0:
+                loop.remove_reader(self._fd)
+            for future in self._waiting.values():
+                future.cancel()
+        self._timer = None
         self._waiting.clear()
+        self.handle.close()
 
 
 class AsyncClient(BaseClient):
     """Ask pawld without blocking the event loop; :class:`pawl.Client` tells what each call does.
 
-    May be shared by the tasks of any number of loops: each loop has a connection of its own, which
-    :meth:`close` ends. A canceled task gives its request up (whether it was charged is not known).
+    May be shared by the tasks of any number of loops, in any threads: each loop has a connection of
+    its own, which :meth:`close` ends, or the first call of a loop after that one was closed (under
+    WSGI each request of an async view has a loop of its own). A canceled task gives its request up (whether it was charged is not known).
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._lines: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Line]" = (
             weakref.WeakKeyDictionary())
+        self._lines_lock = threading.Lock()
 
     def _forked(self) -> None:
         super()._forked()
+        self._lines_lock = threading.Lock()
         lines, self._lines = list(self._lines.values()), weakref.WeakKeyDictionary()
         for line in lines:  # the parent's loops: their readers are not ours to remove
             line.handle.close()
@@ -96,14 +107,22 @@ class AsyncClient(BaseClient):
         loop = asyncio.get_running_loop()
         line = self._lines.get(loop)
         if line is None:
-            line = self._lines[loop] = _Line(self._handle_class(self._options), loop)
+            line = _Line(self._handle_class(self._options))
+            with self._lines_lock:
+                ended = [known for known in self._lines if known.is_closed()]
+                left = [self._lines.pop(known) for known in ended]
+                self._lines[loop] = line
+            for old in left:
+                old.close()
         return line
 
     async def close(self) -> None:
         """Close this loop's connection. The client may be used again."""
-        line = self._lines.pop(asyncio.get_running_loop(), None)
+        loop = asyncio.get_running_loop()
+        with self._lines_lock:
+            line = self._lines.pop(loop, None)
         if line is not None:
-            line.close()
+            line.close(loop)
 
     async def __aenter__(self) -> "AsyncClient":
         return self
