@@ -16,6 +16,7 @@ from pawl.django import verdicts
 from pawl.django.conf import get_client, settings
 from rest_framework.exceptions import APIException
 from rest_framework_simplejwt.tokens import AccessToken
+from security.fields import digest
 
 CLAIM = "otp_at"
 FRESH_S = 600
@@ -46,13 +47,13 @@ def accept(user, code, now=None):
 
     @now  seconds since 1970; None: now.
 
-    "Once" is a limit of one in pawld for (user, step), so it holds in all workers at the same
-    moment. Raises ServiceUnavailable while no daemon answers: then no code is accepted. The first
+    "Once" is a limit of one in pawld for (user, secret, step), so it holds in all workers at the
+    same moment. Raises ServiceUnavailable while no daemon answers: then no code is accepted. The first
     code of a new secret puts it in force.
     """
     for secret in filter(None, (user.totp_secret, user.totp_pending)):
         step = _step_of(secret, code, time.time() if now is None else now)
-        if step is not None and _first_use(user, step):
+        if step is not None and _first_use(user, secret, step):
             if secret != user.totp_secret:
                 user.totp_secret, user.totp_pending = secret, ""
                 user.save(update_fields=["totp_secret", "totp_pending"])
@@ -68,11 +69,11 @@ def _step_of(secret, code, now):
     return right[0] if right else None
 
 
-def _first_use(user, step):
+def _first_use(user, secret, step):
     # Five minutes outlive the three steps in which the code is right.
     limit = django_settings.ONE_TIME_LIMIT
-    used = get_client().check(("totp", str(user.pk), str(step)), () if limit else "1/5m",
-                              limit=limit, on_error="closed",
+    used = get_client().check(("totp", str(user.pk), digest("totp", secret)[:16], str(step)),
+                              () if limit else "1/5m", limit=limit, on_error="closed",
                               deadline_ms=settings.DURABLE_DEADLINE_MS)
     if used.info.source != "daemon":
         raise verdicts.ServiceUnavailable()

@@ -30,6 +30,17 @@ def test_log_in_is_five_a_minute_by_address_whatever_the_name(api):
     assert statuses == [401] * 5 + [429]
 
 
+def test_an_operator_opens_a_name_that_was_locked(api):
+    from django.core.management import call_command
+
+    api.person()
+    for n in range(6):
+        login(api, "anna", f"198.51.100.{n}")
+    assert api.login(address="203.0.113.9").status_code == 429
+    call_command("pawl_reset", "login_name", "anna", verbosity=0)
+    assert api.login(address="203.0.113.9").status_code == 200
+
+
 def test_a_refused_log_in_charges_neither_name_nor_address(api):
     api.person("bert")
     for n in range(6):
