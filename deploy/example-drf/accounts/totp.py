@@ -48,8 +48,8 @@ def accept(user, code, now=None):
     @now  seconds since 1970; None: now.
 
     "Once" is a limit of one in pawld for (user, secret, step), so it holds in all workers at the
-    same moment. Raises ServiceUnavailable while no daemon answers: then no code is accepted. The first
-    code of a new secret puts it in force.
+    same moment. Raises ServiceUnavailable while no daemon answers: then no code is accepted. The
+    first code of a new secret puts it in force.
     """
     for secret in filter(None, (user.totp_secret, user.totp_pending)):
         step = _step_of(secret, code, time.time() if now is None else now)
