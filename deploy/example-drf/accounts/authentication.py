@@ -1,4 +1,4 @@
-"""``Authorization: Bearer ...`` for three kinds of token: JWT, OAuth2 access tokens, service tokens.
+"""``Authorization: Bearer ...`` for JWTs, OAuth2 access tokens and service tokens.
 
 Each kind is told by its looks and asked of its own library, so that every refusal has one code:
 token_malformed, token_not_valid, token_expired, token_revoked (401), unavailable (503).
