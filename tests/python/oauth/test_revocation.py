@@ -199,6 +199,43 @@ def test_deleting_a_user_ends_their_tokens_everywhere(server):
     assert verdict.status == "revoked"
 
 
+def change_password(user):
+    user.set_password("another secret")
+    user.save()
+
+
+def disable(user):
+    user.is_active = False
+    user.save(update_fields=["is_active"])
+
+
+@pytest.mark.parametrize("change", [change_password, disable])
+def test_a_changed_password_or_a_disabled_account_ends_their_tokens(server, change):
+    tokens = server.log_in()
+    server.user.email = "alice@example.org"
+    server.user.save()
+    assert server.get("/who/", tokens["access_token"]).status_code == 200
+    change(server.user)
+    assert server.get("/who/", tokens["access_token"]).status_code == 401
+    assert server.refresh(tokens["refresh_token"]).status_code == 400
+
+
+def test_what_revokes_by_itself_is_a_setting(server, use_daemon):
+    use_daemon(server.daemon.unix, REVOKE_ON=["account_deleted"])
+    tokens = server.log_in()
+    change_password(server.user)
+    assert server.get("/who/", tokens["access_token"]).status_code == 200
+
+
+def test_a_password_that_pawld_cannot_be_told_of_is_not_changed(server, use_daemon):
+    use_daemon(server.daemon.unix, DURABLE_DEADLINE_MS=200)
+    server.daemon.stop(signal.SIGKILL)
+    with pytest.raises(ServiceUnavailable):
+        change_password(server.user)
+    server.user.refresh_from_db()
+    assert server.user.check_password("secret")
+
+
 def test_the_page_of_authorized_tokens_reaches_every_server(server):
     tokens = server.log_in()
     browser = Client()

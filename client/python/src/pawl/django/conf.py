@@ -8,7 +8,7 @@ import functools
 import ipaddress
 import os
 import threading
-from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, NamedTuple, Tuple
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
@@ -89,7 +89,7 @@ TABLE: Dict[str, Setting] = {
     "ADOPT_BEFORE_S": Setting(0, _NUMBER, "refresh tokens from before pawl are adopted if issued "
                               "before this time (seconds since 1970); 0: never"),
     "REVOKE_ON": Setting(("blacklist", "password_change", "account_disabled", "account_deleted"),
-                         (list, tuple), "what revokes by itself, see pawl.simplejwt.bridge"),
+                         (list, tuple), "what revokes by itself, see pawl.django.accounts"),
     "TOKEN_KEYS": Setting((), (list, tuple), "secrets that opaque tokens are derived and hashed "
                           "under, the newest first; empty: SECRET_KEY and SECRET_KEY_FALLBACKS"),
     "OPAQUE_HASH": Setting("sha256", _TEXT, "how pawld knows the tokens of pawl.tokens: by their "

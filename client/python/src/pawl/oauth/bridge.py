@@ -17,9 +17,9 @@ from django.db.models.signals import post_save, pre_delete
 from oauth2_provider.models import (get_access_token_model, get_application_model,
                                     get_refresh_token_model)
 from oauth2_provider.settings import oauth2_settings
-from pawl.django.conf import settings
+from pawl.django import accounts
 
-from . import revoking, rows, texts
+from . import families, revoking, rows, texts
 
 _UID = "pawl.oauth.bridge"
 
@@ -57,9 +57,8 @@ def _on_refresh_saved(sender: Any, instance: Any, raw: bool = False, **_: Any) -
         revoking.tell(instance, reason="admin")
 
 
-def _on_user_deleted(sender: Any, instance: Any, **_: Any) -> None:
-    if "account_deleted" in settings.REVOKE_ON and not _is_off():
-        revoking.revoke_user(instance, reason="account_disabled")
+def _subject_of(user: Any) -> str:
+    return "" if _is_off() else families.subject_of(user)
 
 
 def _on_application_deleted(sender: Any, instance: Any, **_: Any) -> None:
@@ -73,5 +72,5 @@ def connect() -> None:
     pre_delete.connect(_on_access_deleted, sender=access, dispatch_uid=_UID)
     pre_delete.connect(_on_refresh_deleted, sender=refresh, dispatch_uid=_UID)
     post_save.connect(_on_refresh_saved, sender=refresh, dispatch_uid=_UID)
-    pre_delete.connect(_on_user_deleted, sender=get_user_model(), dispatch_uid=_UID)
+    accounts.connect("oauth", _subject_of)
     pre_delete.connect(_on_application_deleted, sender=get_application_model(), dispatch_uid=_UID)

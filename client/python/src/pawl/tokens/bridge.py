@@ -7,11 +7,11 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.db.models.signals import pre_delete
 
-from pawl.django import durable
-from pawl.django.conf import settings
+from pawl.django import accounts
 
 from . import revoking
 from .naming import has_passed, revoke_opaque
+
 
 def _on_deleted(sender: Any, instance: Any, origin: Any = None, **_: Any) -> None:
     # Django says from 4.1 on that rows go with their user, who is revoked as a whole.
@@ -23,16 +23,12 @@ def _on_deleted(sender: Any, instance: Any, origin: Any = None, **_: Any) -> Non
         revoke_opaque(name, expires, reason="admin")
 
 
-def _on_user_deleted(sender: Any, instance: Any, **_: Any) -> None:
-    if "account_deleted" not in settings.REVOKE_ON:
-        return
-    durable.revoke("subject", str(instance.pk), reason="account_disabled",
-                            sender=_on_user_deleted)
+def _subject_of(user: Any) -> str:
+    return str(user.pk)
 
 
 def connect() -> None:
     """The app calls it; twice is once."""
     for model in revoking.models():
         pre_delete.connect(_on_deleted, sender=model, dispatch_uid="pawl.tokens.bridge")
-    pre_delete.connect(_on_user_deleted, sender=get_user_model(),
-                       dispatch_uid="pawl.tokens.bridge")
+    accounts.connect("tokens", _subject_of)
