@@ -220,6 +220,14 @@ def test_a_changed_password_or_a_disabled_account_ends_their_tokens(server, chan
     assert server.refresh(tokens["refresh_token"]).status_code == 400
 
 
+def test_a_text_with_a_nul_is_looked_up_nowhere(server, django_assert_num_queries):
+    with django_assert_num_queries(0):
+        assert rows.find_refresh("a\0b") is None
+    for path in ("/o/revoke_token/", "/o/token/"):
+        assert server.post(path, {"token": "a\0b", "grant_type": "refresh_token",
+                                  "refresh_token": "a\0b"}).status_code < 500
+
+
 def test_what_revokes_by_itself_is_a_setting(server, use_daemon):
     use_daemon(server.daemon.unix, REVOKE_ON=["account_deleted"])
     tokens = server.log_in()

@@ -43,7 +43,9 @@ def has_field(model: Any, name: str) -> bool:
 
 
 def by_text(model: Any, *wanted: str) -> Any:
-    """The rows of tokens with these texts."""
+    """The rows of tokens with these texts. No token has a NUL, for which PostgreSQL's driver raises
+    ValueError."""
+    wanted = tuple(text for text in wanted if "\0" not in text)
     if has_field(model, "token_checksum"):
         return model.objects.filter(
             token_checksum__in=[hashlib.sha256(text.encode()).hexdigest() for text in wanted])
