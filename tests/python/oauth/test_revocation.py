@@ -56,6 +56,17 @@ def test_a_superseded_token_whose_row_was_cleaned_up_ends_its_login(server):
     assert is_dead(server, second)
 
 
+def test_another_client_ends_nothing_by_a_token_whose_row_was_cleaned_up(server):
+    other = server.make_application("other", "authorization-code")
+    first = server.log_in()
+    second = server.refreshed(first["refresh_token"])
+    rows.by_text(RefreshToken, first["refresh_token"]).delete()
+    data = {"token": first["refresh_token"]}
+    assert server.post("/o/revoke_token/", data, other).status_code == 200
+    assert server.get("/who/", second["access_token"]).status_code == 200
+    assert server.refresh(second["refresh_token"]).status_code == 200
+
+
 def test_a_service_token_is_revoked_by_its_hash(server):
     text = server.service_token()["access_token"]
     service = server.application.__class__.objects.get(name="service")

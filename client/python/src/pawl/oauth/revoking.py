@@ -32,7 +32,7 @@ def revoke_text(text: str, client: Any = None, *, reason: str = "logout", actor:
             revoke_row(row, reason=reason, actor=actor)
             return True
     place = texts.read_refresh(text)  # authentic, and its row was cleaned up: it may end its login
-    if place is None:
+    if place is None or (client is not None and not rows.has_login(client, place)):
         return False
     end(place.sid, reason=reason, actor=actor)
     return True

@@ -11,7 +11,7 @@ import contextvars
 import datetime
 import hashlib
 import uuid
-from typing import Any, Iterator, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, Optional, Sequence, Tuple
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models.functions import Coalesce
@@ -59,6 +59,15 @@ def find_refresh(text: str) -> Any:
         "access_token", "application", "user") if row.token in ("", text)]  # to the letter
     living = [row for row in found if row.revoked is None]
     return (living or sorted(found, key=lambda row: row.revoked, reverse=True) or [None])[0]
+
+
+def has_login(application: Any, place: Place) -> bool:
+    """Whether @application has a refresh token of this family."""
+    model = get_refresh_token_model()
+    mine: Dict[str, Any] = {"token__startswith": texts.refresh_prefix(place)}
+    if has_field(model, "token_family"):
+        mine = {"token_family": uuid.UUID(place.sid)}
+    return bool(model.objects.filter(application_id=application.pk, **mine).exists())
 
 
 def next_access(row: Any) -> Any:

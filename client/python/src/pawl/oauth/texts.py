@@ -112,6 +112,11 @@ def read_refresh(text: str) -> Optional[Place]:
     return Place(str(uuid.UUID(bytes=sid)), generation, exp_s, seed)
 
 
+def refresh_prefix(place: Place) -> str:
+    """What every refresh token of the family begins with: the first 15 bytes of its id."""
+    return _write(REFRESH, uuid.UUID(place.sid).bytes[:15])
+
+
 def family_of(text: str) -> str:
     """The family in a token's text, unverified: for texts that were found in the database or by
     introspection. "": it names none."""
