@@ -58,8 +58,8 @@ def test_only_the_named_methods_count(client, pawl_memory):
 
 def test_a_head_request_is_a_get(rf, pawl_memory):
     view = ratelimit("2/minute", scope="got", method="GET")(lambda request: HttpResponse("all"))
-    assert [view(rf.generic(name, "/")).status_code for name in ("GET", "HEAD", "HEAD", "POST")] == [
-        200, 200, 429, 200]
+    found = [view(rf.generic(name, "/")).status_code for name in ("GET", "HEAD", "HEAD", "POST")]
+    assert found == [200, 200, 429, 200]
 
 
 def test_a_field_of_the_form_is_a_key_of_its_own_kind(client, pawl_memory):

@@ -64,7 +64,7 @@ def _problem(exc: Exception, response: Response, request: Any) -> Dict[str, Any]
         body.update(detail="The input is not valid.", code="invalid", errors=data)
     elif isinstance(data, dict):
         body["detail"] = str(data.get("detail", ""))
-        # A code beside the detail is the nearer one: simplejwt's detail says token_not_valid of all.
+        # The code beside the detail is the nearer one: simplejwt's says token_not_valid of all.
         code = data.get("code") or getattr(data.get("detail"), "code", None)
         if code:
             body["code"] = str(code)
