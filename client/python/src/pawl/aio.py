@@ -84,8 +84,9 @@ class AsyncClient(BaseClient):
     """Ask pawld without blocking the event loop; :class:`pawl.Client` tells what each call does.
 
     May be shared by the tasks of any number of loops, in any threads: each has a connection of its
-    own, which :meth:`close` ends, or the first call of a loop after that one was closed (under
-    WSGI each request of an async view has a loop of its own). A canceled task gives its request up (whether it was charged is not known).
+    own, which :meth:`close` ends, or the first call of a loop after that one was closed (under WSGI
+    each request of an async view has a loop of its own). A canceled task gives its request up
+    (whether it was charged is not known).
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
