@@ -175,7 +175,15 @@ static PyObject *take_ready(struct handle *self)
     if (list != NULL) {
         list_free(&taken);
     } else {
-        self->ready = taken; /* nothing was added: only process() adds */
+        struct pending *later = self->ready.first; /* canceled by a finalizer meanwhile */
+
+        self->ready = taken;
+        while (later != NULL) {
+            struct pending *next = later->next;
+
+            list_add(&self->ready, later);
+            later = next;
+        }
     }
     return list;
 }
