@@ -131,7 +131,7 @@ void pawl_revocations_prefetch(const struct pawl_revocations_view *view, struct 
     const struct slot *slot = area_of(view, shard, word) + (key0_of(id) & mask);
 
     for (unsigned line = 0; line < LINES_AHEAD; line++) {
-        __builtin_prefetch((const uint8_t *)slot + line * LINE_BYTES);
+        __builtin_prefetch((const uint8_t *)slot + (size_t)line * LINE_BYTES);
     }
 }
 
