@@ -9,6 +9,7 @@ from oauth2_provider.models import get_access_token_model, get_refresh_token_mod
 from oauth2_provider.oauth2_validators import OAuth2Validator
 
 import pawl.oauth
+from pawl.django import accounts
 from pawl.django.verdicts import ServiceUnavailable
 from pawl.oauth import rows, texts
 
@@ -283,9 +284,11 @@ def test_a_deletion_that_pawld_does_not_take_is_undone(server, use_daemon):
     assert RefreshToken.objects.get().revoked is None
 
 
-def test_what_a_resource_server_apart_deletes_is_its_own_affair(server):
+def test_what_a_resource_server_apart_deletes_is_its_own_affair(server, monkeypatch):
     """Its rows are kept introspections, and its user of the same key may be somebody else."""
-    tokens = server.log_in()
+    # The project here has tokens of its own, too, which are revoked by the same key.
+    monkeypatch.setattr(accounts, "_names", {"oauth": accounts._names["oauth"]})
+    tokens, subject = server.log_in(), str(server.user.pk)
     with override_settings(OAUTH2_PROVIDER={
             **settings.OAUTH2_PROVIDER, "RESOURCE_SERVER_INTROSPECTION_URL": "http://as.example/"}):
         AccessToken.objects.all().delete()
@@ -294,6 +297,7 @@ def test_what_a_resource_server_apart_deletes_is_its_own_affair(server):
     client = pawl.Client(server.daemon.unix, check_deadline_ms=10000)
     text = tokens["access_token"]
     verdict = client.token_check(pawl.Token(
-        opaque=text.encode(), sid=texts.family_of(text), subject="1", client="web", iat_s=1)).token
+        opaque=text.encode(), sid=texts.family_of(text), subject=subject, client="web",
+        iat_s=1)).token
     client.close()
     assert verdict.status == "valid"
