@@ -162,8 +162,18 @@ class AtCollection:
         gc.callbacks.remove(self)
 
 
+@pytest.fixture
+def small_heap():
+    """The collector leaves out what is there already: to walk it for each new object takes minutes
+    in a process that has run many tests."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="the collector runs between bytecodes")
-def test_what_runs_while_answers_are_made_may_submit_and_cancel_but_not_process(handle):
+def test_what_runs_while_answers_are_made_may_submit_and_cancel_but_not_process(handle,
+                                                                                   small_heap):
     ask(handle, "ping", PingRequest())
     submitted, found = [], {}
 
@@ -197,7 +207,7 @@ def test_what_runs_while_answers_are_made_may_submit_and_cancel_but_not_process(
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="the collector runs between bytecodes")
-def test_a_fork_while_answers_are_made_harms_neither_side(handle):
+def test_a_fork_while_answers_are_made_harms_neither_side(handle, small_heap):
     ask(handle, "ping", PingRequest())
     parent, children = os.getpid(), []
 
@@ -329,7 +339,8 @@ def test_without_memory_an_answer_says_so_and_none_is_lost(handle):
         found, raised = {}, 0
         while len(found) < len(ids):
             assert handle.figures()["in_flight"] or handle.timeout_ms() == 0, "answers were lost"
-            testcapi.set_nomemory(start, start + 2)
+            if raised < 20:  # what fails at its first allocation would fail for ever
+                testcapi.set_nomemory(start, start + 2)
             try:
                 batch = handle.process()
             except MemoryError:
