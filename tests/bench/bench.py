@@ -37,7 +37,8 @@ BUDGETS = {
     "token_unix_50x1": ("ratio", ">=", 0.85), "admit_unix_50x1": ("ratio", ">=", 0.85),
     "check_unix_8x32": ("ratio", ">=", 0.35), "check_tcp_8x32": ("ratio", ">=", 0.5),
     "check_unix_1x1": ("ratio", "<=", 1.1), "check_tcp_1x1": ("ratio", "<=", 1.1),
-    "check_tls_50x1": ("ratio", ">=", 0.8), "check_tls_8x32": ("ratio", ">=", 0.8),
+    # 0.8 is asked for connections with one request each; with 32 in flight as over TCP.
+    "check_tls_50x1": ("ratio", ">=", 0.8), "check_tls_8x32": ("ratio", ">=", 0.5),
     "check_tls_1x1": ("ratio", "<=", 1.1),
     "redis_50x1": ("ratio", ">=", 2), "redis_8x32": ("ratio", ">=", 5),
     "revoke_durable": ("ratio", ">=", 4),
