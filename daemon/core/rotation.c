@@ -187,7 +187,8 @@ static struct pawl_fact family_fact(const struct pawl_family *family, enum pawl_
         .issuer = pawl_name_bytes(&family->issuer),
         .value = pawl_name_bytes(scope == PAWL_SCOPE_FAMILY ? &family->sid : &family->subject),
         .actor = pawl_name_bytes(&family->actor),
-        .cutoff_ms = scope == PAWL_SCOPE_FAMILY ? 0 : pawl_cutoff_ms(now->stamp, 0, now->birth_max_ms),
+        .cutoff_ms =
+            scope == PAWL_SCOPE_FAMILY ? 0 : pawl_cutoff_ms(now->stamp, 0, now->birth_max_ms),
         .at_ms = now->stamp.us / 1000,
         .until_s = fact_until(scope, now, max_lifetime_s),
     };
