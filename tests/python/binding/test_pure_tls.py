@@ -16,16 +16,6 @@ CHECK = types.CheckRequest((types.Item((b"k",), (types.Rate(1_000_000, 60_000),)
 REVOKE = types.RevokeRequest("token", b"j", exp_s=2_000_000_000)
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    return rig.tls_files().Authority(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(scope="module")
-def server_pair(authority):
-    return authority.leaf("server", "DNS:localhost,IP:127.0.0.1")
-
-
 @pytest.fixture
 def tls_daemon(make_daemon, server_pair, authority, tmp_path):
     """A daemon with a TLS listener, client certificates if they are shown, and a credential."""

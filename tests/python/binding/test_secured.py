@@ -14,16 +14,6 @@ REVOKE = RevokeRequest("token", b"t")
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    return rig.tls_files().Authority(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(scope="module")
-def server_pair(authority):
-    return authority.leaf("server", "DNS:localhost,IP:127.0.0.1")
-
-
-@pytest.fixture(scope="module")
 def worker_pair(authority):
     return authority.leaf("worker", "DNS:worker")
 

@@ -2,7 +2,7 @@
 
 import os
 import weakref
-from typing import Any, Callable, Iterable, Optional, Sequence, Tuple, TypeVar, Union
+from typing import Any, Callable, Iterable, Optional, Sequence, Tuple, Union
 
 from . import _backend, errors
 from ._policy import AWAY, Breaker, Fallback, LocalWindows
@@ -12,7 +12,6 @@ from ._types import (FAIL_WORDS, CheckAnswer, CheckRequest, HandleOptions, Info,
 
 Key = Union[str, bytes, Sequence[Union[str, bytes]]]
 Rates = Union[str, Rate, Sequence[Rate]]
-Answer = TypeVar("Answer")
 
 _clients: "weakref.WeakSet[BaseClient]" = weakref.WeakSet()
 

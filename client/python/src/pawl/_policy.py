@@ -319,11 +319,12 @@ class Fallback:
                 verdicts[row.item] = "deny"
         words = set(verdicts.values())
         outcome = "deny" if "deny" in words else "undecided" if "undecided" in words else "allow"
+        counted = {row.item for row in rows or ()}
         rows = (rows or []) + [
             RateAnswer(index, 0, items[index].rates[0].window_ms if items[index].rates else 0,
                        items[index].rates[0].count if items[index].rates else 0,
                        0, 0, 0, 0, 0, 0, False, word == "allow")
-            for index, word in verdicts.items() if index not in {row.item for row in rows or ()}]
+            for index, word in verdicts.items() if index not in counted]
         rows.sort(key=lambda row: (row.item, row.rate_index))
         source = "none" if outcome == "undecided" else "fallback"
         retry = max((row.retry_after_ms for row in rows if not row.allowed), default=0)
