@@ -1,4 +1,4 @@
-"""Fixtures of several files here; those of the pure client's tests become visible by their names."""
+"""Fixtures of several files here; those of pure_rig become visible by their names."""
 
 import pytest
 import rig
