@@ -256,6 +256,47 @@ struct pawl_audit_settings {
     uint64_t denied_per_s; /* denials written a second, the rest is counted */
 };
 
+/** One server of an engine: "redis://host:port", "rediss://" with TLS, or "unix:/path". */
+struct pawl_redis_settings {
+    const char *uri; /* canonical */
+    const char *host;
+    uint16_t port;
+    bool secure;
+};
+
+#define PAWL_SETTINGS_REDIS_MAX 16 /* addresses of one engine, or of its sentinels */
+
+/** The fleet. Present: the store is the engine, data_dir (where written) keeps facts beside it. */
+struct pawl_cluster_settings {
+    bool on;                           /* there is a cluster section */
+    struct pawl_redis_settings *redis; /* cluster.redis: tried in order, the primary is kept */
+    unsigned redis_count;
+    const char *sentinel_name; /* "" = no Sentinel: cluster.redis */
+    struct pawl_redis_settings *sentinels;
+    unsigned sentinel_count;
+    const char *user;                   /* ACL user; "" = default */
+    const char *password_file;          /* "" = none */
+    const char *sentinel_user;          /* "" = as user ... */
+    const char *sentinel_password_file; /* ... where one of the two is set */
+    const char *tls_ca;                 /* PEM, for rediss://; "" = the system's */
+    const char *tls_certificate;        /* PEM chain, with its key: client certificate; "" = none */
+    const char *tls_key;
+    const char *tls_name;  /* what the engine's certificate is for; "" = the host of its address */
+    const char *prefix;    /* of all keys in the engine, "pawl" */
+    const char *advertise; /* where the other members reach this one: canonical address */
+    struct pawl_address advertise_address;
+    const char *seeds; /* "host:port" of a name with an address for each member; "" = none */
+    unsigned ack;      /* enum pawl_ack of port/store.h: default level; DEFAULT = quorum where there
+                          are replicas, else durable */
+    struct pawl_ack_settings {
+        const char *ns;
+        unsigned ack;
+    } * acks; /* cluster.acks: NAMESPACE: level */
+    unsigned ack_count;
+    uint64_t command_timeout_ms; /* of one command at the engine */
+    bool strict;                 /* an engine that may forget (eviction, version) is refused */
+};
+
 struct pawl_settings {
     struct pawl_listen_settings *listen;
     unsigned listen_count; /* at least 1 */
@@ -284,6 +325,7 @@ struct pawl_settings {
     bool watch;          /* reload when a file that was read changes */
     bool sandbox;        /* give up what is not needed once started */
     uint64_t leases_max; /* reservations open at once */
+    struct pawl_cluster_settings cluster;
 
     /* ---- private ---- */
     const char *config_file; /* absolute; "" = none */

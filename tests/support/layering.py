@@ -24,6 +24,7 @@ MAY_INCLUDE = {
     "daemon/adapter/yaml": {"core", "port", "adapter/yaml"},
     "daemon/adapter/jwt": {"core", "port", "ops", "adapter/jwt", "adapter/sys"},
     "daemon/adapter/tls": {"core", "port", "adapter/tls"},
+    "daemon/adapter/redis": {"core", "port", "adapter/redis"},
     "daemon/ops": {"core", "port", "ops", "pawl"},
     "daemon/ops/http": {"core", "port", "ops", "pawl"}, # asks as any client does: libpawl's header
     "daemon/edge": {"core", "port", "ops", "edge", "pawl"},
@@ -44,6 +45,8 @@ THIRD_PARTY = {
     "microhttpd.h": ["daemon/ops/http/"],
     "seccomp.h": ["daemon/adapter/sys/"],
     "Python.h": ["client/python/native/"],
+    "hiredis/hiredis.h": ["daemon/adapter/redis/", "tests/"],
+    "hiredis/read.h": ["daemon/adapter/redis/", "tests/"],
     "protobuf-c/protobuf-c.h": ["proto/", "tests/"],
 }
 
