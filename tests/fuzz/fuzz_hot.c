@@ -48,7 +48,7 @@ static void same_view(struct pawl_bytes a, struct pawl_bytes b)
 static bool is_unread(bool is_request, uint64_t number)
 {
     return number == (is_request ? 5 : 4) || (!is_request && number == 5) ||
-           (number >= 18 && number <= 34);
+           (number >= 18 && number <= 34) || (number >= 50 && number <= 52);
 }
 
 /* Copy @message without the parts left unread; returns the bytes copied. */
@@ -304,6 +304,7 @@ static void same_reply(const struct pawl_wire_reply *hot, const Pawl__V1__Reply 
     require(hot->status == (uint32_t)cold->status);
     same_bytes(hot->error, cold->error);
     require((hot->hello.data != NULL) == (cold->hello != NULL));
+    require(hot->view_number == cold->view_number);
     if (cold->goaway != NULL) {
         require(hot->body == PAWL_BODY_COLD);
     } else if (cold->body_case == PAWL__V1__REPLY__BODY_CHECK) {

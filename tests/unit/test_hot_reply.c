@@ -29,7 +29,7 @@ static const struct place {
     size_t depth;
     const char *types;
 } places[] = {
-    { NULL, 0, "vvlll----------lllllllllllllllllll" },
+    { NULL, 0, "vvlllv---------lllllllllllllllllll" },
     { to_check, 1, "vll" },
     { to_result, 2, "vvvvvvvvvvvvfvvvvv" },
     { to_check_token, 2, "vvvvvll" },

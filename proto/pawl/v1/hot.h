@@ -112,6 +112,7 @@ struct pawl_wire_reply {
     uint32_t status;
     struct pawl_bytes error;
     struct pawl_bytes hello;  /* a packed HelloReply, or empty */
+    uint64_t view_number;     /* with STATUS_MOVED */
     enum pawl_wire_body body; /* NONE: envelope only */
     uint32_t verdict;
     bool has_token;

@@ -20,11 +20,12 @@ _Static_assert(WIRE_BODY_LAST == (int)PAWL__V1__REQUEST__BODY_TOP, "the last one
     127 /* of the numbers of an envelope that are bodies, now or later (COMPAT.md) \
          */
 
-#define KNOWN_RATE    (WIRE_BIT(6) - WIRE_BIT(1))
-#define KNOWN_ITEM    (WIRE_BIT(8) - WIRE_BIT(1))
-#define KNOWN_TOKEN   (WIRE_BIT(14) - WIRE_BIT(1))
-#define KNOWN_CHECK   (WIRE_BIT(5) - WIRE_BIT(1))
-#define KNOWN_REQUEST (WIRE_BIT(8) - WIRE_BIT(1) + WIRE_BIT(WIRE_BODY_LAST + 1) - WIRE_BIT(16))
+#define KNOWN_RATE  (WIRE_BIT(6) - WIRE_BIT(1))
+#define KNOWN_ITEM  (WIRE_BIT(8) - WIRE_BIT(1))
+#define KNOWN_TOKEN (WIRE_BIT(14) - WIRE_BIT(1))
+#define KNOWN_CHECK (WIRE_BIT(5) - WIRE_BIT(1))
+#define KNOWN_REQUEST \
+    ((WIRE_BIT(8) - WIRE_BIT(1)) | (WIRE_BIT(WIRE_BODY_LAST + 1) - WIRE_BIT(16)) | WIRE_PEERS)
 
 /* ---- the long forms of hot_wire.h ------------------------------------------------------- */
 

@@ -1,6 +1,7 @@
 /*
- * Private to hot_read.c, hot_read_reply.c and hot_write.c: tags, varints and length-prefixed bytes
- * of protobuf (protobuf.dev, "Encoding"), inlined with a fast path for what is one byte long.
+ * Private to hot_read.c, hot_read_reply.c, hot_write.c and envelope.c: tags, varints and
+ * length-prefixed bytes of protobuf (protobuf.dev, "Encoding"), inlined with a fast path for what
+ * is one byte long.
  *
  * Readers move a cursor over lent bytes and never pass its end. Writers write without looking at
  * room: their callers took a bound first.
@@ -68,12 +69,16 @@ WIRE_INLINE size_t wire_left(const struct wire_in *in)
     return (size_t)(in->end - in->at);
 }
 
-#define WIRE_BODY_LAST 34 /* of the bodies in the .proto, of requests and replies alike */
+#define WIRE_BODY_LAST  34 /* of the bodies in the .proto, of requests and replies alike */
+#define WIRE_PEER_FIRST 50 /* of those between members */
+#define WIRE_PEER_LAST  52
+#define WIRE_PEERS      (WIRE_BIT(WIRE_PEER_LAST + 1) - WIRE_BIT(WIRE_PEER_FIRST))
 
 /** Is this the tag of a body, of a request or a reply, that protobuf-c reads? */
 static inline bool wire_is_cold_body(uint32_t tag)
 {
-    return tag >= LEN(18) && tag <= LEN(WIRE_BODY_LAST) && (tag & 7) == WIRE_LEN;
+    return (tag & 7) == WIRE_LEN && ((tag >= LEN(18) && tag <= LEN(WIRE_BODY_LAST)) ||
+                                     (tag >= LEN(WIRE_PEER_FIRST) && tag <= LEN(WIRE_PEER_LAST)));
 }
 
 WIRE_INLINE bool wire_varint(struct wire_in *in, uint64_t *value)
