@@ -30,6 +30,9 @@ struct pawl_server {
     unsigned port[PAWL_LISTENERS_MAX];
     _Atomic unsigned stops; /* asked for so far */
     unsigned stops_seen;
+    _Atomic bool going_on; /* what on_stop put off is done */
+    bool put_off;
+    bool drains; /* the drain has begun */
     bool loop_ready;
     bool running;
     enum pawl_status outcome;
@@ -158,6 +161,7 @@ static void close_listeners(struct pawl_server *server)
 
 static void drain(struct pawl_server *server)
 {
+    server->drains = true;
     if (server->hooks.on_drain_start != NULL) {
         server->hooks.on_drain_start(server->hooks.app);
     }
@@ -180,6 +184,15 @@ static void force(struct pawl_server *server)
     }
 }
 
+static void stop(struct pawl_server *server)
+{
+    atomic_store(&server->going_on, false);
+    server->put_off = server->hooks.on_stop != NULL && server->hooks.on_stop(server->hooks.app);
+    if (!server->put_off) {
+        drain(server);
+    }
+}
+
 static void on_wake(uv_async_t *handle)
 {
     struct pawl_server *server = handle->data;
@@ -188,10 +201,13 @@ static void on_wake(uv_async_t *handle)
     while (server->running && server->stops_seen < 2 && server->stops_seen < stops) {
         server->stops_seen++;
         if (server->stops_seen == 1) {
-            drain(server);
+            stop(server);
         } else {
             force(server);
         }
+    }
+    if (server->running && server->put_off && !server->drains && atomic_load(&server->going_on)) {
+        drain(server);
     }
     if (server->running && atomic_load(&server->edge.running) == 0) {
         uv_stop(&server->loop);
@@ -429,6 +445,12 @@ void pawl_server_stop(struct pawl_server *server)
     (void)uv_async_send(&server->wake);
 }
 
+void pawl_server_go_on(struct pawl_server *server)
+{
+    atomic_store(&server->going_on, true);
+    (void)uv_async_send(&server->wake);
+}
+
 enum pawl_status pawl_server_watch(struct pawl_server *server, const struct pawl_watch *watch)
 {
     if (server->poller_count == PAWL_WATCHES_MAX) {
@@ -440,7 +462,7 @@ enum pawl_status pawl_server_watch(struct pawl_server *server, const struct pawl
 enum pawl_status pawl_server_adopt(struct pawl_server *server, int fd, unsigned roles)
 {
     /* Once the workers were told to drain they may leave as soon as they are empty. */
-    if (!server->running || server->stops_seen > 0) {
+    if (!server->running || server->drains || server->stops_seen > 1) {
         return PAWL_EUNAVAIL;
     }
     return pawl_acceptor_adopt(&server->edge, fd, roles);

@@ -12,6 +12,7 @@
  *
  * Drain, after the first SIGTERM or SIGINT or pawl_server_stop():
  *
+ *   on_stop -> (true: everything goes on until pawl_server_go_on())
  *   on_drain_start -> accept what is in the backlog, stop listening, unlink Unix sockets
  *     -> goaway{last_id = UINT64_MAX} on every session: "send nothing new, what is sent is begun"
  *     -> a session that has been quiet for 100 ms and is owed nothing gets the final
@@ -73,7 +74,13 @@ struct pawl_server_hooks {
     void (*on_second)(void *app);      /* every second */
     void (*on_reload)(void *app);      /* SIGHUP */
     void (*on_started)(void *app);     /* every worker's thread runs, and the signals are taken */
-    void (*on_drain_start)(void *app); /* first SIGTERM, SIGINT or pawl_server_stop() */
+    /**
+     * First SIGTERM, SIGINT or pawl_server_stop(). True: there is something to be done first while
+     * everything is still served (a cluster: hand over what is counted here), and
+     * pawl_server_go_on() says when. False, or NULL: drain at once.
+     */
+    bool (*on_stop)(void *app);
+    void (*on_drain_start)(void *app); /* the drain begins */
     void (*on_force)(void *app);       /* second one; may leave the process */
     void *app;
 };
@@ -126,6 +133,9 @@ struct pawl_guard *pawl_server_guard(const struct pawl_server *server);
 
 /** As a SIGTERM: drain, and at the second call exit at once. Any thread, also before run. */
 void pawl_server_stop(struct pawl_server *server);
+
+/** What on_stop put off begins. Any thread; early and more than once is nothing. */
+void pawl_server_go_on(struct pawl_server *server);
 
 /**
  * Look after a descriptor of somebody else in the main loop. Between create and run, on the thread
