@@ -30,6 +30,7 @@ struct pawl_outbound {
     uint8_t *received;           /* of the read that is going on */
     uint8_t *plain;              /* the same, decrypted */
     struct pawl_stream *streams; /* whose end is not said */
+    struct pawl_timer *timers;   /* not released */
     struct pawl_stream *written; /* with bytes gathered in this turn */
     unsigned streams_alive;      /* memory that libuv may still touch, ended ones too */
     unsigned timers_alive;
@@ -57,7 +58,7 @@ struct pawl_net pawl_outbound_net(struct pawl_outbound *outbound);
 /**
  * End all streams, each with its `closed` event, stop all timers, and call @on_closed (may be NULL)
  * once the streams are gone and every timer was released by who has it: then the storage is the
- * caller's again. Streams that are asked for meanwhile end at once. Only once.
+ * caller's again. From now on no stream is made (NULL) and no timer runs. Only once.
  *
  * A look-up that runs in the system's resolver cannot be broken off; the callback waits for it.
  */

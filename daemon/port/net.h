@@ -54,7 +54,7 @@ struct pawl_net_ops {
     void (*stop)(struct pawl_timer *timer);
     /** It does not run any more. NULL is nothing. */
     void (*release)(struct pawl_timer *timer);
-    /** BOOTTIME ms, read once a turn. */
+    /** BOOTTIME ms, read at each call: the process may have stood still since the turn began. */
     uint64_t (*now_ms)(void *self);
 };
 
