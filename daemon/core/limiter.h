@@ -44,6 +44,7 @@
 #define PAWL_LIMITER_SHARDS_MAX    4096
 #define PAWL_LIMITER_SHARDS        64   /* the default */
 #define PAWL_LIMITER_FULL_RETRY_MS 1000 /* retry_after_ms of a refusal for want of memory */
+#define PAWL_LIMITER_BUNDLES       64   /* shards in a cluster: slots with the same low 6 bits */
 
 /** How events are counted; values as enum pawl_record_kind - 1, and as on the wire. */
 enum pawl_algorithm {
@@ -177,8 +178,10 @@ struct pawl_limiter_config {
     void *region;      /* aligned to 4 KiB, all zero (fresh from mmap), lives until deinit */
     size_t memory_max; /* its size: the ceiling of everything in it; up to 32 GiB */
     unsigned shards;   /* power of two, 1 to 4096; 0: the default */
-    struct pawl_subkey subkey; /* PAWL_SUBKEY_LIMITS */
-    uint64_t salt[2];          /* random at each boot: placement inside shards */
+    struct pawl_subkey subkey;       /* PAWL_SUBKEY_LIMITS */
+    const struct pawl_subkey *slots; /* PAWL_SUBKEY_SLOTS, copied: ids carry slots, and there are
+                                        PAWL_LIMITER_BUNDLES shards; NULL: one node */
+    uint64_t salt[2];                /* random at each boot: placement inside shards */
     uint16_t life; /* random at each boot: marks the charge handles of this life; 0 is 1 */
     bool persist;  /* somebody collects dirty records; else they are not tracked */
     pawl_arena_release release; /* may be NULL */
@@ -219,7 +222,9 @@ struct pawl_limiter {
     uint64_t salt[2];
     uint16_t life;
     bool persist;
+    bool slotted; /* ids carry slots, by `slots` */
     struct pawl_subkey subkey;
+    struct pawl_subkey slots;
     struct pawl_id inline_cells;
     uint64_t memory_max;
     int64_t wall_s; /* read and set atomically */
@@ -374,6 +379,22 @@ PAWL_HOT void pawl_limiter_decide(struct pawl_limiter *limiter, struct pawl_limi
                                   struct pawl_limit_outcome *outcome);
 
 /**
+ * The ring's slot of a resolved rate: of its item's key, in a cluster. All rates of an item have
+ * the same. Valid from prepare on.
+ */
+static inline uint32_t pawl_limiter_slot_of(const struct pawl_limiter_slot *slot)
+{
+    return (uint32_t)(slot->id.lo & (PAWL_LIMITER_CELLS - 1));
+}
+
+/**
+ * The ring's slot of a key, without anything else of prepare: one hash. In a cluster alone. No
+ * lock. Bounds as those of an item; beyond them, PAWL_LIMITER_CELLS.
+ */
+uint32_t pawl_limiter_key_slot(const struct pawl_limiter *limiter, struct pawl_bytes ns,
+                               const struct pawl_bytes *parts, size_t parts_count);
+
+/**
  * Between prepare and decide of a batch: ask the processor to fetch the records themselves, so
  * that the misses of a batch overlap. Does nothing while the table is small enough for the cache.
  * Changes nothing; may be left out.
@@ -487,5 +508,84 @@ bool pawl_limiter_unsaved_since(struct pawl_limiter *limiter, struct pawl_instan
 PAWL_MUST_USE enum pawl_status pawl_limiter_load(struct pawl_limiter *limiter,
                                                  struct pawl_bytes record, uint64_t elapsed_ms,
                                                  struct pawl_instant now);
+
+/* ---- slots that come and go (a cluster; limiter_move.c) ---- */
+
+/*
+ * A bundle is a shard; a set of its slots has bit i for slot i * 64 + bundle. Walks let go of the
+ * shard's lock again and again; what is made or charged meanwhile may be missed, so slots are
+ * walked when nobody decides on them (or when that does no harm).
+ */
+
+/** Whose a serialized record is (at least PAWL_RECORD_HEAD_BYTES). */
+struct pawl_id pawl_limiter_record_id(const uint8_t *record);
+
+/** How a record is taken in beside what may be there already. */
+enum pawl_join {
+    PAWL_JOIN_SAVED, /* of the saver: what it says alone is not dirty; what it is joined to is */
+    PAWL_JOIN_GIVEN, /* of a peer: the saver has to hear of it, also of a tombstone */
+};
+
+/**
+ * Add one serialized record, saved @elapsed_ms ago (as pawl_limiter_load), to what its id has
+ * counted here: two histories of the same key, of which no event is in both. Never over: the
+ * events of a sliding window are united, and where memory has no place for all of them they leave
+ * later; levels of gcra add, under the slower of the two rates; counts of calendar quotas add,
+ * where the earlier period may still run; slots of concurrency are united by their handles, so that
+ * the same one twice is held once. Records of two different algorithms become one that is used up.
+ * A record with nothing in it changes no count.
+ *
+ * @scratch  room for 2 * PAWL_RECORD_BYTES_MAX; the caller's.
+ *
+ * Returns as pawl_limiter_load. PAWL_EFULL only where there is no record of this id yet.
+ */
+PAWL_MUST_USE enum pawl_status pawl_limiter_join(struct pawl_limiter *limiter,
+                                                 struct pawl_bytes record, uint64_t elapsed_ms,
+                                                 enum pawl_join join, struct pawl_instant now,
+                                                 uint8_t *scratch);
+
+/**
+ * Hand the records of the slots @set of bundle @bundle to @sink: those with something in them, and
+ * tombstones that the saver has not heard of. Dirty marks stay.
+ *
+ * @cursor  in: where to go on, 0 to begin; out: where to go on next time. Means the same however
+ *          the table grows or shrinks meanwhile, so several may walk at once; up to 2^32.
+ * @take    true: what was handed over is forgotten here.
+ * Others   as pawl_limiter_collect_dirty; the budget is exceeded by less than one record.
+ *
+ * Returns PAWL_OK at the end of the walk, PAWL_EAGAIN where there may be more.
+ */
+PAWL_MUST_USE enum pawl_status pawl_limiter_collect_slots(struct pawl_limiter *limiter,
+                                                          unsigned bundle, uint64_t set, bool take,
+                                                          uint64_t *cursor, size_t budget,
+                                                          struct pawl_instant now, uint8_t *scratch,
+                                                          pawl_limiter_sink sink, void *data,
+                                                          size_t *handed);
+
+/**
+ * As pawl_limiter_collect_dirty, for the slots @set alone: what is dirty in others stays so.
+ * pawl_limiter_record_id() says of each record whose it is.
+ */
+PAWL_MUST_USE enum pawl_status pawl_limiter_collect_dirty_slots(
+    struct pawl_limiter *limiter, unsigned bundle, uint64_t set, size_t budget,
+    struct pawl_instant now, uint8_t *scratch, pawl_limiter_sink sink, void *data, size_t *handed);
+
+/** Hand the record of @id to @sink as it is now. False if there is none, or @sink was full. */
+bool pawl_limiter_collect_id(struct pawl_limiter *limiter, struct pawl_id id,
+                             struct pawl_instant now, uint8_t *scratch, pawl_limiter_sink sink,
+                             void *data);
+
+/** True while @id has a record with something in it, or one the saver has to hear of. */
+bool pawl_limiter_holds(struct pawl_limiter *limiter, struct pawl_id id, struct pawl_instant now);
+
+/** All records of the slots @set are to be saved again. Returns how many there are. */
+size_t pawl_limiter_mark_slots(struct pawl_limiter *limiter, unsigned bundle, uint64_t set,
+                               struct pawl_instant now);
+
+/** Forget all records of the slots @set, dirty or not. Returns how many there were. */
+size_t pawl_limiter_forget_slots(struct pawl_limiter *limiter, unsigned bundle, uint64_t set);
+
+/** May anything in @bundle be dirty? False is certain as of some moment of this call. No lock. */
+bool pawl_limiter_bundle_is_dirty(const struct pawl_limiter *limiter, unsigned bundle);
 
 #endif
