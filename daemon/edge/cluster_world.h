@@ -146,13 +146,16 @@ void pawl_world_enter(struct pawl_cluster_world *world, unsigned index, struct p
 /** Worker @index has @change requests more that wait for a change. Its own thread. */
 void pawl_world_waiting(struct pawl_cluster_world *world, unsigned index, int change);
 
+/** Private. */
+struct pawl_quiesce_post {
+    struct pawl_post post; /* first */
+    struct pawl_quiesce *of;
+};
+
 /** One wait for all workers; the caller's storage until @done was called. */
 struct pawl_quiesce {
     /* ---- private ---- */
-    struct {
-        struct pawl_post post; /* first */
-        struct pawl_quiesce *of;
-    } posts[PAWL_WORKERS_MAX];
+    struct pawl_quiesce_post posts[PAWL_WORKERS_MAX];
     _Atomic unsigned left;
     void (*done)(void *ctx);
     void *ctx;
