@@ -125,7 +125,12 @@ struct pawl_engine_command {
         } retire;
         struct {
             struct pawl_origin origin;
-            uint64_t position; /* one more than the stream's last: the emitter knows the top */
+            /* WON: it is the last entry now, or the stream's top was at or above it already.
+             * REFUSED: the top is below it and is not `after`. So a lost entry is never followed
+             * by the next one. `after` is 0 for a stream that does not exist, and lies more than
+             * one below where the emitter knows that there is nothing between. */
+            uint64_t position;
+            uint64_t after;
             struct pawl_bytes bytes;
         } append;
         struct {
