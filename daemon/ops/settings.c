@@ -482,6 +482,7 @@ static struct pawl_settings *new_settings(void)
         settings->secret_files[1] = "";
         settings->secret_list[0] = "";
         settings->secret_list[1] = "";
+        settings->cluster.advertise = "";
     }
     return settings;
 }

@@ -264,20 +264,31 @@ struct pawl_redis_settings {
     bool secure;
 };
 
+/** What a revocation in one namespace waits for. */
+struct pawl_ack_settings {
+    const char *ns;
+    unsigned ack; /* enum pawl_ack, never DEFAULT */
+};
+
 #define PAWL_SETTINGS_REDIS_MAX 16 /* addresses of one engine, or of its sentinels */
 
-/** The fleet. Present: the store is the engine, data_dir (where written) keeps facts beside it. */
+/**
+ * The fleet. Present: the store is the engine, and data_dir is "" unless it was written, where
+ * facts are kept beside it. secret_files are set. advertise is never "". Members show each other
+ * tls.certificate and are judged by tls.ca and tls.clients (role peer).
+ */
 struct pawl_cluster_settings {
     bool on;                           /* there is a cluster section */
     struct pawl_redis_settings *redis; /* cluster.redis: tried in order, the primary is kept */
     unsigned redis_count;
-    const char *sentinel_name; /* "" = no Sentinel: cluster.redis */
+    struct pawl_text_list redis_list, sentinel_list; /* as written; the arrays are what they say */
+    const char *sentinel_name;                       /* "" = no Sentinel: cluster.redis */
     struct pawl_redis_settings *sentinels;
     unsigned sentinel_count;
     const char *user;                   /* ACL user; "" = default */
     const char *password_file;          /* "" = none */
-    const char *sentinel_user;          /* "" = as user ... */
-    const char *sentinel_password_file; /* ... where one of the two is set */
+    const char *sentinel_user;          /* at the Sentinels; "" = default */
+    const char *sentinel_password_file; /* at the Sentinels; "" = no login there */
     const char *tls_ca;                 /* PEM, for rediss://; "" = the system's */
     const char *tls_certificate;        /* PEM chain, with its key: client certificate; "" = none */
     const char *tls_key;
@@ -288,10 +299,7 @@ struct pawl_cluster_settings {
     const char *seeds; /* "host:port" of a name with an address for each member; "" = none */
     unsigned ack;      /* enum pawl_ack of port/store.h: default level; DEFAULT = quorum where there
                           are replicas, else durable */
-    struct pawl_ack_settings {
-        const char *ns;
-        unsigned ack;
-    } * acks; /* cluster.acks: NAMESPACE: level */
+    struct pawl_ack_settings *acks; /* cluster.acks: NAMESPACE: level */
     unsigned ack_count;
     uint64_t command_timeout_ms; /* of one command at the engine */
     bool strict;                 /* an engine that may forget (eviction, version) is refused */
@@ -300,7 +308,7 @@ struct pawl_cluster_settings {
 struct pawl_settings {
     struct pawl_listen_settings *listen;
     unsigned listen_count; /* at least 1 */
-    const char *data_dir;
+    const char *data_dir;  /* "" = none, in a cluster only */
     /* The place that defaults name, whether left out or written: pawld may make what is missing.
      * Elsewhere a missing folder is an error, for it may be a disk that is not there. */
     bool data_dir_is_default;

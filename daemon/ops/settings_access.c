@@ -30,8 +30,9 @@ static bool knows_clients(const struct pawl_settings *settings)
 static void settle_unix(struct pawl_settings_loader *loader, struct pawl_listen_settings *listen,
                         const struct pawl_listen_nodes *nodes, unsigned index)
 {
-    if (listen->role == 0) {
-        listen->role = UNIX_ROLES;
+    if (listen->role == 0) { /* other members come here where it is what they are told */
+        listen->role =
+            strncmp(loader->settings->cluster.advertise, "unix:", 5) == 0 ? ALL_ROLES : UNIX_ROLES;
     }
     if (nodes->anonymous != NULL) {
         pawl_settings_complain(loader, false, place_of(nodes->anonymous), 0,
@@ -72,7 +73,8 @@ static void settle_tcp(struct pawl_settings_loader *loader, struct pawl_listen_s
     }
     if (listen->role == 0) {
         listen->role = knows_clients(settings) ? ALL_ROLES : OPEN_ROLES;
-    } else if (!knows_clients(settings) && (listen->role & ~OPEN_ROLES) != 0) {
+    } else if (!knows_clients(settings) && (listen->role & ~OPEN_ROLES) != 0 &&
+               (is_tls || !settings->cluster.on || !listen->insecure)) {
         pawl_settings_complain(loader, false, place_of(nodes->role), 0,
                                "listen[%u].role: %s: grants check and read only, for nobody is "
                                "authenticated there; use a unix: address for more, or set "
@@ -267,6 +269,11 @@ void pawl_settings_files(const struct pawl_settings *settings, pawl_settings_on_
     name_file(on_file, ctx, settings->tls.certificate);
     name_file(on_file, ctx, settings->tls.key);
     name_file(on_file, ctx, settings->tls.ca);
+    name_file(on_file, ctx, settings->cluster.password_file);
+    name_file(on_file, ctx, settings->cluster.sentinel_password_file);
+    name_file(on_file, ctx, settings->cluster.tls_ca);
+    name_file(on_file, ctx, settings->cluster.tls_certificate);
+    name_file(on_file, ctx, settings->cluster.tls_key);
     for (i = 0; i < settings->credential_count; i++) {
         name_file(on_file, ctx, settings->credentials[i].secret_file);
     }

@@ -82,7 +82,8 @@ static void check_tcp(struct pawl_settings_loader *loader, struct pawl_listen_se
                                nodes->item->place.line > 0 ? "listen: " : "--set 'listen=",
                                listen->uri, nodes->item->place.line > 0 ? "" : "'");
     }
-    if (loopback && nodes->insecure != NULL && listen->insecure) {
+    if (loopback && nodes->insecure != NULL && listen->insecure &&
+        (listen->address.kind == PAWL_ADDRESS_TLS || !loader->settings->cluster.on)) {
         pawl_settings_complain(loader, true, place_of(nodes->insecure), 0,
                                "listen[%u].insecure: does nothing on %s address", index,
                                listen->address.kind == PAWL_ADDRESS_TLS ? "a tls:" : "a loopback");
@@ -256,13 +257,22 @@ static const char *runtime_path(struct pawl_settings_loader *loader)
 static void settle_data_dir(struct pawl_settings_loader *loader)
 {
     struct pawl_settings *settings = loader->settings;
+    const struct pawl_config_node *written = pawl_settings_seen(loader, "data_dir");
     const char *path = state_path(loader);
 
-    if (pawl_settings_seen(loader, "data_dir") == NULL && path == NULL) {
+    if (settings->cluster.on && (written == NULL || settings->data_dir[0] == '\0')) {
+        settings->data_dir = ""; /* the engine has all; a folder is asked for, never assumed */
+        return;
+    }
+    if (written != NULL && settings->data_dir[0] == '\0') {
+        pawl_settings_complain(loader, false, place_of(written), 0,
+                               "data_dir: is empty; give a path");
+    }
+    if (written == NULL && path == NULL) {
         pawl_settings_complain(loader, false, NULL, 0,
                                "data_dir: is not set, and neither STATE_DIRECTORY nor HOME tells "
                                "where state belongs; give --data-dir");
-    } else if (pawl_settings_seen(loader, "data_dir") == NULL) {
+    } else if (written == NULL) {
         settings->data_dir = path;
     }
     settings->data_dir_is_default = path != NULL && strcmp(path, settings->data_dir) == 0;
@@ -274,6 +284,12 @@ static const char *default_socket(struct pawl_settings_loader *loader)
 
     if (folder != NULL) {
         return make_path(loader, "%s/pawld.sock", folder);
+    }
+    if (loader->settings->data_dir[0] == '\0') {
+        pawl_settings_complain(loader, false, NULL, 0,
+                               "listen: XDG_RUNTIME_DIR is not set, so there is no folder for the "
+                               "socket; give --listen");
+        return "/run/pawl/pawld.sock";
     }
     pawl_settings_complain(loader, true, NULL, 0,
                            "listen: XDG_RUNTIME_DIR is not set, so the socket is made in data_dir; "
@@ -401,6 +417,7 @@ void pawl_settings_finish(struct pawl_settings_loader *loader)
     settle_runtime_dir(loader);
     pawl_settings_finish_access(loader);
     check_secrets(loader);
+    pawl_settings_finish_cluster(loader);
     check_tokens(loader);
     check_rotation(loader);
     check_sizes(loader);

@@ -6,6 +6,7 @@
  *   settings_limits.c, settings_lists.c   the same for limits, and for lists of mappings
  *   settings_check.c  what concerns more than one value: listeners, secrets, defaults of the host
  *   settings_access.c the same for who may connect: roles, TLS, HTTP
+ *   settings_cluster.c the same for the fleet
  */
 #ifndef PAWL_OPS_SETTINGS_LOAD_H
 #define PAWL_OPS_SETTINGS_LOAD_H
@@ -25,8 +26,9 @@ struct pawl_settings_loader {
     const struct pawl_settings_sources *sources;
     struct pawl_problems *problems;
     struct pawl_settings *settings;
-    struct pawl_pool *scratch;     /* the trees; gone after loading */
-    struct pawl_config_node *root; /* NULL = nothing but defaults */
+    struct pawl_pool *scratch;                   /* the trees; gone after loading */
+    struct pawl_config_node *root;               /* NULL = nothing but defaults */
+    const struct pawl_config_node *cluster_node; /* NULL = no cluster */
     /* By row of the table: where it was written; NULL = its default stands. */
     const struct pawl_config_node *seen[PAWL_SETTINGS_SEEN_MAX];
     struct pawl_listen_nodes listen_nodes[PAWL_SETTINGS_LISTEN_MAX];
@@ -102,6 +104,13 @@ bool pawl_settings_check_host(struct pawl_address *address, bool *loopback);
 
 /** Roles of listeners, TLS and HTTP, once all is read. */
 void pawl_settings_finish_access(struct pawl_settings_loader *loader);
+
+/** cluster.acks */
+void pawl_settings_read_acks(struct pawl_settings_loader *loader, const struct pawl_setting *row,
+                             const struct pawl_config_node *node);
+
+/** The fleet, once listeners, roles and secrets are settled. */
+void pawl_settings_finish_cluster(struct pawl_settings_loader *loader);
 
 /** Fill what depends on the host, then check what concerns several settings. */
 void pawl_settings_finish(struct pawl_settings_loader *loader);

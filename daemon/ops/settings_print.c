@@ -79,6 +79,24 @@ static void print_list(FILE *out, const struct pawl_setting *row, const void *ba
     }
 }
 
+static void print_acks(FILE *out, const struct pawl_setting *row,
+                       const struct pawl_cluster_settings *cluster, unsigned indent,
+                       const char *help)
+{
+    char name[PAWL_SETTING_TEXT_BYTES];
+
+    print_line(out, indent, pawl_setting_key(row), cluster->ack_count == 0 ? "{}" : "", help);
+    for (unsigned i = 0; i < cluster->ack_count; i++) {
+        const struct pawl_setting_word *word = row->words;
+
+        while (word->text != NULL && word->value != cluster->acks[i].ack) {
+            word++;
+        }
+        pawl_setting_quote(cluster->acks[i].ns, name, sizeof(name));
+        print_line(out, indent + 2, name, word->text != NULL ? word->text : "", NULL);
+    }
+}
+
 static void print_row(FILE *out, const struct pawl_setting *row, const void *base, unsigned indent,
                       bool with_help)
 {
@@ -89,6 +107,8 @@ static void print_row(FILE *out, const struct pawl_setting *row, const void *bas
         print_texts(out, row, base, indent, help);
     } else if (row->type == PAWL_SETTING_OVERRIDES) {
         print_overrides(out, row, base, indent, help);
+    } else if (row->type == PAWL_SETTING_ACKS) {
+        print_acks(out, row, &((const struct pawl_settings *)base)->cluster, indent, help);
     } else if (row->type == PAWL_SETTING_LIST) {
         print_list(out, row, base, indent, help);
     } else {
@@ -172,18 +192,31 @@ static void print_limits(FILE *out, const struct pawl_setting *row,
     }
 }
 
-/** One row of the file, with the heading of its section where that begins. */
+/** One row of the file, with the headings of the sections that begin with it. */
 static void print_root_row(FILE *out, const struct pawl_setting *row,
                            const struct pawl_settings *settings, const char **section)
 {
-    const char *dot = strchr(row->path, '.');
-    size_t size = dot != NULL ? (size_t)(dot - row->path) : 0;
+    const char *start = row->path;
+    unsigned indent = 0;
+    const char *dot;
 
-    if (size > 0 && (strlen(*section) < size || strncmp(*section, row->path, size + 1) != 0)) {
-        (void)fprintf(out, "\n%.*s:\n", (int)size, row->path);
-        *section = row->path;
+    for (; (dot = strchr(start, '.')) != NULL; start = dot + 1, indent += 2) {
+        size_t size = (size_t)(dot - row->path) + 1;
+
+        if (strncmp(*section, row->path, size) != 0) {
+            (void)fprintf(out, "%s%*s%.*s:\n", indent == 0 ? "\n" : "", (int)indent, "",
+                          (int)(dot - start), start);
+        }
     }
-    print_row(out, row, settings, size > 0 ? 2 : 0, true);
+    *section = indent > 0 ? row->path : *section;
+    print_row(out, row, settings, indent, true);
+}
+
+/** Without a cluster nothing of it is printed: the section alone would make one. */
+static bool is_printed(const struct pawl_setting *row, const struct pawl_settings *settings)
+{
+    return prints(row, PAWL_SCOPE_ROOT) &&
+           (settings->cluster.on || strncmp(row->path, "cluster.", 8) != 0);
 }
 
 void pawl_settings_print(const struct pawl_settings *settings, FILE *out)
@@ -194,7 +227,7 @@ void pawl_settings_print(const struct pawl_settings *settings, FILE *out)
 
     (void)fprintf(out, "# The settings in force, pawld %s.\n", PAWL_VERSION);
     for (i = 0; (row = pawl_setting_at(i)) != NULL; i++) {
-        if (!prints(row, PAWL_SCOPE_ROOT)) {
+        if (!is_printed(row, settings)) {
             continue;
         }
         if (row->type == PAWL_SETTING_LISTENERS) {
@@ -243,12 +276,9 @@ void pawl_settings_print_reference(FILE *out)
             print_reference_row(out, row);
         }
     }
-    (void)fputs("\nKnown by name and refused, for they are not in this version:\n\n", out);
-    for (i = 0; (row = pawl_setting_at(i)) != NULL; i++) {
-        if ((row->flags & PAWL_SETTING_LATER) != 0) {
-            (void)fprintf(out, "- `%s`: %s\n", row->path, row->help);
-        }
-    }
+    (void)fputs("\nA `cluster` section with anything in it makes this node one of many; see "
+                "deploy/README.md.\n",
+                out);
 }
 
 /* ---- difference ---------------------------------------------------------------------------- */
@@ -316,6 +346,17 @@ static bool overrides_differ(const struct pawl_limit_settings *a,
     return differ;
 }
 
+static bool acks_differ(const struct pawl_cluster_settings *a,
+                        const struct pawl_cluster_settings *b)
+{
+    bool differ = a->ack_count != b->ack_count;
+
+    for (unsigned i = 0; !differ && i < a->ack_count; i++) {
+        differ = a->acks[i].ack != b->acks[i].ack || strcmp(a->acks[i].ns, b->acks[i].ns) != 0;
+    }
+    return differ;
+}
+
 /** As deep as the table goes. */
 static bool lists_differ(const struct pawl_setting *row, const void *old_base, const void *new_base)
 {
@@ -342,6 +383,10 @@ static bool differs(const struct pawl_setting *row, const void *old_base, const 
     }
     if (row->type == PAWL_SETTING_OVERRIDES) {
         return overrides_differ(old_base, new_base);
+    }
+    if (row->type == PAWL_SETTING_ACKS) {
+        return acks_differ(&((const struct pawl_settings *)old_base)->cluster,
+                           &((const struct pawl_settings *)new_base)->cluster);
     }
     if (row->type == PAWL_SETTING_LIST) {
         return lists_differ(row, old_base, new_base);

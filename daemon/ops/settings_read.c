@@ -253,8 +253,9 @@ static enum pawl_status read_path(const struct pawl_setting *row, const char *te
     int size;
 
     if (text[0] == '\0') {
-        return row->initial != NULL ? keep_text(text, field, reader)
-                                    : pawl_setting_refuse(reader, "is empty; give a path");
+        return row->initial != NULL || (row->flags & PAWL_SETTING_EMPTY_OK) != 0
+                   ? keep_text(text, field, reader)
+                   : pawl_setting_refuse(reader, "is empty; give a path");
     }
     if (text[0] != '/' && reader->folder[0] == '\0') {
         return pawl_setting_refuse(reader,
@@ -414,6 +415,7 @@ static enum pawl_status read_value(const struct pawl_setting *row,
     case PAWL_SETTING_LIMITS:
     case PAWL_SETTING_LIST:
     case PAWL_SETTING_OVERRIDES:
+    case PAWL_SETTING_ACKS:
     case PAWL_SETTING_NONE:
     default:
         return pawl_setting_refuse(reader, "cannot be read as a value");

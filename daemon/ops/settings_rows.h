@@ -32,6 +32,7 @@ extern const struct pawl_setting_part pawl_setting_rows_listen; /* where to list
 extern const struct pawl_setting_part pawl_setting_rows_limits;
 extern const struct pawl_setting_part pawl_setting_rows_tokens; /* tokens, rotation, signatures */
 extern const struct pawl_setting_part pawl_setting_rows_access; /* TLS, credentials */
+extern const struct pawl_setting_part pawl_setting_rows_cluster;
 extern const struct pawl_setting_part pawl_setting_rows_server; /* server, store, log, audit */
 
 /** The words of roles: of a listener, a certificate, a credential. */

@@ -7,7 +7,7 @@
 
 static const struct pawl_setting_part *const parts[] = {
     &pawl_setting_rows_listen, &pawl_setting_rows_limits, &pawl_setting_rows_tokens,
-    &pawl_setting_rows_access, &pawl_setting_rows_server,
+    &pawl_setting_rows_access, &pawl_setting_rows_cluster, &pawl_setting_rows_server,
 };
 
 const struct pawl_setting *pawl_setting_at(size_t index)

@@ -28,6 +28,7 @@ enum pawl_setting_type {
     PAWL_SETTING_OVERRIDES, /* struct pawl_limit_settings: overrides and override_count */
     PAWL_SETTING_LISTENERS, /* a list: scope LISTENER */
     PAWL_SETTING_LIMITS,    /* a map: scope LIMIT */
+    PAWL_SETTING_ACKS,      /* a map: struct pawl_cluster_settings: acks and ack_count */
     PAWL_SETTING_LIST,      /* a list of mappings: a pointer to structs of the scope `items` */
 };
 
@@ -46,7 +47,7 @@ enum pawl_setting_flag {
     PAWL_SETTING_RELOADABLE = 1u << 0, /* SIGHUP may change it */
     PAWL_SETTING_REQUIRED = 1u << 1,   /* has no default */
     PAWL_SETTING_LATER = 1u << 2,      /* known by name, refused: not in this version */
-    PAWL_SETTING_EMPTY_OK = 1u << 3,   /* WORDS: [] and none are values */
+    PAWL_SETTING_EMPTY_OK = 1u << 3,   /* WORDS: [] and none are values; PATH: "" */
     PAWL_SETTING_KEYS = 1u << 4,       /* TEXTS: keys of limits, checked as such */
 };
 

@@ -27,7 +27,8 @@ static const struct pawl_setting rows[] = {
       LISTENER(role, unsigned),
       .words = pawl_setting_roles,
       .initial_help =
-          "all; tcp: and tls: [check, read] while neither tls.ca nor credentials are set",
+          "all but peer; tcp: and tls: all, but [check, read] while neither tls.ca nor credentials "
+          "are set",
       .help = "The most that a peer of this listener may do." },
     { .path = "listen.*.mode",
       .type = PAWL_SETTING_MODE,
@@ -98,14 +99,17 @@ static const struct pawl_setting rows[] = {
     { .path = "data_dir",
       .type = PAWL_SETTING_PATH,
       ROOT(data_dir, const char *),
-      .initial_help = "the state directory: /var/lib/pawl for root, else ~/.local/state/pawl",
-      .help = "Folder of pawl.db, counters and secret; made 0700 and locked." },
+      .flags = PAWL_SETTING_EMPTY_OK,
+      .initial_help = "the state directory: /var/lib/pawl for root, else ~/.local/state/pawl; none "
+                      "in a cluster",
+      .help =
+          "Folder of pawl.db, counters and secret; made 0700 and locked. In a cluster: of facts." },
     { .path = "secret_file",
       .type = PAWL_SETTING_PATH,
       ROOT(secret_file, const char *),
       .initial = "",
-      .initial_help = "data_dir/secret, made at the first start",
-      .help = "File with the root secret." },
+      .initial_help = "data_dir/secret, made at the first start; required in a cluster",
+      .help = "File with the root secret; in a cluster the same on every node." },
     { .path = "secret_files",
       .type = PAWL_SETTING_PATHS,
       ROOT(secret_list[0], const char *),

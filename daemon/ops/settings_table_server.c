@@ -150,8 +150,6 @@ static const struct pawl_setting rows[] = {
       .max = 1000000,
       .initial = "10",
       .help = "Denied calls told one by one in a second; the others are counted; 0: all are." },
-
-    LATER("cluster", PAWL_SCOPE_ROOT, "more than one node"),
 };
 
 const struct pawl_setting_part pawl_setting_rows_server = PART(rows);

@@ -162,6 +162,11 @@ void pawl_setting_describe(const struct pawl_setting *row, char *out)
     case PAWL_SETTING_OVERRIDES:
         (void)snprintf(out, capacity, "a mapping from up to %" PRIu64 " keys to rates", row->max);
         break;
+    case PAWL_SETTING_ACKS:
+        pawl_setting_join(row->words, words, sizeof(words));
+        (void)snprintf(out, capacity, "a mapping from up to %" PRIu64 " namespaces to %.200s",
+                       row->max, words);
+        break;
     case PAWL_SETTING_LIST:
         (void)snprintf(out, capacity, "a list of up to %" PRIu64 " mappings", row->max);
         break;
@@ -393,6 +398,7 @@ void pawl_setting_format(const struct pawl_setting *row, const void *base, char 
         break;
     case PAWL_SETTING_TEXTS:
     case PAWL_SETTING_OVERRIDES:
+    case PAWL_SETTING_ACKS:
     case PAWL_SETTING_LISTENERS:
     case PAWL_SETTING_LIMITS:
     case PAWL_SETTING_LIST:

@@ -249,6 +249,8 @@ static void read_known(struct pawl_settings_loader *loader, const struct pawl_se
         read_listeners(loader, node);
     } else if (row->type == PAWL_SETTING_LIMITS) {
         pawl_settings_read_limits(loader, node);
+    } else if (row->type == PAWL_SETTING_ACKS) {
+        pawl_settings_read_acks(loader, row, node);
     } else if (row->type == PAWL_SETTING_LIST) {
         pawl_settings_read_list(loader, row, node, loader->settings, row->path);
     } else {
@@ -256,7 +258,18 @@ static void read_known(struct pawl_settings_loader *loader, const struct pawl_se
     }
 }
 
-/** "tokens:" and kin; one level, for no setting lies deeper. */
+/** The value of "cluster.redis" may be {sentinel: {...}}: then it is meant as "cluster.sentinel".
+ */
+static const struct pawl_config_node *sentinel_of(const char *path,
+                                                  const struct pawl_config_node *node)
+{
+    bool is_meant = strcmp(path, "cluster.redis") == 0 && node->kind == PAWL_NODE_MAPPING &&
+                    node->count == 1 && strcmp(node->first->key, "sentinel") == 0;
+
+    return is_meant ? node->first : NULL;
+}
+
+/** "tokens:" and kin, and what lies in them: as deep as the table goes. */
 static void read_section(struct pawl_settings_loader *loader, const char *name,
                          const struct pawl_config_node *section)
 {
@@ -275,15 +288,34 @@ static void read_section(struct pawl_settings_loader *loader, const char *name,
     }
     (void)snprintf(prefix, sizeof(prefix), "%s.", name);
     for (node = section->first; node != NULL; node = node->next) {
+        const struct pawl_config_node *sentinel;
         const struct pawl_setting *row;
+        char deeper[PAWL_SETTINGS_SHOWN_BYTES];
 
-        (void)snprintf(path, sizeof(path), "%s.%.80s", name, node->key);
+        (void)snprintf(path, sizeof(path), "%.90s.%.80s", name, node->key);
+        (void)snprintf(deeper, sizeof(deeper), "%.180s.", path);
         row = pawl_setting_find(path);
-        if (row != NULL && row->scope == PAWL_SCOPE_ROOT) {
+        sentinel = sentinel_of(path, node);
+        if (sentinel != NULL) {
+            read_section(loader, "cluster.sentinel", sentinel);
+        } else if (row != NULL && row->scope == PAWL_SCOPE_ROOT) {
             read_known(loader, row, node);
+        } else if (is_section(deeper)) {
+            read_section(loader, path, node);
         } else {
             pawl_settings_complain_unknown(loader, prefix, path, node);
         }
+    }
+}
+
+/** A cluster section makes a node one of many; a heading with nothing under it does not. */
+static void note_cluster(struct pawl_settings_loader *loader)
+{
+    const struct pawl_config_node *node = pawl_settings_child(loader->root, "cluster");
+
+    if (node != NULL && !pawl_settings_is_null(node)) {
+        loader->cluster_node = node;
+        loader->settings->cluster.on = true;
     }
 }
 
@@ -293,6 +325,7 @@ void pawl_settings_walk(struct pawl_settings_loader *loader)
     char prefix[PAWL_SETTINGS_SHOWN_BYTES];
 
     pawl_settings_defaults(loader, PAWL_SCOPE_ROOT, loader->settings);
+    note_cluster(loader);
     for (node = loader->root->first; node != NULL && !loader->no_memory; node = node->next) {
         const struct pawl_setting *row = pawl_setting_find(node->key);
 

@@ -135,7 +135,8 @@ static void every_row_is_whole_and_there_once(void **state)
         assert_true(row->initial != NULL || row->initial_help != NULL ||
                     (row->flags & PAWL_SETTING_REQUIRED) != 0);
         assert_true((row->words != NULL) ==
-                    (row->type == PAWL_SETTING_WORD || row->type == PAWL_SETTING_WORDS));
+                    (row->type == PAWL_SETTING_WORD || row->type == PAWL_SETTING_WORDS ||
+                     row->type == PAWL_SETTING_ACKS));
     }
 }
 
@@ -435,13 +436,6 @@ static void sections_may_be_empty_and_must_be_mappings(void **state)
     assert_refused("hello\n", "the file is not a mapping");
 }
 
-static void what_comes_later_is_refused_by_name(void **state)
-{
-    (void)state;
-    assert_refused("cluster: {redis: [a]}\n", "cluster: not in this version: more than one node; "
-                                              "remove it");
-}
-
 static void everything_wrong_is_said_at_once_in_the_files_order(void **state)
 {
     struct loaded *loaded = load("memory_max: 1\n"
@@ -528,7 +522,7 @@ static void an_error_on_the_command_line_names_its_option(void **state)
         { "limits.x.rate=5/fortnight", "--set limits.x.rate=5/fortnight: limits.x.rate: " },
         { "limits.x=1", "--set limits.x=1: limits.x: is a text" },
         { "http=1", "--set http=1: http: \"1\" is not the number of an address and a port" },
-        { "cluster={}", "--set cluster={}: cluster: not in this version" },
+        { "cluster={}", "--set cluster={}: cluster: has no engine; add redis" },
         { "limits.x.rate.y=1", "limits.x.rate.y: is a text" },
         { "listen=tcp:0.0.0.0:1", "--set 'listen=[{uri: \"tcp:0.0.0.0:1\", insecure: true}]'" },
     };
@@ -685,7 +679,6 @@ int main(void)
         cmocka_unit_test(a_word_that_is_not_known_gets_a_hint),
         cmocka_unit_test(an_unknown_key_gets_the_nearest_one),
         cmocka_unit_test(sections_may_be_empty_and_must_be_mappings),
-        cmocka_unit_test(what_comes_later_is_refused_by_name),
         cmocka_unit_test(everything_wrong_is_said_at_once_in_the_files_order),
         cmocka_unit_test(problems_beyond_the_cap_are_counted),
         cmocka_unit_test(options_are_laid_over_the_file),
