@@ -320,7 +320,12 @@ void pawl_service_confine_files(struct pawl_service *service, const struct pawl_
     if (!settings->sandbox) {
         return;
     }
-    pawl_sandbox_allow(sandbox, settings->data_dir, PAWL_SANDBOX_WRITE);
+    if (settings->cluster.on) {
+        pawl_sandbox_allow_network(sandbox);
+    }
+    if (settings->data_dir[0] != '\0') {
+        pawl_sandbox_allow(sandbox, settings->data_dir, PAWL_SANDBOX_WRITE);
+    }
     pawl_settings_files(settings, allow_file, sandbox);
     for (unsigned i = 0; i < settings->listen_count; i++) {
         const struct pawl_address *address = &settings->listen[i].address;
@@ -346,7 +351,7 @@ void pawl_service_confine_calls(struct pawl_service *service, const struct pawl_
                        PAWL_F_TEXT("in_force", service->sandbox_text));
         return;
     }
-    whole = pawl_sandbox_calls(sandbox, false) && sandbox->files;
+    whole = pawl_sandbox_calls(sandbox, settings->cluster.on) && sandbox->files;
     pawl_sandbox_text(sandbox, service->sandbox_text, sizeof(service->sandbox_text));
     pawl_log_event(service->log, whole ? PAWL_LOG_INFO : PAWL_LOG_WARN, "sandbox",
                    PAWL_F_TEXT("in_force", service->sandbox_text),

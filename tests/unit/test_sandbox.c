@@ -2,6 +2,8 @@
  * of a sandbox can be undone. */
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -289,7 +291,68 @@ static bool traces(struct pawl_sandbox *sandbox)
 static bool may_connect_where_asked(struct pawl_sandbox *sandbox)
 {
     (void)pawl_sandbox_files(sandbox);
-    return pawl_sandbox_calls(sandbox, true) && socket(AF_INET, SOCK_STREAM, 0) >= 0;
+    return pawl_sandbox_calls(sandbox, true) && socket(AF_INET, SOCK_STREAM, 0) >= 0 &&
+           socket(AF_UNIX, SOCK_STREAM, 0) >= 0 && socket(AF_PACKET, SOCK_RAW, 0) == -1 &&
+           errno == EPERM;
+}
+
+/** What a thread of the resolver does: a name, an address, a connection. */
+static void *reach(void *data)
+{
+    struct addrinfo hints = { .ai_family = AF_INET, .ai_socktype = SOCK_STREAM };
+    struct addrinfo *found = NULL;
+    uint16_t port = *(const uint16_t *)data;
+    int fd = -1;
+
+    if (getaddrinfo("localhost", NULL, &hints, &found) != 0) {
+        return NULL;
+    }
+    ((struct sockaddr_in *)(void *)found->ai_addr)->sin_port = port;
+    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, found->ai_addr, found->ai_addrlen) != 0) {
+        (void)close(fd);
+        fd = -1;
+    }
+    freeaddrinfo(found);
+    return fd >= 0 ? data : NULL;
+}
+
+/** Whether a thread that is made afterwards reaches a socket of this machine by its name. */
+static bool reaches(struct pawl_sandbox *sandbox, bool network)
+{
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    socklen_t size = sizeof(at);
+    void *reached = NULL;
+    pthread_t thread;
+
+    if (bind(listener, (struct sockaddr *)&at, size) != 0 || listen(listener, 4) != 0 ||
+        getsockname(listener, (struct sockaddr *)&at, &size) != 0) {
+        return !network;
+    }
+    if (network) {
+        pawl_sandbox_allow_network(sandbox);
+    }
+    pawl_sandbox_allow(sandbox, "/usr/lib", PAWL_SANDBOX_READ);
+    pawl_sandbox_allow(sandbox, "/etc/ld.so.cache", PAWL_SANDBOX_READ);
+    if (!network) {
+        pawl_sandbox_allow(sandbox, "/etc/hosts", PAWL_SANDBOX_READ);
+        pawl_sandbox_allow(sandbox, "/etc/nsswitch.conf", PAWL_SANDBOX_READ);
+    }
+    (void)pawl_sandbox_files(sandbox);
+    return pawl_sandbox_calls(sandbox, true) &&
+           pthread_create(&thread, NULL, reach, &at.sin_port) == 0 &&
+           pthread_join(thread, &reached) == 0 && reached != NULL;
+}
+
+static bool reaches_the_network(struct pawl_sandbox *sandbox)
+{
+    return reaches(sandbox, true) && open_errno("/etc/passwd", O_RDONLY) == EACCES;
+}
+
+static bool reaches_nothing(struct pawl_sandbox *sandbox)
+{
+    return !reaches(sandbox, false);
 }
 
 static void needs_seccomp(child_part part)
@@ -305,6 +368,24 @@ static void no_socket_is_made_or_connected(void **state)
     (void)state;
     needs_seccomp(refuses_sockets);
     needs_seccomp(may_connect_where_asked);
+}
+
+static void names_are_looked_up_and_connected_in_a_cluster_and_not_without(void **state)
+{
+    struct pawl_sandbox sandbox;
+    unsigned abi;
+
+    (void)state;
+    pawl_sandbox_init(&sandbox);
+    abi = sandbox.abi;
+    pawl_sandbox_deinit(&sandbox);
+    if (!has(true) || !has(false)) {
+        skip();
+    }
+    assert_holds(reaches_the_network);
+    if (abi >= 4) { /* before, Landlock knew files alone */
+        assert_holds(reaches_nothing);
+    }
 }
 
 static void no_process_is_made_or_signalled(void **state)
@@ -370,6 +451,7 @@ int main(void)
         cmocka_unit_test(a_file_outside_is_named_with_what_to_do),
         cmocka_unit_test(no_core_is_left_and_no_privilege_gained),
         cmocka_unit_test(no_socket_is_made_or_connected),
+        cmocka_unit_test(names_are_looked_up_and_connected_in_a_cluster_and_not_without),
         cmocka_unit_test(no_process_is_made_or_signalled),
         cmocka_unit_test(no_memory_is_written_and_run),
         cmocka_unit_test(threads_go_on_and_are_made),

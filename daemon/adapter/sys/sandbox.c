@@ -66,9 +66,11 @@ static uint64_t handled_fs(unsigned abi)
            (abi >= 5 ? FS_IOCTL_DEV : 0);
 }
 
-static int create_ruleset(unsigned abi)
+static int create_ruleset(unsigned abi, bool may_connect)
 {
-    const struct ruleset_attributes attributes = { handled_fs(abi), NET_CONNECT_TCP, SCOPE_SIGNAL };
+    const struct ruleset_attributes attributes = { handled_fs(abi),
+                                                   may_connect ? 0 : NET_CONNECT_TCP,
+                                                   SCOPE_SIGNAL };
     size_t size = abi >= 6 ? 24 : abi >= 4 ? 16 : 8;
 
     return (int)syscall(NR_CREATE_RULESET, &attributes, size, 0);
@@ -94,7 +96,7 @@ void pawl_sandbox_init(struct pawl_sandbox *sandbox)
         return;
     }
     sandbox->abi = (unsigned)abi;
-    sandbox->ruleset = create_ruleset(sandbox->abi);
+    sandbox->ruleset = create_ruleset(sandbox->abi, false);
     if (sandbox->ruleset < 0) {
         (void)snprintf(sandbox->files_missing, sizeof(sandbox->files_missing), "%s",
                        strerror(errno));
@@ -168,6 +170,48 @@ void pawl_sandbox_allow_file(struct pawl_sandbox *sandbox, const char *path)
     pawl_sandbox_allow(sandbox, path, PAWL_SANDBOX_READ); /* at the root: the file alone */
     allow_parent(sandbox, path);
     if (realpath(path, real) != NULL) {
+        allow_parent(sandbox, real);
+    }
+}
+
+/* A list of CAs is a folder of links into another one; those of a name service are rewritten by
+ * whoever configures the network, so the folder where links lead is allowed. */
+void pawl_sandbox_allow_network(struct pawl_sandbox *sandbox)
+{
+    static const char *const files[] = {
+        "/etc/resolv.conf",
+        "/etc/hosts",
+        "/etc/nsswitch.conf",
+        "/etc/host.conf",
+        "/etc/gai.conf",
+        "/etc/services",
+        "/run/systemd/resolve",
+        "/run/NetworkManager",
+        "/run/resolvconf",
+        "/etc/ssl/certs",
+        "/etc/pki",
+        "/etc/ca-certificates",
+        "/usr/share/ca-certificates",
+        "/usr/share/pki",
+        "/usr/local/share/ca-certificates",
+    };
+    char real[PATH_MAX];
+
+    if (sandbox->ruleset < 0) {
+        return;
+    }
+    (void)close(sandbox->ruleset);
+    sandbox->ruleset = create_ruleset(sandbox->abi, true);
+    if (sandbox->ruleset < 0) {
+        (void)snprintf(sandbox->files_missing, sizeof(sandbox->files_missing), "%s",
+                       strerror(errno));
+        return;
+    }
+    (void)fcntl(sandbox->ruleset, F_SETFD, FD_CLOEXEC);
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        pawl_sandbox_allow(sandbox, files[i], PAWL_SANDBOX_READ);
+    }
+    if (realpath(files[0], real) != NULL && strcmp(real, files[0]) != 0) {
         allow_parent(sandbox, real);
     }
 }

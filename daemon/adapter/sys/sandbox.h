@@ -2,7 +2,8 @@
  * Giving up what is not needed once started, so that whoever takes the process over finds little:
  *
  *  - no new privileges; no core file, and no look into our memory by others of our user;
- *  - Landlock: files can be opened in the named folders alone, TCP connected to nowhere;
+ *  - Landlock: files can be opened in the named folders alone, TCP connected to nowhere (in a
+ *    cluster: anywhere, and what names are looked up in can be read);
  *  - seccomp: the system calls of a running daemon and no other. What only an intruder asks for
  *    (another program, other processes, mounts, kernel keys and modules) ends the process; anything
  *    else that is unknown is refused with EPERM.
@@ -49,6 +50,12 @@ void pawl_sandbox_allow(struct pawl_sandbox *sandbox, const char *path, enum paw
  * not, the folder that the path names, and the one where links lead now.
  */
 void pawl_sandbox_allow_file(struct pawl_sandbox *sandbox, const char *path);
+
+/**
+ * Outgoing TCP is part of the job (a cluster): it is not forbidden, and the files of the system's
+ * resolver and its list of CAs can be read. Before any other allow, for those begin anew.
+ */
+void pawl_sandbox_allow_network(struct pawl_sandbox *sandbox);
 
 /**
  * No new privileges, no core files, Landlock: of the calling thread and those that it makes.

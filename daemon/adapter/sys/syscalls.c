@@ -230,7 +230,7 @@ static const char *const deadly[] = {
     "capset",
 };
 
-static const char *const connecting[] = { "socket", "connect", "bind" };
+static const char *const connecting[] = { "connect", "bind" };
 
 static int add_names(scmp_filter_ctx filter, uint32_t action, const char *const *names,
                      size_t count)
@@ -253,6 +253,20 @@ static int add_where(scmp_filter_ctx filter, const char *name, struct scmp_arg_c
     int number = seccomp_syscall_resolve_name(name);
 
     return number < 0 ? 0 : seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, number, 1, &compare);
+}
+
+/* Streams and datagrams of the network, sockets of this machine, and netlink, which the resolver
+ * asks for this machine's own addresses. */
+static int add_connecting(scmp_filter_ctx filter)
+{
+    static const scmp_datum_t families[] = { AF_INET, AF_INET6, AF_UNIX, AF_NETLINK };
+    int code =
+        add_names(filter, SCMP_ACT_ALLOW, connecting, sizeof(connecting) / sizeof(connecting[0]));
+
+    for (size_t i = 0; i < sizeof(families) / sizeof(families[0]) && code == 0; i++) {
+        code = add_where(filter, "socket", SCMP_A0(SCMP_CMP_EQ, families[i], 0));
+    }
+    return code;
 }
 
 /* No memory is written and run: code comes from files, and stays as it is. */
@@ -315,8 +329,7 @@ static int fill(scmp_filter_ctx filter, bool may_connect)
         code = add_names(filter, SCMP_ACT_KILL_PROCESS, deadly, sizeof(deadly) / sizeof(deadly[0]));
     }
     if (code == 0 && may_connect) {
-        code = add_names(filter, SCMP_ACT_ALLOW, connecting,
-                         sizeof(connecting) / sizeof(connecting[0]));
+        code = add_connecting(filter);
     }
     code = code != 0 ? code : add_memory(filter);
     code = code != 0 ? code : add_ioctls(filter);
