@@ -36,7 +36,8 @@ static bool is_in_groups(int fd, gid_t gid)
     return false;
 }
 
-/** On a Unix socket root, our own user and the socket's group may do everything. */
+/** On a Unix socket root and our own user may do everything, the socket's group all but be a peer.
+ */
 static void ask_kernel(const struct pawl_listener *listener, struct pawl_arrival *arrival)
 {
     struct ucred peer = { 0, 0, 0 };
@@ -47,10 +48,11 @@ static void ask_kernel(const struct pawl_listener *listener, struct pawl_arrival
         return;
     }
     arrival->uid = (int64_t)peer.uid;
-    if (peer.uid == 0 || peer.uid == geteuid() ||
-        (listener->has_group &&
-         (peer.gid == listener->gid || is_in_groups(arrival->fd, listener->gid)))) {
+    if (peer.uid == 0 || peer.uid == geteuid()) {
         arrival->base = listener->roles;
+    } else if (listener->has_group &&
+               (peer.gid == listener->gid || is_in_groups(arrival->fd, listener->gid))) {
+        arrival->base = listener->roles & ~(unsigned)PAWL_ROLE_PEER;
     }
 }
 

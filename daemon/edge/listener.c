@@ -433,8 +433,8 @@ enum pawl_status pawl_listener_open(struct pawl_listener *listeners, unsigned ca
     first->is_tls = first->address.kind == PAWL_ADDRESS_TLS;
     first->is_tcp = first->is_tls || first->address.kind == PAWL_ADDRESS_TCP;
     first->roles = first->is_tcp ? ROLES_ALL : ROLES_UNIX;
-    if (listen_options->roles != 0) {
-        first->roles &= listen_options->roles;
+    if (listen_options->roles != 0) { /* peer on a Unix socket is to be written out */
+        first->roles = listen_options->roles & ROLES_ALL;
     }
     first->anonymous = first->is_tcp ? listen_options->anonymous & first->roles : 0;
     if (listen_options->fd < 0 && first->is_tcp) {

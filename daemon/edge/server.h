@@ -41,7 +41,7 @@ struct pawl_server;
 /** One address to listen on. */
 struct pawl_listen_options {
     const char *uri;    /* core/address.h; borrowed for pawl_server_create() */
-    unsigned roles;     /* narrows what the listener grants; 0 = not narrowed */
+    unsigned roles;     /* the most that the listener grants; 0 = all, on a Unix socket but peer */
     unsigned anonymous; /* TCP, TLS: what a peer that proves nothing may do; 0 = nothing */
     bool insecure;      /* permits plain TCP beyond loopback */
     unsigned mode;      /* of this Unix socket's file, permission bits; 0 = socket_mode */
@@ -70,10 +70,10 @@ struct pawl_server_options {
 
 /** What the rest of the daemon wants to hear; any may be NULL. All on the main loop's thread. */
 struct pawl_server_hooks {
-    void (*on_pulse)(void *app);       /* every 100 ms */
-    void (*on_second)(void *app);      /* every second */
-    void (*on_reload)(void *app);      /* SIGHUP */
-    void (*on_started)(void *app);     /* every worker's thread runs, and the signals are taken */
+    void (*on_pulse)(void *app);   /* every 100 ms */
+    void (*on_second)(void *app);  /* every second */
+    void (*on_reload)(void *app);  /* SIGHUP */
+    void (*on_started)(void *app); /* every worker's thread runs, and the signals are taken */
     /**
      * First SIGTERM, SIGINT or pawl_server_stop(). True: there is something to be done first while
      * everything is still served (a cluster: hand over what is counted here), and

@@ -281,6 +281,20 @@ static void own_user_has_all_roles_on_unix_and_tcp_may_check_and_read(void **sta
     (void)close(tcp_fd);
 }
 
+static void own_user_is_a_peer_on_a_unix_socket_that_grants_it(void **state)
+{
+    struct rig *rig = *state;
+    const char roles[2] = { PAWL_ROLE_CHECK | PAWL_ROLE_PEER, 0 };
+    int fd;
+
+    rig->listen[0].roles = PAWL_ROLE_CHECK | PAWL_ROLE_PEER;
+    rig_start(rig);
+    fd = rig_connect(rig);
+    rig_send_frame(fd, "r");
+    rig_expect_frame(fd, roles);
+    (void)close(fd);
+}
+
 static void a_listener_may_be_narrowed_to_check(void **state)
 {
     struct rig *rig = *state;
@@ -303,6 +317,8 @@ static void another_user_gets_no_role_unless_in_the_group_of_the_socket(void **s
         skip();
     }
     rig->options.socket_mode = 0666;
+    rig->listen[0].roles = PAWL_ROLE_CHECK | PAWL_ROLE_READ | PAWL_ROLE_REVOKE | PAWL_ROLE_ADMIN |
+                           PAWL_ROLE_PEER; /* which a group never is */
     rig_start(rig);
     assert_int_equal(chmod(rig->folder, 0755), 0);
     for (int in_group = 0; in_group < 2; in_group++) {
@@ -577,6 +593,7 @@ int main(void)
         T(a_long_stream_keeps_its_order),
         T(what_the_dispatcher_keeps_is_zeroed_and_per_session),
         T(own_user_has_all_roles_on_unix_and_tcp_may_check_and_read),
+        T(own_user_is_a_peer_on_a_unix_socket_that_grants_it),
         T(a_listener_may_be_narrowed_to_check),
         T(another_user_gets_no_role_unless_in_the_group_of_the_socket),
         T(a_malformed_request_is_answered_up_to_there_then_closed),
