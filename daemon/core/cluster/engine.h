@@ -64,7 +64,7 @@ enum pawl_engine_part {
 enum pawl_engine_verb {
     PAWL_ENGINE_NONE = 0,
     PAWL_ENGINE_ANNOUNCE,    /* heartbeat: I live; tell me everything */
-    PAWL_ENGINE_VIEW_SET,    /* this view, unless there is one with a higher number */
+    PAWL_ENGINE_VIEW_SET,    /* this view, unless there is a higher one, or another than known */
     PAWL_ENGINE_RETIRE,      /* take a member out of the announced ones */
     PAWL_ENGINE_APPEND,      /* one entry at the end of an origin's stream */
     PAWL_ENGINE_READ,        /* entries behind the cursors; may block */
@@ -119,6 +119,11 @@ struct pawl_engine_command {
         struct {
             uint64_t number;
             struct pawl_bytes view; /* serialized, view.h */
+            /* Only where `base` is the number of the view that is there (0: where there is none):
+             * of two proposals that know the same view one is taken, so that none undoes what
+             * another one said. Not set: unless there is one with a higher number. */
+            bool exact;
+            uint64_t base;
         } view_set;
         struct {
             struct pawl_member_id member;
