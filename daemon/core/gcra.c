@@ -69,14 +69,21 @@ static wide flow(const struct pawl_window *w, wide level, uint64_t elapsed_ns, u
     return 0;
 }
 
+/* A level in parts of one window, in those of another. */
+static wide rescaled(wide level, uint32_t from_ms, uint32_t to_ms)
+{
+    uint64_t from = parts_of(from_ms);
+    uint64_t to = parts_of(to_ms);
+
+    return level / from * to + div_up(level % from * to, from);
+}
+
 static void rescale(struct pawl_window *w, uint32_t window_ms)
 {
-    uint64_t from = parts_of(w->window_ms);
-    uint64_t to = parts_of(window_ms);
     wide level = level_of(w);
 
-    if (from > 0 && level > 0) {
-        level_set(w, level / from * to + div_up(level % from * to, from));
+    if (w->window_ms > 0 && level > 0) {
+        level_set(w, rescaled(level, w->window_ms, window_ms));
     }
     w->window_ms = window_ms;
 }
@@ -243,4 +250,24 @@ void pawl_gcra_load(struct pawl_window *record, const uint8_t *saved, uint64_t e
     pawl_gcra_clear(record);
     record->total = pawl_get_le(saved + 16, 8);
     level_set(record, flow(record, saved_level(saved), elapsed_ns, &idle_ns));
+}
+
+void pawl_gcra_join(struct pawl_window *record, const uint8_t *saved, uint32_t window_ms,
+                    uint64_t elapsed_ms, struct pawl_instant now)
+{
+    struct pawl_rate own = { record->total, record->window_ms, 0 };
+    struct pawl_window other = { .total = pawl_get_le(saved + 16, 8) };
+    uint64_t elapsed_ns = elapsed_ms < UINT64_MAX / NS_PER_MS ? elapsed_ms * NS_PER_MS : UINT64_MAX;
+    uint64_t idle_ns;
+    wide more = flow(&other, saved_level(saved), elapsed_ns, &idle_ns);
+
+    if (more == 0) {
+        return;
+    }
+    pawl_gcra_advance(record, &own, now);
+    wide level = level_of(record) + rescaled(more, window_ms, record->window_ms);
+    wide most = (wide)PAWL_COUNT_MAX * parts_of(record->window_ms); /* no bucket holds more */
+
+    record->total = other.total < record->total ? other.total : record->total;
+    level_set(record, level < most ? level : most);
 }

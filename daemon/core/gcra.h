@@ -79,4 +79,11 @@ size_t pawl_gcra_save(const struct pawl_window *record, struct pawl_instant now,
 bool pawl_gcra_check(const uint8_t *saved, size_t size, uint32_t window_ms);
 void pawl_gcra_load(struct pawl_window *record, const uint8_t *saved, uint64_t elapsed_ms);
 
+/**
+ * Add a saved level, of a bucket with @window_ms, to @record as of @now. From then on both flow
+ * together, with the slower of the two rates. Handles stay what they were.
+ */
+void pawl_gcra_join(struct pawl_window *record, const uint8_t *saved, uint32_t window_ms,
+                    uint64_t elapsed_ms, struct pawl_instant now);
+
 #endif

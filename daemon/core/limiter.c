@@ -23,6 +23,10 @@ static enum pawl_status config_check(const struct pawl_limiter_config *config, u
                               "shards has to be a power of two up to %d, not %u",
                               PAWL_LIMITER_SHARDS_MAX, shards);
     }
+    if (config->slots != NULL && shards != PAWL_LIMITER_BUNDLES) {
+        return pawl_error_set(error, PAWL_EINVAL, 0, "in a cluster there are %d shards, not %u",
+                              PAWL_LIMITER_BUNDLES, shards);
+    }
     if (config->memory_max < MEMORY_MIN || config->memory_max < (size_t)shards * MEMORY_SHARD_MIN ||
         config->memory_max > PAWL_ARENA_BYTES_MAX) {
         return pawl_error_set(error, PAWL_EINVAL, 0,
@@ -79,6 +83,10 @@ enum pawl_status pawl_limiter_init(struct pawl_limiter *limiter,
     limiter->life = config->life != 0 ? config->life : 1;
     limiter->persist = config->persist;
     limiter->subkey = config->subkey;
+    if (config->slots != NULL) {
+        limiter->slotted = true;
+        limiter->slots = *config->slots;
+    }
     limiter->memory_max = config->memory_max;
     limiter->wall_s = INT64_MIN;
     status = pawl_arena_init(&limiter->arena, config->region, config->memory_max, config->release);
@@ -101,6 +109,7 @@ void pawl_limiter_deinit(struct pawl_limiter *limiter)
     }
     pawl_arena_deinit(&limiter->arena);
     pawl_wipe(&limiter->subkey, sizeof(limiter->subkey));
+    pawl_wipe(&limiter->slots, sizeof(limiter->slots));
 }
 
 /* ---- locks ---- */

@@ -549,7 +549,7 @@ PAWL_MUST_USE enum pawl_status pawl_limiter_join(struct pawl_limiter *limiter,
  * tombstones that the saver has not heard of. Dirty marks stay.
  *
  * @cursor  in: where to go on, 0 to begin; out: where to go on next time. Means the same however
- *          the table grows or shrinks meanwhile, so several may walk at once; up to 2^32.
+ *          the table grows or shrinks meanwhile, so several may walk at once.
  * @take    true: what was handed over is forgotten here.
  * Others   as pawl_limiter_collect_dirty; the budget is exceeded by less than one record.
  *
@@ -585,7 +585,11 @@ size_t pawl_limiter_mark_slots(struct pawl_limiter *limiter, unsigned bundle, ui
 /** Forget all records of the slots @set, dirty or not. Returns how many there were. */
 size_t pawl_limiter_forget_slots(struct pawl_limiter *limiter, unsigned bundle, uint64_t set);
 
-/** May anything in @bundle be dirty? False is certain as of some moment of this call. No lock. */
-bool pawl_limiter_bundle_is_dirty(const struct pawl_limiter *limiter, unsigned bundle);
+/**
+ * Since when something in @bundle changed that was not collected: @since is the "now" of about the
+ * oldest such change. False if there is nothing.
+ */
+bool pawl_limiter_bundle_unsaved(struct pawl_limiter *limiter, unsigned bundle,
+                                 struct pawl_instant *since);
 
 #endif

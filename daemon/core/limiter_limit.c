@@ -1,6 +1,7 @@
 /* Limits, named and inline: what is valid, and the ids that can be known before any request. */
 #include "core/calendar.h"
 #include "core/limiter_table.h"
+#include "core/ring.h"
 #include "core/siphash.h"
 
 #include <string.h>
@@ -341,6 +342,18 @@ PAWL_SIPHASH_INLINE struct pawl_id item_id(const struct pawl_limiter *limiter,
     return hash_parts(kept->state, item);
 }
 
+#define SLOT_MASK ((uint64_t)PAWL_LIMITER_CELLS - 1)
+
+_Static_assert(PAWL_RING_SLOTS == PAWL_LIMITER_CELLS, "a slot takes the place of a cell's number");
+_Static_assert(PAWL_RING_SLOTS % PAWL_LIMITER_BUNDLES == 0, "the shard is the slot's low bits");
+
+/* The bits of the item's slot in the ids of a cluster. */
+static __attribute__((noinline)) uint64_t slot_bits(const struct pawl_limiter *limiter,
+                                                    const struct pawl_limit_item *item)
+{
+    return pawl_ring_slot(&limiter->slots, item->ns, item->parts, item->parts_count);
+}
+
 static bool is_double(const struct pawl_limiter_plan *plan, struct pawl_id id)
 {
     for (size_t i = 0; i < plan->slots_count; i++) {
@@ -366,11 +379,15 @@ static inline __attribute__((always_inline)) enum pawl_status resolve(
         return PAWL_ETOOBIG;
     }
     const struct pawl_rate *rates = PAWL_LIKELY(item->rates == NULL) ? limit->rates : item->rates;
+    uint64_t bits = PAWL_UNLIKELY(limiter->slotted) ? slot_bits(limiter, item) : 0;
 
     for (size_t i = 0; i < limit->rates_count; i++) {
         struct pawl_limiter_slot *slot = &plan->slots[plan->slots_count];
         struct pawl_id id = item_id(limiter, item, i, plan->beginnings);
 
+        if (PAWL_UNLIKELY(limiter->slotted)) {
+            id.lo = (id.lo & ~SLOT_MASK) | bits;
+        }
         if (PAWL_UNLIKELY(is_double(plan, id))) {
             return PAWL_EINVAL;
         }
@@ -400,6 +417,15 @@ enum pawl_status pawl_limiter_resolve(const struct pawl_limiter *limiter,
                                       struct pawl_limiter_plan *plan)
 {
     return resolve(limiter, item, item_index, plan);
+}
+
+uint32_t pawl_limiter_key_slot(const struct pawl_limiter *limiter, struct pawl_bytes ns,
+                               const struct pawl_bytes *parts, size_t parts_count)
+{
+    static const struct pawl_limit none;
+    struct pawl_limit_item item = { &none, ns, parts, parts_count, 1, NULL };
+
+    return item_check(&item) == PAWL_OK ? (uint32_t)slot_bits(limiter, &item) : PAWL_LIMITER_CELLS;
 }
 
 enum pawl_status pawl_limiter_prepare(const struct pawl_limiter *limiter,

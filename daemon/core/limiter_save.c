@@ -206,9 +206,9 @@ bool pawl_limiter_unsaved_since(struct pawl_limiter *limiter, struct pawl_instan
  * The new record takes the place of the old one only once it has memory of its own. It goes
  * through a place of the slab, so that a record which has nothing left costs nothing.
  */
-static enum pawl_status load_locked(struct pawl_limiter *limiter, struct pawl_limiter_shard *shard,
-                                    struct pawl_bytes bytes, const struct pawl_record_head *head,
-                                    uint64_t elapsed_ms, struct pawl_instant now)
+enum pawl_status pawl_table_load(struct pawl_limiter *limiter, struct pawl_limiter_shard *shard,
+                                 struct pawl_bytes bytes, const struct pawl_record_head *head,
+                                 uint64_t elapsed_ms, struct pawl_instant now)
 {
     uint32_t tag = pawl_table_tag(limiter, head->id);
     struct pawl_window *before = pawl_table_find(limiter, shard, head->id, tag);
@@ -263,7 +263,7 @@ enum pawl_status pawl_limiter_load(struct pawl_limiter *limiter, struct pawl_byt
     struct pawl_limiter_shard *shard = &limiter->shards[pawl_table_shard(limiter, head.id)];
 
     (void)pthread_mutex_lock(&shard->lock);
-    status = load_locked(limiter, shard, record, &head, elapsed_ms, now);
+    status = pawl_table_load(limiter, shard, record, &head, elapsed_ms, now);
     (void)pthread_mutex_unlock(&shard->lock);
     return status;
 }

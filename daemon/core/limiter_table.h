@@ -45,13 +45,19 @@ enum pawl_table_need {
 enum pawl_status pawl_shard_init(struct pawl_limiter *limiter, struct pawl_limiter_shard *shard);
 void pawl_shard_deinit(struct pawl_limiter_shard *shard);
 
-/** The tag of @id in this life. No lock. */
-static inline uint32_t pawl_table_tag(const struct pawl_limiter *limiter, struct pawl_id id)
+/** @id, mixed for this life: the order in which cursors walk. No lock. */
+static inline uint64_t pawl_table_mix(const struct pawl_limiter *limiter, struct pawl_id id)
 {
     uint64_t mixed = (id.hi ^ limiter->salt[0]) + id.lo * (limiter->salt[1] | 1);
 
     mixed ^= mixed >> 29;
-    return (uint32_t)((mixed * UINT64_C(0x9e3779b97f4a7c15)) >> 32);
+    return mixed * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+/** The tag of @id in this life. No lock. */
+static inline uint32_t pawl_table_tag(const struct pawl_limiter *limiter, struct pawl_id id)
+{
+    return (uint32_t)(pawl_table_mix(limiter, id) >> 32);
 }
 
 /** The shard of @id. No lock. */
@@ -208,6 +214,13 @@ static inline struct pawl_wall pawl_table_wall(const struct pawl_limiter *limite
 
     return wall;
 }
+
+/**
+ * Put a serialized record in the place of what @head->id has: pawl_limiter_load() under the lock.
+ */
+enum pawl_status pawl_table_load(struct pawl_limiter *limiter, struct pawl_limiter_shard *shard,
+                                 struct pawl_bytes bytes, const struct pawl_record_head *head,
+                                 uint64_t elapsed_ms, struct pawl_instant now);
 
 /** The base id of the pool of cells that inline rates share. */
 struct pawl_id pawl_limit_inline_cells(const struct pawl_limiter *limiter);

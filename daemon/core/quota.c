@@ -167,6 +167,29 @@ void pawl_quota_load(struct pawl_window *record, const uint8_t *saved, uint64_t 
     record->spare = (uint32_t)(elapsed_s < left_s ? left_s - elapsed_s : 0);
 }
 
+void pawl_quota_join(struct pawl_window *record, const uint8_t *saved, uint64_t elapsed_ms,
+                     struct pawl_instant now, struct pawl_wall wall)
+{
+    struct pawl_calendar_period mine = period_get(record);
+    struct pawl_calendar_period other = saved_period(saved);
+    uint64_t passed_s = now.ns > record->seen_ns ? (now.ns - record->seen_ns) / NS_PER_S : 0;
+    uint64_t left_s = pawl_get_le(saved + 24, 4);
+    uint64_t total = pawl_get_le(saved + 16, 8);
+
+    if (other.end_s <= mine.start_s && wall.unix_s >= other.end_s) {
+        return;
+    }
+    if (mine.end_s > other.start_s || wall.unix_s < mine.end_s) {
+        total += record->total;
+    }
+    left_s = elapsed_ms / 1000 < left_s ? left_s - elapsed_ms / 1000 : 0;
+    record->seen_ns += passed_s * NS_PER_S;
+    record->spare = passed_s < record->spare ? record->spare - (uint32_t)passed_s : 0;
+    record->spare = left_s > record->spare ? (uint32_t)left_s : record->spare;
+    period_set(record, other.end_s > mine.end_s ? other : mine);
+    total_set(record, total < PAWL_COUNT_MAX ? total : PAWL_COUNT_MAX);
+}
+
 uint32_t pawl_quota_saved_window_ms(const uint8_t *saved)
 {
     uint64_t left_ms = pawl_get_le(saved + 24, 4) * 1000;

@@ -64,6 +64,13 @@ size_t pawl_quota_save(const struct pawl_window *record, struct pawl_instant now
 bool pawl_quota_check(const uint8_t *saved, size_t size);
 void pawl_quota_load(struct pawl_window *record, const uint8_t *saved, uint64_t elapsed_ms);
 
+/**
+ * Add a saved quota to @record as of @now. Two periods, of which one had ended before the other
+ * began: the earlier one counts with the later until @wall is past its end, and then no more.
+ */
+void pawl_quota_join(struct pawl_window *record, const uint8_t *saved, uint64_t elapsed_ms,
+                     struct pawl_instant now, struct pawl_wall wall);
+
 /** The window_ms of the head of the serialized record. */
 uint32_t pawl_quota_saved_window_ms(const uint8_t *saved);
 

@@ -136,6 +136,7 @@ struct pawl_slots_figures {
     uint64_t pulled_records; /* joined from other members */
     uint64_t given_records;  /* handed to other members */
     uint64_t pull_retries;
+    uint64_t join_lost;    /* records that could not be taken in: no memory, or malformed */
     uint64_t loaded_slots; /* from the engine: their owner had died, or the fleet was cold */
     uint64_t loaded_records;
     uint64_t load_bad;       /* values with a bad seal or form; they are left where they are */
@@ -165,6 +166,7 @@ struct pawl_cluster_slots {
     struct pawl_epoch epoch;
     uint64_t tags;
     uint64_t fleet_ms, wall_ms, clock_ms; /* clocks, and when they read so; 0: not known */
+    uint64_t save_now_ms;                 /* of the pass that is being saved */
     uint32_t saves, loads;
     struct pawl_slots_figures figures;
 };
