@@ -1,0 +1,136 @@
+/*
+ * See scripts.h.
+ *
+ * Numbers of views are 16 hex digits: a double keeps 53 bits only, and strings are compared by the
+ * server's locale, so two halves are.
+ */
+#include "scripts.h"
+
+#define FACTS  "#!lua flags=allow-oom\n"
+#define COUNTS "#!lua\n"
+
+#define HIGHER                                                             \
+    "local function higher(a,b) local x,y=tonumber(string.sub(a,1,8),16)," \
+    "tonumber(string.sub(b,1,8),16) if x~=y then return x>y end return "   \
+    "tonumber(string.sub(a,9,16),16)>tonumber(string.sub(b,9,16),16) end\n"
+
+/*
+ * Members by their latest announcement. A stream that is named and not there has no top. INFO may
+ * be forbidden: the texts are empty then.
+ */
+const char pawl_script_announce[] = FACTS
+    "local t=redis.call('TIME')\n"
+    "redis.call('ZADD',KEYS[1],t[1]..string.format('%06d',t[2]),ARGV[1])\n"
+    "redis.call('HSET',KEYS[2],ARGV[1],ARGV[2])\n"
+    "local m=redis.call('ZREVRANGE',KEYS[1],0,127,'WITHSCORES')\n"
+    "local ids={}\n"
+    "for i=1,#m,2 do ids[#ids+1]=m[i] end\n"
+    "local o=redis.call('SMEMBERS',KEYS[4])\n"
+    "local tops={}\n"
+    "for i=1,math.min(#o,1024) do\n"
+    " local x=redis.pcall('XINFO','STREAM',ARGV[3]..o[i])\n"
+    " local first,top='','0-0'\n"
+    " if not x.err then for n=1,#x,2 do\n"
+    "  if x[n]=='last-generated-id' then top=x[n+1]\n"
+    "  elseif x[n]=='first-entry' and x[n+1] then first=x[n+1][1] end\n"
+    " end end\n"
+    " tops[#tops+1]=o[i] tops[#tops+1]=first tops[#tops+1]=top\n"
+    "end\n"
+    "local function info(s) local r=redis.pcall('INFO',s)\n"
+    " if type(r)=='table' then return '' end return r end\n"
+    "return {t[1],t[2],info('server'),info('replication'),redis.call('HGET',KEYS[3],'b') or '',"
+    "m,redis.call('HMGET',KEYS[2],unpack(ids)),tops,redis.call('GET',KEYS[5]) or '',"
+    "redis.call('SMEMBERS',KEYS[6])}";
+
+const char pawl_script_view_set[] =
+    FACTS HIGHER "local n=redis.call('HGET',KEYS[1],'n')\n"
+                 "if n and not higher(ARGV[1],n) then\n"
+                 " local b=redis.call('HGET',KEYS[1],'b') or ''\n"
+                 " if n==ARGV[1] and b==ARGV[2] then return {1} end\n"
+                 " return {0,b}\n"
+                 "end\n"
+                 "redis.call('HSET',KEYS[1],'n',ARGV[1],'b',ARGV[2])\n"
+                 "return {1}";
+
+const char pawl_script_retire[] = FACTS "redis.call('ZREM',KEYS[1],ARGV[1])\n"
+                                        "redis.call('HDEL',KEYS[2],ARGV[1])\n"
+                                        "return {1}";
+
+/*
+ * Without a hole, whatever happened to the commands before this one: the entry before is there, or
+ * was the last one ever (trimmed away), or the stream is not there at all and nobody said so yet.
+ */
+const char pawl_script_append[] = FACTS
+    "local top='0-0'\n"
+    "if #redis.call('XRANGE',KEYS[1],ARGV[2],ARGV[2])==0 then\n"
+    " local x=redis.pcall('XINFO','STREAM',KEYS[1])\n"
+    " if x.err then\n"
+    "  if ARGV[5]~='1' then return {0,top} end\n"
+    " else\n"
+    "  for n=1,#x,2 do if x[n]=='last-generated-id' then top=x[n+1] end end\n"
+    "  if tonumber(string.match(top,'^%d+'))<tonumber(string.match(ARGV[2],'^%d+')) then\n"
+    "   return {0,top}\n"
+    "  end\n"
+    " end\n"
+    "end\n"
+    "if ARGV[5]=='1' then redis.call('SADD',KEYS[2],ARGV[4]) end\n"
+    "local r=redis.pcall('XADD',KEYS[1],ARGV[1],'d',ARGV[3])\n"
+    "if type(r)=='table' and r.err and not string.find(r.err,'equal or smaller',1,true) then\n"
+    " return r\n"
+    "end\n"
+    "return {1}";
+
+const char pawl_script_drop[] = FACTS "if redis.call('XLEN',KEYS[1])>0 then return {0} end\n"
+                                      "redis.call('DEL',KEYS[1])\n"
+                                      "redis.call('SREM',KEYS[2],ARGV[1])\n"
+                                      "return {1}";
+
+/* An hour is longer than any gate is closed. */
+const char pawl_script_ready[] = FACTS "redis.call('SADD',KEYS[1],ARGV[1])\n"
+                                       "redis.call('PEXPIRE',KEYS[1],3600000)\n"
+                                       "return {1}";
+
+/* A primary that was demoted and promoted again under a live connection has another replid. */
+#define SAME_LIFE(arg)                                                                   \
+    "if " arg "~='' then local i=redis.pcall('INFO','replication')\n"                    \
+    " if type(i)=='string' and not string.find(i,'master_replid:'.." arg ",1,true) then" \
+    " return {2} end end\n"
+
+const char pawl_script_open[] = FACTS SAME_LIFE("ARGV[2]") "redis.call('SET',KEYS[1],ARGV[1])\n"
+                                                           "return {1}";
+
+#define FAMILY_SET                                                           \
+    "if ARGV[5]~='' then\n"                                                  \
+    "if redis.call('GET',KEYS[2])~=ARGV[5] then return {2} end\n" SAME_LIFE( \
+        "ARGV[6]") "end\n"                                                   \
+                   "local h=redis.call('HMGET',KEYS[1],'v','r')\n"           \
+                   "local v=h[1] or '0000000000000000'\n"                    \
+                   "if v==ARGV[2] and h[2]==ARGV[3] then return {1} end\n"   \
+                   "if v~=ARGV[1] then return {0,v,h[2] or ''} end\n"        \
+                   "redis.call('HSET',KEYS[1],'v',ARGV[2],'r',ARGV[3])\n"    \
+                   "redis.call('PEXPIREAT',KEYS[1],ARGV[4])\n"               \
+                   "return {1}"
+
+/* One that is there already takes no more room: refreshes go on in an engine that is full. */
+const char pawl_script_family_new[] = COUNTS FAMILY_SET;
+const char pawl_script_family_next[] = FACTS FAMILY_SET;
+
+/* unpack() has room for 8,000 values. Without a record left the fence stays, until it expires. */
+const char pawl_script_slot_save[] = COUNTS HIGHER
+    "local o=redis.call('HGET',KEYS[1],'o')\n"
+    "if o and higher(string.sub(o,1,16),ARGV[1]) then return {0,string.sub(o,1,16)} end\n"
+    "redis.call('HSET',KEYS[1],'o',ARGV[1]..' '..ARGV[2])\n"
+    "local last=4+2*tonumber(ARGV[4])\n"
+    "for i=5,last,2000 do\n"
+    " redis.call('HSET',KEYS[1],unpack(ARGV,i,math.min(i+1999,last)))\n"
+    "end\n"
+    "for i=last+1,#ARGV,2000 do\n"
+    " redis.call('HDEL',KEYS[1],unpack(ARGV,i,math.min(i+1999,#ARGV)))\n"
+    "end\n"
+    "redis.call('PEXPIRE',KEYS[1],ARGV[3])\n"
+    "return {1}";
+
+const char pawl_script_slot_load[] = "#!lua flags=no-writes\n"
+                                     "local n=redis.call('HLEN',KEYS[1])\n"
+                                     "if n>tonumber(ARGV[1]) then return {0,n} end\n"
+                                     "return {1,redis.call('HGETALL',KEYS[1])}";
