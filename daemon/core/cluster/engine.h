@@ -21,7 +21,7 @@
 #include "core/types.h"
 
 #define PAWL_ORIGINS_MAX       1024  /* streams that are followed; dead ones included */
-#define PAWL_MEMBER_INFO_MAX   512   /* bytes that a member says about itself */
+#define PAWL_MEMBER_INFO_MAX   576   /* bytes that a member says about itself */
 #define PAWL_VIEW_BYTES_MAX    65536 /* a serialized view */
 #define PAWL_LOG_ENTRY_MAX     8448  /* bytes of one entry of a stream: a fact, sealed */
 #define PAWL_SLOT_SAVE_MAX     4096  /* records in one SLOT_SAVE */

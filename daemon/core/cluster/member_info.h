@@ -10,7 +10,7 @@
 #include "core/cluster/view.h"
 
 #define PAWL_MEMBER_VERSION_MAX 32
-#define PAWL_MEMBER_BLOB_MAX    176
+#define PAWL_MEMBER_BLOB_MAX    240
 
 enum pawl_member_state {
     PAWL_MEMBER_NONE = 0,
