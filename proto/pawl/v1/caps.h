@@ -30,6 +30,9 @@
 #define PAWL_CURSORS_MAX     1024  /* origins followed by one watch */
 #define PAWL_LIST_MAX        16384 /* entries of any other repeated field */
 
+/* Features of the hello, bits (COMPAT.md). */
+#define PAWL_FEATURE_ROUTING (UINT64_C(1) << 0) /* the client asks the owner of a key by itself */
+
 #define PAWL_PRECISION_MIN     2
 #define PAWL_PRECISION_MAX     4096
 #define PAWL_PRECISION_DEFAULT 64
