@@ -7,7 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define STATS_MAX 1024
+#define STATS_MAX   1024
+#define MEMBERS_MAX 256
 
 /* Ask for the figures that begin with @prefix. Exit code; @entries has room for STATS_MAX. */
 static int stats_get(struct ctl *ctl, const char *prefix, struct pawl_stat_entry *entries,
@@ -75,33 +76,65 @@ int command_status(struct ctl *ctl)
     return code;
 }
 
-/* What is told of a member, among its figures. */
-static const char *const member_names[] = { "node", "version", "uptime_s", "frozen" };
+static void uptime_text(uint64_t seconds, char *out, size_t capacity)
+{
+    if (seconds == 0) {
+        (void)snprintf(out, capacity, "-");
+    } else if (seconds >= 86400) {
+        (void)snprintf(out, capacity, "%" PRIu64 "d%" PRIu64 "h", seconds / 86400,
+                       seconds % 86400 / 3600);
+    } else if (seconds >= 3600) {
+        (void)snprintf(out, capacity, "%" PRIu64 "h%" PRIu64 "m", seconds / 3600,
+                       seconds % 3600 / 60);
+    } else {
+        (void)snprintf(out, capacity, "%" PRIu64 "m%" PRIu64 "s", seconds / 60, seconds % 60);
+    }
+}
+
+static json_t *member_json(const struct pawl_member_info *member, const char *node)
+{
+    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:b}", "node", node, "address",
+                     output_text_or_null(member->address, strlen(member->address)), "state",
+                     output_text(member->state, strlen(member->state)), "version",
+                     output_text_or_null(member->version, strlen(member->version)), "uptime_s",
+                     output_number(member->uptime_s), "view", output_number(member->view), "frozen",
+                     strcmp(member->state, "frozen") == 0);
+}
 
 int command_members(struct ctl *ctl)
 {
-    struct pawl_stat_entry *entries = memory_zeroed(STATS_MAX, sizeof(*entries));
-    json_t *member = json_object();
-    size_t count = 0;
-    int code = stats_get(ctl, "", entries, &count);
+    struct pawl_member_info *members = memory_zeroed(MEMBERS_MAX, sizeof(*members));
+    struct pawl_members_call call = { .struct_size = sizeof(call), .now_ms = ctl->now_ms };
+    struct pawl_members_result result = { .struct_size = sizeof(result),
+                                          .members = members,
+                                          .members_max = MEMBERS_MAX };
+    json_t *array = json_array();
+    int rc = pawl_client_members(ctl->client, &call, &result);
+    int code = rc == PAWL_RC_OK ? EXIT_YES : ctl_failed(ctl, rc, &result.info);
 
-    for (size_t i = 0; i < count && code == EXIT_YES; i++) {
-        for (size_t j = 0; j < sizeof(member_names) / sizeof(member_names[0]); j++) {
-            if (strcmp(entries[i].name, member_names[j]) != 0) {
-                continue;
-            }
-            if (ctl->json) {
-                json_object_set_new(member, entries[i].name, stat_json(&entries[i]));
-            } else {
-                stat_line(&entries[i]);
-            }
+    if (code == EXIT_YES && !ctl->json) {
+        printf("%-32s %-28s %-8s %-10s %8s %12s\n", "node", "address", "state", "version", "uptime",
+               "view");
+    }
+    for (size_t i = 0; i < result.member_count && code == EXIT_YES; i++) {
+        char node[2 * sizeof(members->node) + 1];
+        char uptime[48];
+
+        hex_format(members[i].node, sizeof(members[i].node), node);
+        uptime_text(members[i].uptime_s, uptime, sizeof(uptime));
+        if (ctl->json) {
+            json_array_append_new(array, member_json(&members[i], node));
+        } else {
+            printf("%-32s %-28s %-8s %-10s %8s %12" PRIx64 "\n", node,
+                   members[i].address[0] != '\0' ? members[i].address : "-", members[i].state,
+                   members[i].version, uptime, members[i].view);
         }
     }
     if (ctl->json && code == EXIT_YES) {
-        output_json(json_pack("{s:[O]}", "members", member));
+        output_json(json_pack("{s:o, s:O}", "view", output_number(result.view), "members", array));
     }
-    json_decref(member);
-    memory_release(entries);
+    json_decref(array);
+    memory_release(members);
     return code;
 }
 

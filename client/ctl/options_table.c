@@ -76,7 +76,8 @@ static const struct command_spec command_table[] = {
           BIT(VERIFIED),
       BIT(FROM) | BIT(EXP), 0, 0 },
     { COMMAND_STATUS, "status", "[PREFIX]", "the daemon's figures", "", 0, 0, 0, 1 },
-    { COMMAND_MEMBERS, "members", "", "the nodes that answer", "", 0, 0, 0, 0 },
+    { COMMAND_MEMBERS, "members", "", "who is in the fleet, as this node knows it", "", 0, 0, 0,
+      0 },
     { COMMAND_THAW, "thaw", "", "end the frozen state after facts were lost",
       "Every token issued up to the moment of the thaw is refused from then on, in all "
       "namespaces:\n"

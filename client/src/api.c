@@ -27,6 +27,7 @@ union any_call {
     struct pawl_cancel_lease_call cancel_lease;
     struct pawl_top_call top;
     struct pawl_watch_call watch;
+    struct pawl_members_call members;
 };
 
 static size_t size_of_struct(const void *object)
@@ -189,6 +190,11 @@ static void copy_stats(struct pawl_stats_result *to, const struct pawl_stats_res
     COPY_WITH(to, from, stats, stats_max, stat_count);
 }
 
+static void copy_members(struct pawl_members_result *to, const struct pawl_members_result *from)
+{
+    COPY_WITH(to, from, members, members_max, member_count);
+}
+
 static void copy_reserve(struct pawl_reserve_result *to, const struct pawl_reserve_result *from)
 {
     COPY_WITH(to, from, rates, rates_max, rate_count);
@@ -240,6 +246,9 @@ static void copy_result(const struct call_type *type, void *to, const void *from
         break;
     case PAWL_CALL_STATS:
         copy_stats(to, from);
+        break;
+    case PAWL_CALL_MEMBERS:
+        copy_members(to, from);
         break;
     case PAWL_CALL_RESERVE:
         copy_reserve(to, from);
@@ -338,6 +347,7 @@ BLOCKING(FAMILY_OPEN, family_open, family_open)
 BLOCKING(FAMILY_END, family_end, revoke)
 BLOCKING(ROTATE, rotate, rotate)
 BLOCKING(LIMITS, limits, limits)
+BLOCKING(MEMBERS, members, members)
 BLOCKING(STATS, stats, stats)
 BLOCKING(THAW, thaw, thaw)
 BLOCKING(PING, ping, ping)

@@ -225,6 +225,39 @@ void pawl_client_decode_limits(struct pawl_client *client, const struct slot *sl
     result->more = reply->limits->more || count < reply->limits->n_limits;
 }
 
+static void put_member(struct pawl_member_info *info, const Pawl__V1__Member *from)
+{
+    if (from->node.len == sizeof(info->node)) {
+        memcpy(info->node, from->node.data, sizeof(info->node));
+    }
+    pawl_client_put_chars(info->address, sizeof(info->address), from->address);
+    pawl_client_put_chars(info->state, sizeof(info->state), from->state);
+    pawl_client_put_chars(info->version, sizeof(info->version), from->version);
+    info->uptime_s = from->uptime_s;
+    info->view = from->view;
+}
+
+void pawl_client_decode_members(struct pawl_client *client, const struct slot *slot,
+                                const Pawl__V1__Reply *reply)
+{
+    struct pawl_members_result *result = &client->results.of.members;
+    size_t count = reply->view->n_members;
+
+    (void)slot;
+    result->view = reply->view->view;
+    result->member_total = count;
+    count = count < CLIENT_MEMBERS_MAX ? count : CLIENT_MEMBERS_MAX;
+    result->members = pawl_client_array(client, count, sizeof(*result->members));
+    if (result->members == NULL) {
+        count = 0;
+    }
+    for (size_t i = 0; i < count; i++) {
+        put_member(&result->members[i], reply->view->members[i]);
+    }
+    result->members_max = count;
+    result->member_count = count;
+}
+
 void pawl_client_decode_stats(struct pawl_client *client, const struct slot *slot,
                               const Pawl__V1__Reply *reply)
 {

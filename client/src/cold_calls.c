@@ -442,6 +442,17 @@ int pawl_client_encode_limits(struct pawl_client *client, struct slot *slot, con
     return pawl_cold_finish(client, slot, &request);
 }
 
+int pawl_client_encode_members(struct pawl_client *client, struct slot *slot, const void *call)
+{
+    Pawl__V1__Request request;
+    Pawl__V1__ViewGet body;
+
+    pawl_cold_begin(client, slot, call, &request);
+    pawl__v1__view_get__init(&body);
+    request.view_get = &body;
+    return pawl_cold_finish(client, slot, &request);
+}
+
 int pawl_client_encode_stats(struct pawl_client *client, struct slot *slot, const void *call)
 {
     const struct pawl_stats_call *stats = call;

@@ -49,6 +49,7 @@
 #define CLIENT_LEARNED_MAX     64         /* named limits whose policy is remembered */
 #define CLIENT_IOV_MAX         64
 #define CLIENT_STATS_MAX       1024
+#define CLIENT_MEMBERS_MAX     256 /* of one answer */
 #define CLIENT_LIMITS_MAX      256
 #define CLIENT_TOP_MAX         1024 /* of each list of a top */
 #define CLIENT_FACTS_MAX       128  /* of one watch */
@@ -184,6 +185,7 @@ struct results {
         struct pawl_commit_result commit;
         struct pawl_top_result top;
         struct pawl_watch_result watch;
+        struct pawl_members_result members;
     } of;
     struct pawl_rate_result rates[PAWL_CHECK_RATES];
     struct pawl_claims claims;
@@ -419,6 +421,7 @@ int pawl_client_encode_rotate(struct pawl_client *client, struct slot *slot, con
 int pawl_client_encode_family_open(struct pawl_client *client, struct slot *slot, const void *call);
 int pawl_client_encode_family_end(struct pawl_client *client, struct slot *slot, const void *call);
 int pawl_client_encode_limits(struct pawl_client *client, struct slot *slot, const void *call);
+int pawl_client_encode_members(struct pawl_client *client, struct slot *slot, const void *call);
 int pawl_client_encode_stats(struct pawl_client *client, struct slot *slot, const void *call);
 int pawl_client_encode_thaw(struct pawl_client *client, struct slot *slot, const void *call);
 int pawl_client_encode_ping(struct pawl_client *client, struct slot *slot, const void *call);
@@ -464,6 +467,8 @@ void pawl_client_decode_family_open(struct pawl_client *client, const struct slo
                                     const Pawl__V1__Reply *reply);
 void pawl_client_decode_limits(struct pawl_client *client, const struct slot *slot,
                                const Pawl__V1__Reply *reply);
+void pawl_client_decode_members(struct pawl_client *client, const struct slot *slot,
+                                const Pawl__V1__Reply *reply);
 void pawl_client_decode_stats(struct pawl_client *client, const struct slot *slot,
                               const Pawl__V1__Reply *reply);
 void pawl_client_decode_thaw(struct pawl_client *client, const struct slot *slot,

@@ -43,6 +43,8 @@ static const struct call_type types[] = {
          pawl_client_decode_revoke),
     CALL(LIMITS, limits, limits, false, false, false, PAWL__V1__REPLY__BODY_LIMITS,
          pawl_client_decode_limits),
+    CALL(MEMBERS, members, members, false, false, false, PAWL__V1__REPLY__BODY_VIEW,
+         pawl_client_decode_members),
     CALL(STATS, stats, stats, false, false, false, PAWL__V1__REPLY__BODY_STATS,
          pawl_client_decode_stats),
     CALL(THAW, thaw, thaw, false, true, false, PAWL__V1__REPLY__BODY_THAW, pawl_client_decode_thaw),

@@ -159,6 +159,16 @@ static void check_answer(const struct pawl_answer *answer, enum client_call call
             require(answer->of.limits->limits[i].rate_count <= PAWL_TEXT_RATES);
         }
         break;
+    case PAWL_CALL_MEMBERS:
+        check_info(&answer->of.members->info);
+        for (size_t i = 0; i < answer->of.members->member_count; i++) {
+            const struct pawl_member_info *member = &answer->of.members->members[i];
+
+            require(is_word(member->address, sizeof(member->address)));
+            require(is_word(member->state, sizeof(member->state)));
+            require(is_word(member->version, sizeof(member->version)));
+        }
+        break;
     case PAWL_CALL_STATS:
         check_info(&answer->of.stats->info);
         for (size_t i = 0; i < answer->of.stats->stat_count; i++) {

@@ -26,6 +26,7 @@ enum client_call {
     CLIENT_STATS,
     CLIENT_THAW,
     CLIENT_PING,
+    CLIENT_MEMBERS,
     CLIENT_CALLS
 };
 
@@ -131,7 +132,11 @@ static inline int client_submit_node(struct pawl_client *client, enum client_cal
 {
     struct pawl_stats_call stats = { .struct_size = sizeof(stats) };
     struct pawl_thaw_call thaw = { .struct_size = sizeof(thaw), .lost_since_s = 1 };
+    struct pawl_members_call members = { .struct_size = sizeof(members) };
 
+    if (call == CLIENT_MEMBERS) {
+        return pawl_client_submit_members(client, &members, on_answer, data, NULL);
+    }
     return call == CLIENT_STATS  ? pawl_client_submit_stats(client, &stats, on_answer, data, NULL)
            : call == CLIENT_THAW ? pawl_client_submit_thaw(client, &thaw, on_answer, data, NULL)
                                  : pawl_client_submit_ping(client, NULL, on_answer, data, NULL);

@@ -870,6 +870,39 @@ struct pawl_limits_result {
 PAWL_API int pawl_client_limits(struct pawl_client *client, const struct pawl_limits_call *limits,
                                 struct pawl_limits_result *result);
 
+/** Who is in the fleet, as the daemon that answers knows it; one that is alone is its only member.
+ */
+struct pawl_members_call {
+    size_t struct_size;
+    uint32_t flags; /* 0 */
+    uint32_t deadline_ms;
+    uint64_t now_ms;
+    struct pawl_str ns;
+};
+
+struct pawl_member_info {
+    uint8_t node[16];  /* of this life of it: a restart makes another */
+    char address[268]; /* where the others reach it, as in pawl_client_options; "": it is alone */
+    char state[20];    /* "serving", "leaving", "frozen" */
+    char version[36];
+    uint64_t uptime_s; /* 0: not known to the one that answers */
+    uint64_t view;     /* the number of the view that it was last seen with; 0: not known */
+};
+
+struct pawl_members_result {
+    size_t struct_size;
+    struct pawl_info info;
+    struct pawl_member_info *members; /* in: an array for members_max entries */
+    size_t members_max;
+    size_t member_count; /* out: filled */
+    size_t member_total; /* out: there are */
+    uint64_t view;       /* its number; rises with each change; 0: alone */
+};
+
+PAWL_API int pawl_client_members(struct pawl_client *client,
+                                 const struct pawl_members_call *members,
+                                 struct pawl_members_result *result);
+
 /** The daemon's figures. */
 struct pawl_stats_call {
     size_t struct_size;
@@ -1072,6 +1105,7 @@ enum pawl_call_kind {
     PAWL_CALL_ROTATE = 22,
     PAWL_CALL_FAMILY_OPEN = 23,
     PAWL_CALL_FAMILY_END = 24,
+    PAWL_CALL_MEMBERS = 26,
     PAWL_CALL_STATS = 27,
     PAWL_CALL_LIMITS = 28,
     PAWL_CALL_THAW = 29,
@@ -1105,6 +1139,7 @@ struct pawl_answer {
         const struct pawl_commit_result *commit; /* and cancel_lease */
         const struct pawl_top_result *top;
         const struct pawl_watch_result *watch;
+        const struct pawl_members_result *members;
         const struct pawl_info *info_of_none; /* reserved */
     } of;
 };
@@ -1145,6 +1180,9 @@ PAWL_API int pawl_client_submit_family_end(struct pawl_client *client,
 PAWL_API int pawl_client_submit_limits(struct pawl_client *client,
                                        const struct pawl_limits_call *call,
                                        pawl_on_answer on_answer, void *data, uint64_t *id);
+PAWL_API int pawl_client_submit_members(struct pawl_client *client,
+                                        const struct pawl_members_call *call,
+                                        pawl_on_answer on_answer, void *data, uint64_t *id);
 PAWL_API int pawl_client_submit_stats(struct pawl_client *client,
                                       const struct pawl_stats_call *call, pawl_on_answer on_answer,
                                       void *data, uint64_t *id);
