@@ -308,6 +308,7 @@ static inline struct pawl_engine_command rig_append(unsigned origin, uint64_t po
 
     command.append.origin = rig_origin(origin);
     command.append.position = position;
+    command.append.after = position - 1;
     command.append.bytes = pawl_bytes_of(text, strlen(text));
     return command;
 }

@@ -33,7 +33,6 @@ struct pawl_redis_encoder {
 struct pawl_redis_context {
     struct pawl_epoch epoch;
     const char *replid;     /* "": not known */
-    bool create;            /* APPEND: no such stream was announced, nor appended to since */
     uint32_t entries_max;   /* READ: of each origin, at most */
     uint32_t wait_replicas; /* WAIT: no more than there are */
 };

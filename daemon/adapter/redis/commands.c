@@ -174,6 +174,11 @@ static void put_view_set(struct pawl_redis_encoder *encoder,
     add_key(encoder, "m", "view");
     add_hex64(encoder, command->view_set.number);
     add_bytes(encoder, command->view_set.view, PAWL_VIEW_BYTES_MAX);
+    if (command->view_set.exact) {
+        add_hex64(encoder, command->view_set.base);
+    } else {
+        add_word(encoder, "");
+    }
 }
 
 static void put_retire(struct pawl_redis_encoder *encoder,
@@ -186,20 +191,19 @@ static void put_retire(struct pawl_redis_encoder *encoder,
 }
 
 static void put_append(struct pawl_redis_encoder *encoder,
-                       const struct pawl_engine_command *command,
-                       const struct pawl_redis_context *context)
+                       const struct pawl_engine_command *command)
 {
     uint64_t position = command->append.position;
 
-    encoder->overflown = encoder->overflown || position == 0 || position > INT64_MAX;
+    /* Scripts count in doubles. */
+    encoder->overflown = position == 0 || position >> 53 != 0 || command->append.after >= position;
     add_script(encoder, pawl_script_append, 2);
     add_stream(encoder, &command->append.origin);
     add_key(encoder, "rl:0", "origins");
-    add_format(encoder, "%llu-0", (unsigned long long)position);
-    add_format(encoder, "%llu-0", (unsigned long long)(position - 1));
+    add_u64(encoder, position);
+    add_u64(encoder, command->append.after);
     add_bytes(encoder, command->append.bytes, PAWL_LOG_ENTRY_MAX);
     add_hex(encoder, command->append.origin.bytes);
-    add_word(encoder, context->create ? "1" : "");
 }
 
 static void put_read(struct pawl_redis_encoder *encoder, const struct pawl_engine_command *command,
@@ -363,7 +367,7 @@ static void put(struct pawl_redis_encoder *encoder, const struct pawl_engine_com
         put_retire(encoder, command);
         break;
     case PAWL_ENGINE_APPEND:
-        put_append(encoder, command, context);
+        put_append(encoder, command);
         break;
     case PAWL_ENGINE_READ:
         put_read(encoder, command, context);

@@ -225,7 +225,6 @@ static void go_up(struct pawl_redis *redis)
         pawl_redis_count(redis, engine_epoch_changes);
         redis->last_epoch = redis->state.epoch;
     }
-    redis->origin_count = 0;
     redis->announced_ms = pawl_redis_now_ms(redis);
     redis->probing = false;
     redis->last_why[0] = '\0';

@@ -49,13 +49,6 @@ struct pawl_redis_login {
     char password[PAWL_REDIS_PASSWORD_MAX];
 };
 
-/** A stream that is known to be there, or that we have begun. */
-struct pawl_redis_origin {
-    struct pawl_origin origin;
-    uint64_t created_at; /* the first position sent that may begin the stream; 0: it is there */
-    uint64_t order;      /* of that sending */
-};
-
 #define PAWL_REDIS_FIGURES(X) \
     X(engine_connects)        \
     X(engine_connect_failed)  \
@@ -116,11 +109,10 @@ struct pawl_redis {
     uint64_t announced_ms;           /* the last look at role and epoch */
     bool probing;
     uint32_t replicas;
-    unsigned read_shrink; /* READs ask for so many halvings less: a reply was too large */
-    unsigned read_good;   /* since then */
-    bool waiting;         /* a joint WAIT is under way */
-    uint64_t tick_ms;     /* when the tick is to run */
-    uint64_t order;
+    unsigned read_shrink;   /* READs ask for so many halvings less: a reply was too large */
+    unsigned read_good;     /* since then */
+    bool waiting;           /* a joint WAIT is under way */
+    uint64_t tick_ms;       /* when the tick is to run */
     int64_t old_clients[2]; /* of the last connections, to be killed; 0: none */
     char old_run_id[PAWL_REDIS_RUN_ID + 1];
 
@@ -130,8 +122,6 @@ struct pawl_redis {
     struct pawl_redis_list pool;
     struct pawl_redis_pending *blocks[PAWL_REDIS_BLOCKS_MAX];
     unsigned block_count;
-    struct pawl_redis_origin origins[PAWL_ORIGINS_MAX];
-    unsigned origin_count;
 
     char last_why[PAWL_REDIS_WHY_MAX]; /* logged; not again within LOG_AGAIN_MS */
     uint64_t last_why_ms;

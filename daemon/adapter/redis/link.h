@@ -43,11 +43,7 @@ struct pawl_redis_pending {
     uint32_t patience_ms; /* how long the server may take by the command's own nature */
     uint32_t replicas;    /* WAIT: asked for */
     uint32_t timeout_ms;  /* WAIT */
-    uint64_t order;       /* which one it was that was sent */
-    uint64_t position;    /* APPEND */
-    struct pawl_origin origin;
-    bool create;   /* APPEND */
-    bool answered; /* the emitter has been told UNKNOWN; the reply is for nobody */
+    bool answered;        /* the emitter has been told UNKNOWN; the reply is for nobody */
 };
 
 struct pawl_redis_list {

@@ -110,69 +110,6 @@ void pawl_redis_tell_ready(struct pawl_redis *redis)
     }
 }
 
-/* ---- which streams are there ---- */
-
-static struct pawl_redis_origin *find_origin(struct pawl_redis *redis,
-                                             const struct pawl_origin *origin)
-{
-    for (unsigned i = 0; i < redis->origin_count; i++) {
-        if (memcmp(redis->origins[i].origin.bytes, origin->bytes, sizeof(origin->bytes)) == 0) {
-            return &redis->origins[i];
-        }
-    }
-    return NULL;
-}
-
-/*
- * Whether an append may begin its stream. Only the first one that goes out after the engine said
- * that there is none, or one before it: were it so for those behind, a lost first one left a hole.
- */
-static bool may_create(struct pawl_redis *redis, const struct pawl_engine_command *command)
-{
-    struct pawl_redis_origin *known = find_origin(redis, &command->append.origin);
-
-    if (known != NULL) {
-        return known->created_at > 0 && command->append.position <= known->created_at;
-    }
-    if (redis->origin_count < PAWL_ORIGINS_MAX) {
-        known = &redis->origins[redis->origin_count++];
-        known->origin = command->append.origin;
-        known->created_at = command->append.position;
-        known->order = redis->order + 1;
-    }
-    return true;
-}
-
-/* What the announcement of @order saw, and what we began since. */
-static void learn_origins(struct pawl_redis *redis, const struct pawl_engine_reply *reply,
-                          uint64_t order)
-{
-    unsigned kept = 0;
-
-    for (unsigned i = 0; i < redis->origin_count; i++) {
-        if (redis->origins[i].order > order) {
-            redis->origins[kept++] = redis->origins[i];
-        }
-    }
-    redis->origin_count = kept;
-    for (uint32_t i = 0; i < reply->announce.top_count; i++) {
-        const struct pawl_origin_top *top = &reply->announce.tops[i];
-        struct pawl_redis_origin *known = find_origin(redis, &top->origin);
-
-        if (top->top == 0) {
-            continue; /* named, but not there */
-        }
-        if (known == NULL && redis->origin_count < PAWL_ORIGINS_MAX) {
-            known = &redis->origins[redis->origin_count++];
-            known->origin = top->origin;
-            known->order = 0;
-        }
-        if (known != NULL) {
-            known->created_at = 0;
-        }
-    }
-}
-
 /* ---- sending ---- */
 
 static enum pawl_status send_command(struct pawl_redis *redis,
@@ -180,18 +117,13 @@ static enum pawl_status send_command(struct pawl_redis *redis,
                                      struct pawl_redis_pending *pending)
 {
     struct pawl_redis_link *link = command->verb == PAWL_ENGINE_READ ? redis->tail : redis->main;
-    struct pawl_redis_context context = { redis->state.epoch, redis->info.replid, false, 0,
+    struct pawl_redis_context context = { redis->state.epoch, redis->info.replid, 0,
                                           redis->replicas };
     enum pawl_status status;
     char *bytes = NULL;
     size_t size = 0;
 
-    if (command->verb == PAWL_ENGINE_APPEND) {
-        context.create = may_create(redis, command);
-        pending->create = context.create;
-        pending->origin = command->append.origin;
-        pending->position = command->append.position;
-    } else if (command->verb == PAWL_ENGINE_READ) {
+    if (command->verb == PAWL_ENGINE_READ) {
         context.entries_max = pawl_redis_read_share(command->read.count, command->read.entries_max,
                                                     redis->read_shrink);
         pending->patience_ms = command->read.block_ms;
@@ -202,7 +134,6 @@ static enum pawl_status send_command(struct pawl_redis *redis,
     if (status != PAWL_OK) {
         return status;
     }
-    pending->order = ++redis->order;
     status = pawl_redis_send(link, bytes, size, pending);
     redisFreeSdsCommand(bytes);
     if (status == PAWL_OK) {
@@ -319,12 +250,10 @@ static void on_wait(struct pawl_redis *redis, struct pawl_redis_pending *joint,
     }
 }
 
-/* What else an answer means: role and epoch, and which streams there are. False: it is void. */
+/* What else an answer means: role, epoch and replicas. False: it is void. */
 static bool look_at(struct pawl_redis *redis, const struct pawl_redis_pending *pending,
                     const struct pawl_redis_decoded *decoded)
 {
-    struct pawl_redis_origin *known;
-
     for (uint32_t i = 0; i < decoded->foreign; i++) {
         pawl_redis_count(redis, engine_foreign);
     }
@@ -333,17 +262,7 @@ static bool look_at(struct pawl_redis *redis, const struct pawl_redis_pending *p
         redis->announced_ms = pawl_redis_now_ms(redis);
         redis->replicas = decoded->reply.announce.replicas;
         atomic_store_explicit(&redis->figures.replicas, redis->replicas, memory_order_relaxed);
-        if (decoded->info.has_role && !pawl_redis_is_same(redis, &decoded->info)) {
-            return false;
-        }
-        learn_origins(redis, &decoded->reply, pending->order);
-        return true;
-    case PAWL_ENGINE_APPEND:
-        known = find_origin(redis, &pending->origin);
-        if (decoded->reply.result == PAWL_ENGINE_WON && known != NULL) {
-            known->created_at = 0;
-        }
-        return true;
+        return !decoded->info.has_role || pawl_redis_is_same(redis, &decoded->info);
     case PAWL_ENGINE_READ:
         if (redis->read_shrink > 0 && ++redis->read_good >= READS_GOOD) {
             redis->read_shrink--;

@@ -122,23 +122,6 @@ static enum pawl_status decode_plain(const struct pawl_resp *value,
     return status;
 }
 
-/*
- * A stream that does not end just before the entry is no refusal of the entry: the stream lost its
- * end. The next announcement says where it ends.
- */
-static enum pawl_status decode_append(const struct pawl_resp *value,
-                                      struct pawl_redis_decoded *decoded)
-{
-    static const char text[] = "the stream does not end right before this entry";
-    enum pawl_status status = decode_plain(value, decoded);
-
-    if (status == PAWL_OK && decoded->reply.result != PAWL_ENGINE_WON) {
-        decoded->reply.result = PAWL_ENGINE_FAILED;
-        decoded->reply.error = pawl_bytes_of(text, sizeof(text) - 1);
-    }
-    return status;
-}
-
 static enum pawl_status decode_view_set(const struct pawl_resp *value,
                                         struct pawl_redis_decoded *decoded)
 {
@@ -502,7 +485,6 @@ enum pawl_status pawl_redis_decode(struct pawl_resp_reader *reader, enum pawl_en
     case PAWL_ENGINE_VIEW_SET:
         return decode_view_set(value, decoded);
     case PAWL_ENGINE_APPEND:
-        return decode_append(value, decoded);
     case PAWL_ENGINE_RETIRE:
     case PAWL_ENGINE_DROP_ORIGIN:
     case PAWL_ENGINE_GATE_READY:

@@ -44,10 +44,10 @@ const char pawl_script_announce[] = FACTS
 
 const char pawl_script_view_set[] =
     FACTS HIGHER "local n=redis.call('HGET',KEYS[1],'n')\n"
-                 "if n and not higher(ARGV[1],n) then\n"
-                 " local b=redis.call('HGET',KEYS[1],'b') or ''\n"
-                 " if n==ARGV[1] and b==ARGV[2] then return {1} end\n"
-                 " return {0,b}\n"
+                 "if n==ARGV[1] then return {1} end\n"
+                 "if (n and not higher(ARGV[1],n)) or\n"
+                 " (ARGV[3]~='' and ARGV[3]~=(n or '0000000000000000')) then\n"
+                 " return {0,redis.call('HGET',KEYS[1],'b') or ''}\n"
                  "end\n"
                  "redis.call('HSET',KEYS[1],'n',ARGV[1],'b',ARGV[2])\n"
                  "return {1}";
@@ -57,27 +57,22 @@ const char pawl_script_retire[] = FACTS "redis.call('ZREM',KEYS[1],ARGV[1])\n"
                                         "return {1}";
 
 /*
- * Without a hole, whatever happened to the commands before this one: the entry before is there, or
- * was the last one ever (trimmed away), or the stream is not there at all and nobody said so yet.
+ * The last entry says where the stream ends; of one that was trimmed empty, its head does. To name
+ * it again each time makes no difference to replicas, and survives whatever happened to the set.
  */
 const char pawl_script_append[] = FACTS
-    "local top='0-0'\n"
-    "if #redis.call('XRANGE',KEYS[1],ARGV[2],ARGV[2])==0 then\n"
+    "local e=redis.call('XREVRANGE',KEYS[1],'+','-','COUNT',1)\n"
+    "local top='0'\n"
+    "if e[1] then top=e[1][1] else\n"
     " local x=redis.pcall('XINFO','STREAM',KEYS[1])\n"
-    " if x.err then\n"
-    "  if ARGV[5]~='1' then return {0,top} end\n"
-    " else\n"
-    "  for n=1,#x,2 do if x[n]=='last-generated-id' then top=x[n+1] end end\n"
-    "  if tonumber(string.match(top,'^%d+'))<tonumber(string.match(ARGV[2],'^%d+')) then\n"
-    "   return {0,top}\n"
-    "  end\n"
-    " end\n"
+    " if not x.err then for n=1,#x,2 do if x[n]=='last-generated-id' then top=x[n+1] end end end\n"
     "end\n"
-    "if ARGV[5]=='1' then redis.call('SADD',KEYS[2],ARGV[4]) end\n"
-    "local r=redis.pcall('XADD',KEYS[1],ARGV[1],'d',ARGV[3])\n"
-    "if type(r)=='table' and r.err and not string.find(r.err,'equal or smaller',1,true) then\n"
-    " return r\n"
-    "end\n"
+    "top=tonumber(string.match(top,'^%d+'))\n"
+    "local p=tonumber(ARGV[1])\n"
+    "if p<=top then return {1} end\n"
+    "if p~=top+1 and tonumber(ARGV[2])~=top then return {0} end\n"
+    "redis.call('SADD',KEYS[2],ARGV[4])\n"
+    "redis.call('XADD',KEYS[1],ARGV[1]..'-0','d',ARGV[3])\n"
     "return {1}";
 
 const char pawl_script_drop[] = FACTS "if redis.call('XLEN',KEYS[1])>0 then return {0} end\n"

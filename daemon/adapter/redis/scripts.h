@@ -15,11 +15,11 @@
 
 /* KEYS members, info, view, origins, gate, ready; ARGV self, info, prefix of streams */
 extern const char pawl_script_announce[];
-/* KEYS view; ARGV number, bytes */
+/* KEYS view; ARGV number, bytes, base or "" */
 extern const char pawl_script_view_set[];
 /* KEYS members, info; ARGV member */
 extern const char pawl_script_retire[];
-/* KEYS stream, origins; ARGV position, the one before it, entry, origin, "1": not announced */
+/* KEYS stream, origins; ARGV position, the one that it follows, entry, origin */
 extern const char pawl_script_append[];
 /* KEYS stream, origins; ARGV origin */
 extern const char pawl_script_drop[];
