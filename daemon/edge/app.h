@@ -49,8 +49,17 @@ struct pawl_dispatch_metrics {
     _Atomic uint64_t batch_us[PAWL_LATENCY_BUCKETS]; /* one read in PAWL_LATENCY_SAMPLE: from its
                                                         bytes read to its answers written */
     _Atomic uint64_t batch_us_sum;
+    /* in a cluster (forward.h) */
+    _Atomic uint64_t forwarded; /* sent to the member that counts the key */
+    _Atomic uint64_t moved;     /* of those answered STATUS_MOVED: nothing was done, asked again */
+    _Atomic uint64_t parked;    /* waited for a slot's records, or for a view */
+    _Atomic uint64_t degraded;  /* checks decided with this member's share, without the owner */
+    _Atomic uint64_t multi_owner; /* checks about keys of several members, or with a token */
+    _Atomic uint64_t contended;  /* denials while another's check of several owners held a charge */
+    _Atomic uint64_t holds_kept; /* charges that could not be given back after a refusal */
 };
 
+struct pawl_cluster_world;
 struct pawl_dispatch;
 
 /** How a worker with parked watches is woken (watch.h). */
@@ -72,10 +81,11 @@ struct pawl_app {
     const struct pawl_entropy *entropy;
     const struct pawl_log *log;
     struct pawl_rules_slot rules;
-    struct pawl_observe *observe; /* figures of limits, denied keys, revocations */
-    struct pawl_leases *leases;   /* reservations that wait for commit or cancel */
-    struct pawl_audit *audit;     /* or NULL */
-    struct pawl_jwt jwt;          /* ops NULL: raw tokens are not verified, and so undecided */
+    struct pawl_observe *observe;       /* figures of limits, denied keys, revocations */
+    struct pawl_leases *leases;         /* reservations that wait for commit or cancel */
+    struct pawl_audit *audit;           /* or NULL */
+    struct pawl_cluster_world *cluster; /* edge/cluster_world.h; NULL: one node */
+    struct pawl_jwt jwt; /* ops NULL: raw tokens are not verified, and so undecided */
 
     uint8_t node[PAWL_ORIGIN_BYTES]; /* node id and boot nonce */
     struct pawl_instant started;

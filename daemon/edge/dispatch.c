@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "edge/forward.h"
 #include "edge/pending.h"
 #include "edge/watch.h"
 
@@ -102,6 +103,17 @@ size_t pawl_reply_cold_write(struct pawl_dispatch *dispatch, struct pawl_session
     return pawl_cold_write_reply(out, capacity, &whole);
 }
 
+static void close_dispatch(struct pawl_dispatch *dispatch)
+{
+    pawl_watch_close(dispatch);
+    pawl_pending_free_all(dispatch);
+    if (dispatch->verifier != NULL) {
+        dispatch->app->jwt.ops->close(dispatch->verifier);
+    }
+    pawl_rules_release(dispatch->rules);
+    free(dispatch);
+}
+
 static void *worker_open(void *data, struct pawl_worker *worker, unsigned index)
 {
     struct pawl_app *app = data;
@@ -130,6 +142,13 @@ static void *worker_open(void *data, struct pawl_worker *worker, unsigned index)
     dispatch->rules = pawl_rules_current(&app->rules, &dispatch->rules_version);
     dispatch->now = pawl_clock_read(app->clock);
     pawl_cold_arena_init(&dispatch->arena, dispatch->arena_memory, sizeof(dispatch->arena_memory));
+    if (app->cluster != NULL) {
+        dispatch->forward = pawl_forward_open(dispatch);
+        if (dispatch->forward == NULL) {
+            close_dispatch(dispatch);
+            return NULL;
+        }
+    }
     return dispatch;
 }
 
@@ -137,13 +156,8 @@ static void worker_close(void *ctx)
 {
     struct pawl_dispatch *dispatch = ctx;
 
-    pawl_watch_close(dispatch);
-    pawl_pending_free_all(dispatch);
-    if (dispatch->verifier != NULL) {
-        dispatch->app->jwt.ops->close(dispatch->verifier);
-    }
-    pawl_rules_release(dispatch->rules);
-    free(dispatch);
+    pawl_forward_close(dispatch->forward);
+    close_dispatch(dispatch);
 }
 
 static void on_batch(void *ctx)
@@ -151,6 +165,7 @@ static void on_batch(void *ctx)
     struct pawl_dispatch *dispatch = ctx;
     struct pawl_app *app = dispatch->app;
 
+    dispatch->in_batch = true;
     dispatch->now = pawl_clock_read(app->clock);
     dispatch->batch_ns = dispatch->now.instant.ns; /* the test clock moves `now` meanwhile */
     dispatch->staleness_ms =
@@ -160,6 +175,9 @@ static void on_batch(void *ctx)
         pawl_rules_release(dispatch->rules);
         dispatch->rules = pawl_rules_current(&app->rules, &dispatch->rules_version);
         memset(dispatch->last_rules, 0, sizeof(dispatch->last_rules));
+    }
+    if (PAWL_UNLIKELY(dispatch->forward != NULL)) {
+        pawl_forward_on_batch(dispatch->forward);
     }
 }
 
@@ -257,6 +275,10 @@ static void refuse_namespace(struct pawl_dispatch *dispatch, struct pawl_session
 static void by_body(struct pawl_dispatch *dispatch, struct pawl_session *session,
                     struct pawl_bytes message, struct pawl_bytes hello_reply)
 {
+    if (PAWL_UNLIKELY(dispatch->forward != NULL)) {
+        dispatch->forward->message = message;
+        dispatch->forward->hello = hello_reply;
+    }
     switch (dispatch->request.body) {
     case PAWL_BODY_CHECK:
         pawl_dispatch_check(dispatch, session, message, hello_reply);
@@ -275,6 +297,23 @@ static void by_body(struct pawl_dispatch *dispatch, struct pawl_session *session
         pawl_dispatch_cold(dispatch, session, message);
         return;
     }
+}
+
+/* A request that says that a member passed it on: from members alone, and then it goes no further.
+ * What is not about limits no member passes on. */
+static bool may_be_forwarded(struct pawl_dispatch *dispatch, struct pawl_session *session)
+{
+    if (dispatch->forward == NULL || (pawl_session_roles(session) & PAWL_ROLE_PEER) == 0) {
+        pawl_dispatch_forbid(dispatch, session, "peer");
+        return false;
+    }
+    if (dispatch->request.body == PAWL_BODY_TOKEN_CHECK || dispatch->request.has_token) {
+        pawl_count(&dispatch->metrics->invalid);
+        pawl_reply_error(session, dispatch->request.id, PAWL__V1__STATUS__STATUS_INVALID,
+                         "a member judges tokens itself, and does not pass them on");
+        return false;
+    }
+    return true;
 }
 
 static enum pawl_status on_frame(void *ctx, struct pawl_session *session, struct pawl_bytes message)
@@ -320,6 +359,9 @@ static enum pawl_status on_frame(void *ctx, struct pawl_session *session, struct
         refuse_namespace(dispatch, session, hello_reply);
         return PAWL_OK;
     }
+    if (PAWL_UNLIKELY(request->forwarded) && !may_be_forwarded(dispatch, session)) {
+        return PAWL_OK;
+    }
     by_body(dispatch, session, message, hello_reply);
     return PAWL_OK;
 }
@@ -348,8 +390,56 @@ static void on_batch_end(void *ctx)
     struct pawl_dispatch *dispatch = ctx;
 
     pawl_dispatch_flush(dispatch);
+    dispatch->in_batch = false;
     if (PAWL_UNLIKELY(dispatch->batches++ % PAWL_LATENCY_SAMPLE == 0)) {
         take_latency(dispatch);
+    }
+}
+
+/* ---- requests that are run again ----------------------------------------------------------- */
+
+bool pawl_dispatch_begin(struct pawl_dispatch *dispatch)
+{
+    if (dispatch->in_batch) {
+        return false;
+    }
+    on_batch(dispatch);
+    return true;
+}
+
+void pawl_dispatch_end(struct pawl_dispatch *dispatch)
+{
+    pawl_dispatch_flush(dispatch);
+    dispatch->in_batch = false;
+}
+
+/* Its frame was read before, its hello is answered and its namespace known: the rest anew, also who
+ * may do what. */
+void pawl_dispatch_run_again(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                             struct pawl_parcel *parcel)
+{
+    struct pawl_forward *forward = dispatch->forward;
+    bool began;
+
+    pawl_dispatch_flush(dispatch); /* what lends from the request at hand */
+    began = pawl_dispatch_begin(dispatch);
+    dispatch->ns = pawl_parcel_ns(parcel);
+    if (pawl_wire_read_request(&dispatch->request, pawl_parcel_message(parcel)) != PAWL_OK) {
+        pawl_parcel_drop(parcel); /* cannot be: it was read before */
+    } else if (!pawl_session_enter(session, dispatch->ns)) {
+        pawl_parcel_refuse(parcel, PAWL__V1__STATUS__STATUS_DENIED,
+                           "what this connection has proved gives it nothing in the namespace");
+    } else {
+        forward->at_hand = parcel;
+        by_body(dispatch, session, pawl_parcel_message(parcel), pawl_parcel_hello(parcel));
+        pawl_dispatch_flush(dispatch);
+        if (forward->at_hand != NULL) { /* it was answered */
+            forward->at_hand = NULL;
+            pawl_parcel_drop(parcel);
+        }
+    }
+    if (began) {
+        pawl_dispatch_end(dispatch);
     }
 }
 

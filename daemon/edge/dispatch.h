@@ -76,6 +76,8 @@ struct pawl_item_kind {
 };
 
 struct pawl_pending;
+struct pawl_forward;
+struct pawl_parcel;
 
 struct pawl_dispatch {
     struct pawl_app *app;
@@ -116,8 +118,10 @@ struct pawl_dispatch {
     uint8_t arena_memory[PAWL_ARENA_BYTES];
     struct pawl_pending *pending_free;
     unsigned pending_count;
-    uint64_t batches;  /* reads, for the sample of their times */
-    uint64_t batch_ns; /* when the one at hand began */
+    uint64_t batches;             /* reads, for the sample of their times */
+    uint64_t batch_ns;            /* when the one at hand began */
+    struct pawl_forward *forward; /* forward.h; NULL: one node */
+    bool in_batch;
     struct pawl_watch_wake *wake;
     struct pawl_pending *watchers; /* parked (watch.h) */
     unsigned watcher_count;
@@ -150,11 +154,14 @@ static inline void pawl_reply_hot(struct pawl_session *session, const struct paw
 void pawl_dispatch_forbid(struct pawl_dispatch *dispatch, struct pawl_session *session,
                           const char *role);
 
-/** Whether the peer has the role check; answers and counts where it has not. */
+/**
+ * Whether the peer has the role check; answers and counts where it has not. Of a forwarded request
+ * the member that it came to has asked, and that this one came from a member on_frame has.
+ */
 static inline bool pawl_dispatch_may_check(struct pawl_dispatch *dispatch,
                                            struct pawl_session *session)
 {
-    bool may = (pawl_session_roles(session) & PAWL_ROLE_CHECK) != 0;
+    bool may = (pawl_session_roles(session) & PAWL_ROLE_CHECK) != 0 || dispatch->request.forwarded;
 
     if (PAWL_UNLIKELY(!may)) {
         pawl_dispatch_forbid(dispatch, session, "check");
@@ -193,6 +200,17 @@ static inline ProtobufCBinaryData pawl_wire_text(const char *text)
 /** The status of the wire for one of ours. */
 unsigned pawl_wire_status(enum pawl_status status);
 
+/**
+ * Begin a batch outside of the network's: false where one is under way already, and then there is
+ * none to end.
+ */
+bool pawl_dispatch_begin(struct pawl_dispatch *dispatch);
+void pawl_dispatch_end(struct pawl_dispatch *dispatch);
+
+/** Run the request of @parcel (forward.h) again; it is answered then, or on its way again. */
+void pawl_dispatch_run_again(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                             struct pawl_parcel *parcel);
+
 /* ---- dispatch_check.c ---- */
 
 /** Put the check at hand, read from @message, off, or decide it with those put off before. */
@@ -201,6 +219,20 @@ void pawl_dispatch_check(struct pawl_dispatch *dispatch, struct pawl_session *se
 
 /** Decide and answer the checks put off, in their order. */
 void pawl_dispatch_flush(struct pawl_dispatch *dispatch);
+
+/** Hash the limits of the check at hand, whose items are built, behind those that were put off. */
+PAWL_MUST_USE enum pawl_status pawl_dispatch_prepare_check(struct pawl_dispatch *dispatch,
+                                                           struct pawl_check *check);
+
+/** Decide the check at hand, which is prepared, behind those put off before, and answer it. */
+void pawl_dispatch_decide_now(struct pawl_dispatch *dispatch, const struct pawl_check *check);
+
+/** What limits and a token say together. */
+uint32_t pawl_dispatch_joint_verdict(enum pawl_verdict limits, enum pawl_token_status token);
+
+/** A result of the limiter as one of the wire. */
+struct pawl_wire_result pawl_dispatch_wire_result(const struct pawl_limit_result *from,
+                                                  const struct pawl_limit *limit);
 
 /* ---- dispatch_token.c ---- */
 
@@ -283,6 +315,12 @@ PAWL_MUST_USE enum pawl_status pawl_dispatch_wire_item(struct pawl_wire_item *it
                                                        size_t rate_count,
                                                        Pawl__V1__Rate *const *rates);
 
+/**
+ * Give back what @from says: in @refunded how much on its first rate. Returns 0, or the status of
+ * the wire with dispatch->error filled.
+ */
+unsigned pawl_dispatch_refund_one(struct pawl_dispatch *dispatch, const Pawl__V1__RefundItem *from,
+                                  uint64_t *refunded);
 void pawl_dispatch_refund(struct pawl_dispatch *dispatch, struct pawl_session *session,
                           const Pawl__V1__Request *request);
 void pawl_dispatch_reset(struct pawl_dispatch *dispatch, struct pawl_session *session,
@@ -340,6 +378,10 @@ void pawl_dispatch_denied(struct pawl_dispatch *dispatch, struct pawl_session *s
                           const struct pawl_denial *denial, const struct pawl_limit *limit);
 
 /* ---- dispatch_reserve.c, dispatch_top.c ---- */
+
+/** Count the @count results at hand of dispatch->asked for their limits' figures. */
+void pawl_dispatch_count_asked(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                               size_t count);
 
 void pawl_dispatch_reserve(struct pawl_dispatch *dispatch, struct pawl_session *session,
                            const Pawl__V1__Request *request);

@@ -1,7 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "edge/dispatch.h"
+#include "edge/forward.h"
 #include "pawl/v1/hot_put.h"
 
 /* ---- limits -------------------------------------------------------------------------------- */
@@ -79,6 +79,12 @@ static inline struct pawl_wire_result wire_result(const struct pawl_limit_result
         .full = from->full,
         .on_error = (uint8_t)limit->on_error,
     };
+}
+
+struct pawl_wire_result pawl_dispatch_wire_result(const struct pawl_limit_result *from,
+                                                  const struct pawl_limit *limit)
+{
+    return wire_result(from, limit);
 }
 
 /*
@@ -202,7 +208,7 @@ static void send_exact(struct pawl_dispatch *dispatch, struct pawl_session *sess
                         dispatch->asked_count, pawl_bytes_of(bytes, size));
 }
 
-static uint32_t joint_verdict(enum pawl_verdict limits, enum pawl_token_status token)
+uint32_t pawl_dispatch_joint_verdict(enum pawl_verdict limits, enum pawl_token_status token)
 {
     if (limits == PAWL_DENY || token == PAWL_TOKEN_REVOKED || token == PAWL_TOKEN_EXPIRED ||
         token == PAWL_TOKEN_INVALID) {
@@ -271,7 +277,7 @@ static void answer_check(struct pawl_dispatch *dispatch, struct pawl_check *chec
     if (PAWL_LIKELY(check->plan.slots_count > 0)) {
         pawl_limiter_decide(dispatch->app->limiter, &check->plan, dispatch->results, &outcome);
     }
-    uint32_t verdict = joint_verdict(outcome.verdict, check->token_status);
+    uint32_t verdict = pawl_dispatch_joint_verdict(outcome.verdict, check->token_status);
 
     if (PAWL_LIKELY(outcome.results_count == 1 && check->plan.op == PAWL_OP_CHECK)) {
         count_item(dispatch, session, check, 0, 1);
@@ -323,8 +329,8 @@ static size_t leave_out_bypassed(struct pawl_dispatch *dispatch, const struct pa
     return rates;
 }
 
-/* Hash the limits of the request at hand, behind those that were put off. */
-static enum pawl_status prepare_check(struct pawl_dispatch *dispatch, struct pawl_check *check)
+enum pawl_status pawl_dispatch_prepare_check(struct pawl_dispatch *dispatch,
+                                             struct pawl_check *check)
 {
     const struct pawl_wire_request *request = &dispatch->request;
 
@@ -366,6 +372,16 @@ static void put_off(struct pawl_dispatch *dispatch, const struct pawl_check *che
     }
 }
 
+void pawl_dispatch_decide_now(struct pawl_dispatch *dispatch, const struct pawl_check *check)
+{
+    if (check != &dispatch->batch[dispatch->batch_count]) { /* others were decided meanwhile */
+        dispatch->batch[dispatch->batch_count] = *check;
+        check = &dispatch->batch[dispatch->batch_count];
+    }
+    put_off(dispatch, check);
+    pawl_dispatch_flush(dispatch);
+}
+
 static void refuse_check(struct pawl_dispatch *dispatch, struct pawl_session *session,
                          unsigned wire_status, const char *text)
 {
@@ -404,10 +420,15 @@ void pawl_dispatch_check(struct pawl_dispatch *dispatch, struct pawl_session *se
     check->has_token = request->has_token;
     check->token_status =
         request->has_token ? pawl_token_judge(dispatch, session, &check->token) : PAWL_TOKEN_VALID;
-    enum pawl_status status = prepare_check(dispatch, check);
+    enum pawl_status status = pawl_dispatch_prepare_check(dispatch, check);
 
     if (PAWL_UNLIKELY(status != PAWL_OK)) {
         refuse_check(dispatch, session, pawl_wire_status(status), check_error(status));
+        return;
+    }
+    if (PAWL_UNLIKELY(dispatch->forward != NULL) && !pawl_forward_is_ours(dispatch, check)) {
+        dispatch->last_inline = NULL; /* its place is the next check's */
+        pawl_forward_check(dispatch, session, check);
         return;
     }
     put_off(dispatch, check);

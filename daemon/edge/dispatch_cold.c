@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "edge/durable.h"
+#include "edge/forward.h"
 #include "edge/watch.h"
 #include "ops/status.h"
 
@@ -236,6 +237,9 @@ static const struct {
     { PAWL__V1__REQUEST__BODY_CANCEL, PAWL_ROLE_CHECK, "check", pawl_dispatch_cancel },
     { PAWL__V1__REQUEST__BODY_TOP, PAWL_ROLE_READ, "read", pawl_dispatch_top },
     { PAWL__V1__REQUEST__BODY_PING, 0, "none", on_ping },
+    { PAWL__V1__REQUEST__BODY_PULL, PAWL_ROLE_PEER, "peer", pawl_dispatch_pull },
+    { PAWL__V1__REQUEST__BODY_PUSH, PAWL_ROLE_PEER, "peer", pawl_dispatch_push },
+    { PAWL__V1__REQUEST__BODY_VIEW_PUSH, PAWL_ROLE_PEER, "peer", pawl_dispatch_view_push },
 };
 
 /* The name of a body in the .proto. */
@@ -250,21 +254,40 @@ static const char *request_name(Pawl__V1__Request__BodyCase body)
 /* The roles that count for a request: what is done to the whole node wants them everywhere. */
 static unsigned roles_for(const struct pawl_session *session, Pawl__V1__Request__BodyCase body)
 {
-    return body == PAWL__V1__REQUEST__BODY_THAW ? pawl_session_roles_everywhere(session)
-                                                : pawl_session_roles(session);
+    switch (body) {
+    case PAWL__V1__REQUEST__BODY_THAW:
+    case PAWL__V1__REQUEST__BODY_PULL:
+    case PAWL__V1__REQUEST__BODY_PUSH:
+    case PAWL__V1__REQUEST__BODY_VIEW_PUSH:
+        return pawl_session_roles_everywhere(session);
+    default:
+        return pawl_session_roles(session);
+    }
 }
 
 static void dispatch_to(struct pawl_dispatch *dispatch, struct pawl_session *session,
                         const Pawl__V1__Request *request, unsigned index)
 {
     unsigned role = handlers[index].role;
+    bool forwarded = dispatch->request.forwarded; /* then it was asked where it came from */
+    bool again = dispatch->forward != NULL && dispatch->forward->at_hand != NULL;
 
-    if (role != 0 && (roles_for(session, request->body_case) & role) == 0) {
+    if (PAWL_UNLIKELY(forwarded && !pawl_forward_is_passed_on(request->body_case))) {
+        pawl_count(&dispatch->metrics->invalid);
+        pawl_reply_error(session, request->id, PAWL__V1__STATUS__STATUS_INVALID,
+                         "members do not pass such requests on");
+        return;
+    }
+    if (role != 0 && !forwarded && (roles_for(session, request->body_case) & role) == 0) {
         pawl_dispatch_forbid(dispatch, session, handlers[index].role_name);
         return;
     }
-    if (handlers[index].role == PAWL_ROLE_ADMIN) {
+    if (handlers[index].role == PAWL_ROLE_ADMIN && !forwarded && !again) {
         pawl_audit_say_admin(dispatch, session, request_name(request->body_case));
+    }
+    if (PAWL_UNLIKELY(dispatch->forward != NULL) &&
+        !pawl_forward_cold(dispatch, session, request)) {
+        return;
     }
     handlers[index].handle(dispatch, session, request);
 }

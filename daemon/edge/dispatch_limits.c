@@ -161,8 +161,8 @@ enum pawl_status pawl_dispatch_wire_item(struct pawl_wire_item *item, ProtobufCB
     return PAWL_OK;
 }
 
-static unsigned refund_one(struct pawl_dispatch *dispatch, const Pawl__V1__RefundItem *from,
-                           uint64_t *refunded)
+unsigned pawl_dispatch_refund_one(struct pawl_dispatch *dispatch, const Pawl__V1__RefundItem *from,
+                                  uint64_t *refunded)
 {
     uint64_t charges[PAWL_RATES_MAX] = { 0 };
     uint64_t by_rate[PAWL_RATES_MAX] = { 0 };
@@ -209,7 +209,7 @@ void pawl_dispatch_refund(struct pawl_dispatch *dispatch, struct pawl_session *s
     uint64_t refunded[PAWL_ITEMS_MAX] = { 0 };
 
     for (size_t i = 0; i < refund->n_items && i < PAWL_ITEMS_MAX; i++) {
-        unsigned status = refund_one(dispatch, refund->items[i], &refunded[i]);
+        unsigned status = pawl_dispatch_refund_one(dispatch, refund->items[i], &refunded[i]);
 
         if (status != 0) {
             pawl_reply_error(session, request->id, status, dispatch->error);

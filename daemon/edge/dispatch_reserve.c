@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "edge/durable.h"
+#include "edge/forward.h"
 
 #define LEASE_BYTES    16
 #define LEASE_MS       60000
@@ -156,6 +157,11 @@ static enum pawl_status open_lease(struct pawl_dispatch *dispatch, struct reserv
         if (entropy->fill(entropy->self, reserving->lease, sizeof(reserving->lease)) != PAWL_OK) {
             return PAWL_EIO;
         }
+        if (dispatch->forward != NULL) { /* leads back here; 96 random bits stay */
+            const struct pawl_cluster_world *world = dispatch->forward->world;
+
+            pawl_forward_lease_tag(world, &world->self, reserving->lease);
+        }
         memcpy(&id, reserving->lease, sizeof(id));
         status = pawl_leases_open(dispatch->app->leases, id, &lease, dispatch->now.instant);
     }
@@ -186,7 +192,8 @@ static void note_denied(struct pawl_dispatch *dispatch, struct pawl_session *ses
     }
 }
 
-static void count_items(struct pawl_dispatch *dispatch, struct pawl_session *session, size_t count)
+void pawl_dispatch_count_asked(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                               size_t count)
 {
     for (size_t i = 0; i < count;) {
         const struct pawl_limit_item *item = &dispatch->asked[dispatch->results[i].item];
@@ -290,7 +297,7 @@ static void answer(struct pawl_dispatch *dispatch, struct pawl_session *session,
     Pawl__V1__ReserveReply body = PAWL__V1__RESERVE_REPLY__INIT;
     Pawl__V1__Reply reply = PAWL__V1__REPLY__INIT;
 
-    count_items(dispatch, session, count);
+    pawl_dispatch_count_asked(dispatch, session, count);
     if (!fill_results(dispatch, reserving, item_count, count, &body)) {
         pawl_reply_error(session, reserving->id, PAWL__V1__STATUS__STATUS_UNAVAILABLE,
                          "no room for so large an answer: reserve for fewer limits at once");

@@ -1,0 +1,665 @@
+#include "edge/forward.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "edge/outbound.h"
+#include "edge/worker.h"
+#include "pawl/v1/envelope.h"
+
+/* ---- time ---------------------------------------------------------------------------------- */
+
+static uint64_t clock_ms(const struct pawl_forward *forward)
+{
+    return forward->net.ops->now_ms(forward->net.self);
+}
+
+uint32_t pawl_parcel_left_ms(const struct pawl_parcel *parcel, uint64_t now_ms)
+{
+    return parcel->deadline_ms > now_ms ? (uint32_t)(parcel->deadline_ms - now_ms) : 1;
+}
+
+static void tick_on(struct pawl_forward *forward)
+{
+    if (!forward->ticking && !forward->closing) {
+        forward->ticking = true;
+        forward->net.ops->start(forward->timer, PAWL_FORWARD_TICK_MS);
+    }
+}
+
+/* ---- parcels ------------------------------------------------------------------------------- */
+
+static void enlist(struct pawl_forward *forward, struct pawl_parcel *parcel)
+{
+    parcel->next = forward->parcels;
+    if (parcel->next != NULL) {
+        parcel->next->previous = parcel;
+    }
+    forward->parcels = parcel;
+    forward->parcel_count++;
+    forward->parcel_bytes += parcel->hello_size + parcel->message_size;
+}
+
+/* When its time is over: what its client gave it, within bounds. */
+static uint64_t deadline_of(const struct pawl_forward *forward)
+{
+    const struct pawl_dispatch *dispatch = forward->dispatch;
+    uint32_t budget = dispatch->request.deadline_ms;
+
+    budget = budget == 0 ? PAWL_FORWARD_MS : budget;
+    budget = budget < PAWL_FORWARD_MS_MAX ? budget : PAWL_FORWARD_MS_MAX;
+    return pawl_worker_batch_ms(dispatch->worker) + budget;
+}
+
+/* The answer to a hello that came with a cold request goes with the parcel. */
+static struct pawl_bytes hello_at_hand(struct pawl_forward *forward, struct pawl_session *session)
+{
+    struct pawl_session_state *state = pawl_session_user(session);
+
+    if (state->hello_owed && state->hello_id == forward->dispatch->request.id) {
+        state->hello_owed = false;
+    }
+    return forward->hello;
+}
+
+struct pawl_parcel *pawl_parcel_take(struct pawl_dispatch *dispatch, struct pawl_session *session)
+{
+    struct pawl_forward *forward = dispatch->forward;
+    struct pawl_bytes hello = hello_at_hand(forward, session);
+    size_t size = hello.size + forward->message.size;
+    struct pawl_parcel *parcel = forward->at_hand;
+
+    if (parcel != NULL) {
+        forward->at_hand = NULL;
+        return parcel;
+    }
+    if (forward->parcel_count < PAWL_PARCELS_MAX &&
+        size <= PAWL_PARCELS_BYTES_MAX - forward->parcel_bytes) {
+        parcel = malloc(sizeof(*parcel) + size);
+    }
+    if (parcel == NULL) {
+        pawl_count(&dispatch->metrics->unavailable);
+        pawl_reply_error(session, dispatch->request.id, PAWL__V1__STATUS__STATUS_UNAVAILABLE,
+                         "too many requests wait here for other members");
+        return NULL;
+    }
+    memset(parcel, 0, sizeof(*parcel));
+    parcel->forward = forward;
+    parcel->to.ticket = pawl_session_ticket(session);
+    parcel->to.id = dispatch->request.id;
+    parcel->deadline_ms = deadline_of(forward);
+    parcel->ns_size = (uint8_t)dispatch->ns.size;
+    memcpy(parcel->ns, dispatch->ns.data, dispatch->ns.size);
+    parcel->hello_size = hello.size;
+    parcel->message_size = forward->message.size;
+    if (hello.size > 0) {
+        memcpy(parcel->bytes, hello.data, hello.size);
+    }
+    memcpy(parcel->bytes + hello.size, forward->message.data, forward->message.size);
+    enlist(forward, parcel);
+    pawl_session_owe(session, 1);
+    return parcel;
+}
+
+/* It is not parked any more. */
+static void unpark(struct pawl_parcel *parcel)
+{
+    struct pawl_forward *forward = parcel->forward;
+
+    if (parcel->state == PAWL_PARCEL_PARKED) {
+        forward->parked_count--;
+        if (parcel->waits) {
+            pawl_world_waiting(forward->world, forward->dispatch->index, -1);
+        }
+    }
+    parcel->state = PAWL_PARCEL_AT_HAND;
+    parcel->waits = false;
+}
+
+void pawl_parcel_drop(struct pawl_parcel *parcel)
+{
+    struct pawl_forward *forward = parcel->forward;
+    struct pawl_session *session =
+        forward->closing ? NULL : pawl_session_find(forward->dispatch->worker, parcel->to.ticket);
+
+    unpark(parcel);
+    if (parcel->previous != NULL) {
+        parcel->previous->next = parcel->next;
+    } else {
+        forward->parcels = parcel->next;
+    }
+    if (parcel->next != NULL) {
+        parcel->next->previous = parcel->previous;
+    }
+    forward->parcel_count--;
+    forward->parcel_bytes -= parcel->hello_size + parcel->message_size;
+    if (session != NULL) {
+        pawl_session_owe(session, -1);
+    }
+    pawl_split_free(parcel->split);
+    free(parcel);
+}
+
+void pawl_parcel_refuse(struct pawl_parcel *parcel, unsigned wire_status, const char *text)
+{
+    struct pawl_forward *forward = parcel->forward;
+    struct pawl_session *session =
+        forward->closing ? NULL : pawl_session_find(forward->dispatch->worker, parcel->to.ticket);
+
+    if (session != NULL) {
+        struct pawl_wire_reply reply = { .id = parcel->to.id,
+                                         .status = wire_status,
+                                         .error =
+                                             pawl_bytes_of(text, strnlen(text, PAWL_ERROR_BYTES)),
+                                         .hello = pawl_parcel_hello(parcel) };
+
+        if (wire_status == PAWL__V1__STATUS__STATUS_UNAVAILABLE) {
+            pawl_count(&forward->dispatch->metrics->unavailable);
+        }
+        pawl_reply_hot(session, &reply);
+    }
+    pawl_parcel_drop(parcel);
+}
+
+void pawl_parcel_park(struct pawl_parcel *parcel, uint32_t slot, uint32_t in_ms)
+{
+    struct pawl_forward *forward = parcel->forward;
+
+    parcel->state = PAWL_PARCEL_PARKED;
+    parcel->slot = slot;
+    parcel->view = forward->territory->view;
+    parcel->waits = in_ms == 0;
+    parcel->retry_ms = in_ms == 0 ? UINT64_MAX : clock_ms(forward) + in_ms;
+    forward->parked_count++;
+    if (parcel->waits) {
+        pawl_count(&forward->dispatch->metrics->parked);
+        pawl_world_waiting(forward->world, forward->dispatch->index, 1);
+        forward->world->calls.wanted_first(forward->world->calls.self, slot);
+    }
+    tick_on(forward); /* it also sees what changed before we were counted as waiting */
+}
+
+void pawl_parcel_run(struct pawl_parcel *parcel)
+{
+    struct pawl_forward *forward = parcel->forward;
+    struct pawl_dispatch *dispatch = forward->dispatch;
+    struct pawl_session *session =
+        forward->closing ? NULL : pawl_session_find(dispatch->worker, parcel->to.ticket);
+
+    unpark(parcel);
+    if (session == NULL) {
+        pawl_parcel_drop(parcel);
+        return;
+    }
+    pawl_dispatch_run_again(dispatch, session, parcel);
+}
+
+/* ---- what waits ---------------------------------------------------------------------------- */
+
+/* Whether there is any sense in taking a parcel that waits for a change at hand again. */
+static bool has_changed(const struct pawl_forward *forward, const struct pawl_parcel *parcel)
+{
+    const struct pawl_ownership *ownership = &forward->world->ownership;
+
+    return parcel->view != forward->territory->view ||
+           atomic_load_explicit(&ownership->states[parcel->slot], memory_order_acquire) !=
+               PAWL_SLOT_WANTED;
+}
+
+/* What is due among those that are parked now. All of it is one batch, so that no territory is
+ * picked up meanwhile, and a parcel that is run ends at most itself. */
+static void look_at_parked(struct pawl_forward *forward)
+{
+    uint64_t now_ms = clock_ms(forward);
+    unsigned left = forward->parcel_count;
+    struct pawl_parcel *next;
+    bool began = forward->parked_count > 0 && pawl_dispatch_begin(forward->dispatch);
+
+    for (struct pawl_parcel *parcel = forward->parcels; parcel != NULL && left-- > 0;
+         parcel = next) {
+        next = parcel->next;
+        if (parcel->state != PAWL_PARCEL_PARKED) {
+            continue;
+        }
+        if (now_ms >= parcel->deadline_ms) {
+            pawl_parcel_refuse(parcel, PAWL__V1__STATUS__STATUS_UNAVAILABLE,
+                               "no member could decide in time: ownership of the key is changing, "
+                               "or its owner cannot be reached; nothing was done");
+        } else if (parcel->waits ? has_changed(forward, parcel) : now_ms >= parcel->retry_ms) {
+            pawl_parcel_run(parcel);
+        }
+    }
+    if (began) {
+        pawl_dispatch_end(forward->dispatch);
+    }
+}
+
+/* Links to members that left go when nothing is under way on them. */
+static void drop_old_links(struct pawl_forward *forward)
+{
+    for (unsigned i = 0; i < PAWL_FORWARD_OLD_LINKS; i++) {
+        struct pawl_peer_link *link = forward->old_links[i];
+
+        if (link != NULL && pawl_peer_link_outstanding(link) == 0) {
+            forward->old_links[i] = NULL;
+            pawl_peer_link_destroy(link);
+        }
+    }
+}
+
+static bool has_old_links(const struct pawl_forward *forward)
+{
+    for (unsigned i = 0; i < PAWL_FORWARD_OLD_LINKS; i++) {
+        if (forward->old_links[i] != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void on_tick(void *ctx)
+{
+    struct pawl_forward *forward = ctx;
+
+    forward->ticking = false;
+    look_at_parked(forward);
+    drop_old_links(forward);
+    if (forward->parked_count > 0 || has_old_links(forward)) {
+        tick_on(forward);
+    }
+}
+
+static void on_poked(struct pawl_worker *worker, void *ctx)
+{
+    struct pawl_forward *forward = ctx;
+
+    (void)worker;
+    if (!forward->closing) {
+        look_at_parked(forward);
+    }
+}
+
+/* ---- members ------------------------------------------------------------------------------- */
+
+static struct pawl_tls_context *dial_context(void *ctx)
+{
+    struct pawl_forward *forward = ctx;
+
+    return pawl_world_context(forward->world);
+}
+
+static void on_link(void *ctx, const struct pawl_member_id *member, bool open, const char *why)
+{
+    struct pawl_forward *forward = ctx;
+
+    if (!open) {
+        pawl_log_event(forward->dispatch->app->log, PAWL_LOG_WARN, "member_unreachable",
+                       PAWL_F_TEXT("why", why));
+        forward->world->calls.unreachable(forward->world->calls.self, *member);
+    }
+}
+
+static void retire_link(struct pawl_forward *forward, struct pawl_peer_link *link)
+{
+    for (unsigned i = 0; link != NULL && i < PAWL_FORWARD_OLD_LINKS; i++) {
+        if (forward->old_links[i] == NULL && pawl_peer_link_outstanding(link) > 0) {
+            forward->old_links[i] = link;
+            tick_on(forward);
+            return;
+        }
+    }
+    pawl_peer_link_destroy(link);
+}
+
+void pawl_forward_take_territory(struct pawl_forward *forward)
+{
+    struct pawl_territory *old = forward->territory;
+    struct pawl_peer_link *links[PAWL_MEMBERS_MAX];
+
+    memcpy(links, forward->links, sizeof(links));
+    memset(forward->links, 0, sizeof(forward->links));
+    forward->territory =
+        pawl_territory_current(&forward->world->territory, &forward->territory_version);
+    for (uint16_t i = 0; old != NULL && i < old->member_count; i++) {
+        uint16_t at = pawl_territory_find(forward->territory, &old->members[i].id);
+
+        if (at != PAWL_RING_NOBODY &&
+            strcmp(old->members[i].address, forward->territory->members[at].address) == 0) {
+            forward->links[at] = links[i];
+        } else {
+            retire_link(forward, links[i]);
+        }
+    }
+    pawl_territory_release(old);
+}
+
+struct pawl_peer_link *pawl_forward_link(struct pawl_forward *forward, uint16_t index, uint64_t *id)
+{
+    if (forward->links[index] == NULL) {
+        struct pawl_peer_link_options options = {
+            .net = forward->net,
+            .member = forward->territory->members[index].id,
+            .address = forward->territory->members[index].address,
+            .context = dial_context,
+            .tls = forward->world->tls.ops,
+            .ctx = forward,
+            .seed = ++forward->seed,
+            .changed = on_link,
+        };
+
+        forward->links[index] = pawl_peer_link_create(&options);
+    }
+    *id = forward->links[index] != NULL ? pawl_peer_link_next(forward->links[index]) : 0;
+    return *id != 0 ? forward->links[index] : NULL;
+}
+
+/* ---- ways ---------------------------------------------------------------------------------- */
+
+/* What a request that another member passed on may do here. */
+static struct pawl_ways way_of_forwarded(struct pawl_dispatch *dispatch, uint32_t slot,
+                                         enum pawl_slot_state state)
+{
+    struct pawl_forward *forward = dispatch->forward;
+    const struct pawl_territory *territory = forward->territory;
+    struct pawl_ways ways = { .way = PAWL_WAY_MOVED, .slot = slot };
+
+    if (dispatch->request.view > territory->view) {
+        forward->world->calls.refresh(forward->world->calls.self, dispatch->request.view);
+        ways.way = PAWL_WAY_WAIT;
+    } else if (state != PAWL_SLOT_HELD && territory->self != PAWL_RING_NOBODY &&
+               territory->ring.owner[slot] == territory->self) {
+        ways.way = PAWL_WAY_WAIT; /* ours by the view, and the states follow it */
+    }
+    return ways;
+}
+
+struct pawl_ways pawl_forward_way(struct pawl_dispatch *dispatch, uint32_t slot)
+{
+    struct pawl_forward *forward = dispatch->forward;
+    const struct pawl_ownership *ownership = &forward->world->ownership;
+    const struct pawl_territory *territory = forward->territory;
+    enum pawl_slot_state state =
+        atomic_load_explicit(&ownership->states[slot], memory_order_acquire);
+    uint64_t now_ms = pawl_forward_now_ms(dispatch);
+    struct pawl_route route =
+        pawl_route(ownership, &territory->ring, territory->self, slot, now_ms);
+    struct pawl_ways ways = { .way = PAWL_WAY_LAPSED, .to = route.to, .slot = slot };
+
+    if (route.kind == PAWL_ROUTE_LOCAL) {
+        ways.way = PAWL_WAY_LOCAL;
+    } else if (route.kind == PAWL_ROUTE_WAIT) {
+        ways.way = PAWL_WAY_WAIT;
+    } else if (dispatch->request.forwarded) {
+        return way_of_forwarded(dispatch, slot, state);
+    } else if (route.kind == PAWL_ROUTE_FORWARD) {
+        ways.way = PAWL_WAY_FORWARD;
+    } else if (state != PAWL_SLOT_HELD && territory->self != PAWL_RING_NOBODY &&
+               territory->ring.owner[slot] == territory->self &&
+               now_ms < atomic_load_explicit(&ownership->tenure_until_ms, memory_order_acquire)) {
+        ways.way = PAWL_WAY_WAIT; /* between a view and the states that follow it */
+    }
+    return ways;
+}
+
+struct pawl_ways pawl_forward_ways(struct pawl_dispatch *dispatch, const uint32_t *slots,
+                                   size_t count)
+{
+    struct pawl_ways ways = pawl_forward_way(dispatch, slots[0]);
+
+    for (size_t i = 1; i < count; i++) {
+        struct pawl_ways next;
+
+        if (slots[i] == slots[i - 1]) {
+            continue;
+        }
+        next = pawl_forward_way(dispatch, slots[i]);
+        /* What keeps all of it from being done comes first. */
+        if (next.way != ways.way || (next.way == PAWL_WAY_FORWARD && next.to != ways.to)) {
+            ways.several = true;
+            if (next.way > ways.way) {
+                ways.way = next.way;
+                ways.to = next.to;
+                ways.slot = next.slot;
+            }
+        }
+    }
+    return ways;
+}
+
+/* ---- passing on ---------------------------------------------------------------------------- */
+
+void pawl_forward_say_moved(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                            uint32_t slot)
+{
+    static const char text[] = "this member does not count the key now; nothing was done";
+    const struct pawl_forward *forward = dispatch->forward;
+    bool held = atomic_load_explicit(&forward->world->ownership.states[slot],
+                                     memory_order_acquire) == PAWL_SLOT_HELD;
+    struct pawl_wire_reply reply = { .id = dispatch->request.id,
+                                     .status = PAWL__V1__STATUS__STATUS_MOVED,
+                                     .error = pawl_bytes_of(text, sizeof(text) - 1),
+                                     .hello = forward->hello,
+                                     .view_number = held ? 0 : forward->territory->view };
+
+    pawl_reply_hot(session, &reply);
+}
+
+bool pawl_forward_on_moved(struct pawl_forward *forward, const struct pawl_member_id *member,
+                           uint64_t number)
+{
+    pawl_count(&forward->dispatch->metrics->moved);
+    if (number == 0) {
+        forward->world->calls.unreachable(forward->world->calls.self, *member);
+        return false;
+    }
+    if (number > forward->territory->view) {
+        forward->world->calls.refresh(forward->world->calls.self, number);
+    }
+    return true;
+}
+
+static void pass_reply_on(struct pawl_parcel *parcel, struct pawl_bytes reply)
+{
+    struct pawl_forward *forward = parcel->forward;
+    struct pawl_session *session =
+        forward->closing ? NULL : pawl_session_find(forward->dispatch->worker, parcel->to.ticket);
+    size_t bound = reply.size + parcel->hello_size + PAWL_ENVELOPE_REPLY_BYTES;
+    uint8_t *out = session != NULL ? pawl_session_reserve(session, bound) : NULL;
+
+    if (out != NULL) {
+        size_t size =
+            pawl_envelope_reply(out, bound, reply, parcel->to.id, pawl_parcel_hello(parcel));
+
+        if (size > 0) {
+            pawl_session_commit(session, size);
+        }
+    }
+    pawl_parcel_drop(parcel);
+}
+
+/* Nothing was done: once more, or without its owner. */
+static void try_again(struct pawl_parcel *parcel, bool owner_there)
+{
+    if (!owner_there || ++parcel->tries > PAWL_FORWARD_TRIES) {
+        parcel->degrade = true;
+        pawl_parcel_run(parcel);
+        return;
+    }
+    pawl_parcel_park(parcel, parcel->slot, PAWL_FORWARD_TICK_MS * parcel->tries);
+}
+
+static void on_whole(void *ctx, enum pawl_peer_outcome outcome, struct pawl_bytes reply,
+                     const char *why)
+{
+    struct pawl_parcel *parcel = ctx;
+    struct pawl_forward *forward = parcel->forward;
+    struct pawl_envelope_reply envelope;
+
+    parcel->state = PAWL_PARCEL_AT_HAND;
+    if (forward->closing) {
+        pawl_parcel_drop(parcel);
+        return;
+    }
+    if (outcome == PAWL_PEER_UNSENT) {
+        try_again(parcel, true);
+        return;
+    }
+    if (outcome != PAWL_PEER_REPLY || pawl_envelope_read_reply(&envelope, reply) != PAWL_OK) {
+        char text[PAWL_ERROR_BYTES];
+
+        (void)snprintf(text, sizeof(text),
+                       "the member that counts this key did not answer, and may have counted it "
+                       "(%.120s)",
+                       why != NULL ? why : "its reply is none");
+        pawl_parcel_refuse(parcel, PAWL__V1__STATUS__STATUS_UNAVAILABLE, text);
+        return;
+    }
+    if (envelope.status == PAWL__V1__STATUS__STATUS_MOVED) {
+        try_again(parcel, pawl_forward_on_moved(forward, &parcel->owner, envelope.view_number));
+        return;
+    }
+    pass_reply_on(parcel, reply);
+}
+
+/* Send @parcel as it lies to member @to. False: not now. */
+static bool send_whole(struct pawl_parcel *parcel, uint16_t to)
+{
+    struct pawl_forward *forward = parcel->forward;
+    uint32_t left_ms = pawl_parcel_left_ms(parcel, clock_ms(forward));
+    struct pawl_envelope envelope = { .view = forward->territory->view,
+                                      .deadline_ms = left_ms,
+                                      .namespace_ = pawl_parcel_ns(parcel) };
+    struct pawl_peer_link *link = pawl_forward_link(forward, to, &envelope.id);
+
+    if (link == NULL) {
+        return false;
+    }
+    size_t size = pawl_envelope_forward(forward->frame, sizeof(forward->frame),
+                                        pawl_parcel_message(parcel), &envelope);
+
+    if (size == 0) {
+        pawl_parcel_refuse(parcel, PAWL__V1__STATUS__STATUS_INVALID,
+                           "too large to be passed on to the member that counts it");
+        return true;
+    }
+    parcel->state = PAWL_PARCEL_SENT;
+    parcel->owner = forward->territory->members[to].id;
+    if (pawl_peer_link_ask(link, envelope.id, pawl_bytes_of(forward->frame, size), left_ms,
+                           on_whole, parcel) != PAWL_OK) {
+        parcel->state = PAWL_PARCEL_AT_HAND;
+        return false;
+    }
+    pawl_count(&forward->dispatch->metrics->forwarded);
+    return true;
+}
+
+void pawl_forward_whole(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                        const struct pawl_ways *ways)
+{
+    struct pawl_parcel *parcel;
+
+    if (ways->way == PAWL_WAY_MOVED) {
+        pawl_forward_say_moved(dispatch, session, ways->slot);
+        return;
+    }
+    if (ways->way == PAWL_WAY_LAPSED) {
+        struct pawl_wire_reply reply = { .id = dispatch->request.id,
+                                         .status = PAWL__V1__STATUS__STATUS_UNAVAILABLE,
+                                         .hello = dispatch->forward->hello };
+        const char *text = pawl_forward_why_lapsed(dispatch, ways->slot);
+
+        (void)hello_at_hand(dispatch->forward, session);
+        reply.error = pawl_bytes_of(text, strnlen(text, PAWL_ERROR_BYTES));
+        pawl_count(&dispatch->metrics->unavailable);
+        pawl_reply_hot(session, &reply);
+        return;
+    }
+    parcel = pawl_parcel_take(dispatch, session);
+    if (parcel == NULL) {
+        return;
+    }
+    parcel->slot = ways->slot;
+    if (ways->way == PAWL_WAY_WAIT) {
+        pawl_parcel_park(parcel, ways->slot, 0);
+    } else if (!send_whole(parcel, ways->to)) {
+        parcel->degrade = true;
+        pawl_dispatch_run_again(dispatch, session, parcel);
+    }
+}
+
+const char *pawl_forward_why_lapsed(struct pawl_dispatch *dispatch, uint32_t slot)
+{
+    const struct pawl_forward *forward = dispatch->forward;
+    const struct pawl_territory *territory = forward->territory;
+    uint16_t owner = territory->view != 0 ? territory->ring.owner[slot] : PAWL_RING_NOBODY;
+
+    if (owner == PAWL_RING_NOBODY || owner == territory->self) {
+        return territory->view == 0
+                   ? "this member has not joined the cluster yet; nothing was done"
+                   : "this member counts the key and lost touch with the engine: it may not decide "
+                     "until it is back; nothing was done";
+    }
+    const char *why =
+        forward->links[owner] != NULL ? pawl_peer_link_why(forward->links[owner]) : "";
+
+    (void)snprintf(
+        dispatch->error, sizeof(dispatch->error),
+        "the member that counts this key (%.64s) cannot be asked; nothing was done%s%.80s",
+        territory->members[owner].address, why[0] != '\0' ? ": " : "", why);
+    return dispatch->error;
+}
+
+/* ---- life ---------------------------------------------------------------------------------- */
+
+struct pawl_forward *pawl_forward_open(struct pawl_dispatch *dispatch)
+{
+    struct pawl_forward *forward = calloc(1, sizeof(*forward));
+    struct pawl_cluster_world *world = dispatch->app->cluster;
+
+    if (forward == NULL) {
+        return NULL;
+    }
+    forward->dispatch = dispatch;
+    forward->world = world;
+    forward->part_reply.results = forward->part_results;
+    forward->outbound = calloc(1, sizeof(*forward->outbound));
+    if (forward->outbound == NULL ||
+        pawl_outbound_init(forward->outbound, &dispatch->worker->loop, world->tls.ops) != PAWL_OK) {
+        free(forward->outbound);
+        free(forward);
+        return NULL;
+    }
+    forward->net = pawl_outbound_net(forward->outbound);
+    forward->timer = forward->net.ops->timer(forward->net.self, on_tick, forward);
+    if (forward->timer == NULL) {
+        pawl_outbound_close(forward->outbound, free, forward->outbound);
+        free(forward);
+        return NULL;
+    }
+    forward->seed = ((uint64_t)dispatch->index << 32) | (uint64_t)(uintptr_t)forward;
+    pawl_forward_take_territory(forward);
+    pawl_world_enter(world, dispatch->index, dispatch->worker, on_poked, forward);
+    return forward;
+}
+
+void pawl_forward_close(struct pawl_forward *forward)
+{
+    if (forward == NULL) {
+        return;
+    }
+    forward->closing = true;
+    for (uint16_t i = 0; i < PAWL_MEMBERS_MAX; i++) {
+        pawl_peer_link_destroy(forward->links[i]);
+    }
+    for (unsigned i = 0; i < PAWL_FORWARD_OLD_LINKS; i++) {
+        pawl_peer_link_destroy(forward->old_links[i]);
+    }
+    while (forward->parcels != NULL) {
+        pawl_parcel_drop(forward->parcels);
+    }
+    forward->net.ops->release(forward->timer);
+    pawl_outbound_close(forward->outbound, free, forward->outbound);
+    pawl_territory_release(forward->territory);
+    free(forward);
+}
