@@ -89,7 +89,7 @@ struct pawl_log_events {
     void *self;
 };
 
-struct pawl_log_options {
+struct pawl_facts_log_options {
     struct pawl_origin self;
     const struct pawl_subkey *keys; /* `facts` subkeys, copied: the first seals, all are tried */
     unsigned keys_count;            /* 1 to PAWL_LOG_KEYS_MAX */
@@ -121,6 +121,7 @@ struct pawl_log_stats {
     uint64_t forged;         /* seal does not hold, or not to be decoded */
     uint64_t hole_reads;     /* read again because of one */
     uint64_t holes_given_up; /* positions taken for void */
+    uint64_t vanished;       /* facts held here that were gone from the middle of a stream */
     uint64_t conflicts;      /* other content at a position, or under an id, well sealed: alarm */
     uint64_t survivors;      /* facts appended again so that a stream could be trimmed */
     uint64_t adopted;        /* facts that no stream held, appended to ours */
@@ -135,7 +136,8 @@ struct pawl_log_stats {
 
 struct pawl_log_inside; /* private: log_inside.h */
 
-struct pawl_log {
+/* (struct pawl_log is where log lines go, port/log.h.) */
+struct pawl_facts_log {
     uint64_t next_ms; /* when tick wants to be called, at the latest */
     struct pawl_log_stats stats;
     struct pawl_log_inside *inside;
@@ -147,17 +149,17 @@ struct pawl_log {
  * Returns PAWL_OK, PAWL_EINVAL (options out of bounds) or PAWL_ENOMEM. After anything but PAWL_OK
  * there is nothing to deinit.
  */
-PAWL_MUST_USE enum pawl_status pawl_log_init(struct pawl_log *log,
-                                             const struct pawl_log_options *options,
+PAWL_MUST_USE enum pawl_status pawl_log_init(struct pawl_facts_log *log,
+                                             const struct pawl_facts_log_options *options,
                                              uint64_t now_ms);
 
 /** Give everything back to the heap; keys are wiped. Replies that still come must not be given. */
-void pawl_log_deinit(struct pawl_log *log);
+void pawl_log_deinit(struct pawl_facts_log *log);
 
 /* ---- facts of this node -------------------------------------------------------------------- */
 
 /** The id of the next fact of ours. The same until something is added. */
-struct pawl_fact_id pawl_log_next_id(const struct pawl_log *log);
+struct pawl_fact_id pawl_log_next_id(const struct pawl_facts_log *log);
 
 /**
  * Take a fact of our own. It acts at once (on_fact, for a cancel also on_cancel); appending
@@ -171,7 +173,7 @@ struct pawl_fact_id pawl_log_next_id(const struct pawl_log *log);
  * Returns PAWL_OK; PAWL_EFULL (a cap of the options), PAWL_ENOMEM, PAWL_EINVAL (not such a fact):
  * nothing happened then.
  */
-PAWL_MUST_USE enum pawl_status pawl_log_add(struct pawl_log *log, struct pawl_bytes bytes,
+PAWL_MUST_USE enum pawl_status pawl_log_add(struct pawl_facts_log *log, struct pawl_bytes bytes,
                                             bool confirm, uint64_t now_ms, uint64_t *position,
                                             uint32_t *canceled);
 
@@ -182,7 +184,7 @@ PAWL_MUST_USE enum pawl_status pawl_log_add(struct pawl_log *log, struct pawl_by
  *
  * Returns PAWL_OK, PAWL_EFULL, PAWL_ENOMEM, PAWL_ECORRUPT (no fact).
  */
-PAWL_MUST_USE enum pawl_status pawl_log_load(struct pawl_log *log, struct pawl_bytes bytes,
+PAWL_MUST_USE enum pawl_status pawl_log_load(struct pawl_facts_log *log, struct pawl_bytes bytes,
                                              uint64_t now_ms);
 
 /**
@@ -192,13 +194,13 @@ PAWL_MUST_USE enum pawl_status pawl_log_load(struct pawl_log *log, struct pawl_b
  *
  * @replicas  1 to PAWL_LOG_REPLICAS_MAX; the largest wanted of all open positions is asked for.
  */
-void pawl_log_want(struct pawl_log *log, uint64_t position, uint32_t replicas);
+void pawl_log_want(struct pawl_facts_log *log, uint64_t position, uint32_t replicas);
 
 /* ---- the engine ---------------------------------------------------------------------------- */
 
 /** A primary answers. The same epoch as before is treated as a new one: cheap, and never wrong. */
-void pawl_log_on_up(struct pawl_log *log, const struct pawl_epoch *epoch, uint64_t now_ms);
-void pawl_log_on_down(struct pawl_log *log, uint64_t now_ms);
+void pawl_log_on_up(struct pawl_facts_log *log, const struct pawl_epoch *epoch, uint64_t now_ms);
+void pawl_log_on_down(struct pawl_facts_log *log, uint64_t now_ms);
 
 /** What an announcement told; all lent for the call. */
 struct pawl_log_tops {
@@ -209,17 +211,18 @@ struct pawl_log_tops {
 };
 
 /** After each WON announcement of this epoch (never of another one, never of a read). */
-void pawl_log_on_tops(struct pawl_log *log, const struct pawl_log_tops *tops, uint64_t now_ms);
+void pawl_log_on_tops(struct pawl_facts_log *log, const struct pawl_log_tops *tops,
+                      uint64_t now_ms);
 
 /**
  * The members of the view (SERVING and LEAVING). Their streams are followed before they exist;
  * others are dead, and after PAWL_LOG_DEAD_MS trimmed by the member with the lowest id.
  */
-void pawl_log_on_members(struct pawl_log *log, const struct pawl_member_id *members, uint32_t count,
-                         uint64_t now_ms);
+void pawl_log_on_members(struct pawl_facts_log *log, const struct pawl_member_id *members,
+                         uint32_t count, uint64_t now_ms);
 
 /** A reply of PAWL_PART_LOG. Late ones of an earlier epoch are ignored, but facts are taken. */
-void pawl_log_on_reply(struct pawl_log *log, const struct pawl_engine_reply *reply,
+void pawl_log_on_reply(struct pawl_facts_log *log, const struct pawl_engine_reply *reply,
                        uint64_t now_ms);
 
 /**
@@ -228,7 +231,7 @@ void pawl_log_on_reply(struct pawl_log *log, const struct pawl_engine_reply *rep
  * @slow_s  facts whose `until` lies before it are forgotten: unix seconds on a clock that cannot
  *          run faster than BOOTTIME. 0: forget nothing.
  */
-void pawl_log_tick(struct pawl_log *log, uint64_t now_ms, uint64_t slow_s);
+void pawl_log_tick(struct pawl_facts_log *log, uint64_t now_ms, uint64_t slow_s);
 
 /* ---- queries ------------------------------------------------------------------------------- */
 
@@ -236,18 +239,18 @@ void pawl_log_tick(struct pawl_log *log, uint64_t now_ms, uint64_t slow_s);
  * When the last announcement was sent all of whose tops are applied here; 0: none yet (a cold
  * start must not answer "fresh"). Kept through epochs: it grows old by itself.
  */
-uint64_t pawl_log_synced_ms(const struct pawl_log *log);
+uint64_t pawl_log_synced_ms(const struct pawl_facts_log *log);
 
 /** Our stream: last position given, held by the engine in this epoch, held by @replicas too. */
-uint64_t pawl_log_position(const struct pawl_log *log);
-uint64_t pawl_log_appended(const struct pawl_log *log);
-uint64_t pawl_log_replicated(const struct pawl_log *log, uint32_t replicas);
+uint64_t pawl_log_position(const struct pawl_facts_log *log);
+uint64_t pawl_log_appended(const struct pawl_facts_log *log);
+uint64_t pawl_log_replicated(const struct pawl_facts_log *log, uint32_t replicas);
 
 /** Up to where @member has confirmed our stream. */
-uint64_t pawl_log_confirmed(const struct pawl_log *log, const struct pawl_member_id *member);
+uint64_t pawl_log_confirmed(const struct pawl_facts_log *log, const struct pawl_member_id *member);
 
 /** Whether a fact is held, and whether a cancel names it. */
-bool pawl_log_has(const struct pawl_log *log, const struct pawl_fact_id *id, bool *canceled);
+bool pawl_log_has(const struct pawl_facts_log *log, const struct pawl_fact_id *id, bool *canceled);
 
 /** Called with each fact; lent for the call. False: not this one, stop. */
 typedef bool (*pawl_log_visit)(void *self, const struct pawl_fact *fact);
@@ -260,12 +263,12 @@ typedef bool (*pawl_log_visit)(void *self, const struct pawl_fact *fact);
  *
  * Returns PAWL_OK, or PAWL_ENOENT: @after is not known (any more).
  */
-PAWL_MUST_USE enum pawl_status pawl_log_follow(const struct pawl_log *log,
+PAWL_MUST_USE enum pawl_status pawl_log_follow(const struct pawl_facts_log *log,
                                                const struct pawl_fact_id *after,
                                                pawl_log_visit visit, void *self, bool *more);
 
 /** The id of the last one that arrived; sequence 0: there is none. */
-struct pawl_fact_id pawl_log_latest(const struct pawl_log *log);
+struct pawl_fact_id pawl_log_latest(const struct pawl_facts_log *log);
 
 /* ---- digests ------------------------------------------------------------------------------- */
 
@@ -276,14 +279,14 @@ struct pawl_fact_id pawl_log_latest(const struct pawl_log *log);
  *
  * Returns the bytes written to @out (PAWL_LOG_DIGEST_BYTES), 0 before the first tops.
  */
-size_t pawl_log_digest(struct pawl_log *log, uint8_t *out, uint64_t now_ms);
+size_t pawl_log_digest(struct pawl_facts_log *log, uint8_t *out, uint64_t now_ms);
 
 /**
  * Compare with what @member announced. A mismatch in three different minutes makes everything be
  * read again from the engine. Buckets that expire about now are left out, as are digests of
  * another minute. Returns false on a mismatch.
  */
-bool pawl_log_compare(struct pawl_log *log, const struct pawl_member_id *member,
+bool pawl_log_compare(struct pawl_facts_log *log, const struct pawl_member_id *member,
                       struct pawl_bytes digest, uint64_t now_ms);
 
 #endif
