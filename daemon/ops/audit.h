@@ -37,26 +37,30 @@
 #define PAWL_AUDIT_CLIENT_MAX  128
 
 /** What is written: a closed list. */
-#define PAWL_AUDIT_EVENT_MAP(X)                                                              \
-    X(REVOKED, "revoked") /* a token, family, subject, client, key, namespace */             \
-    X(UNREVOKED, "unrevoked")                                                                \
-    X(FAMILY_ENDED, "family_ended")       /* log-out */                                      \
-    X(REUSE, "refresh_token_reuse")       /* a superseded refresh token came again: theft */ \
-    X(MISMATCH, "refresh_token_mismatch") /* a refresh token came from another client */     \
-    X(STATE_LOST, "refresh_state_lost")                                                      \
-    X(CLOCK_AHEAD, "refresh_clock_ahead")                                                    \
-    X(ADMIN, "admin_call") /* any request that wants the role admin, before it is done */    \
-    X(RESET, "reset")      /* a limit forgot a key */                                        \
-    X(THAW, "thaw")                                                                          \
-    X(FORBIDDEN, "forbidden")               /* a request without the role it needs */        \
-    X(AUTH_FAILED, "authentication_failed") /* a wrong credential or certificate */          \
-    X(DENIED, "denied")                     /* sampled: audit.denied_per_second */           \
-    X(DENIED_MORE, "denied_more")           /* how many denials were not written */          \
-    X(RELOADED, "reloaded")                                                                  \
-    X(RELOAD_REFUSED, "reload_refused")                                                      \
-    X(KEYS_CHANGED, "keys_changed") /* of token verification */                              \
-    X(STARTED, "started")                                                                    \
-    X(STOPPED, "stopped")                                                                    \
+#define PAWL_AUDIT_EVENT_MAP(X)                                                                \
+    X(REVOKED, "revoked") /* a token, family, subject, client, key, namespace */               \
+    X(UNREVOKED, "unrevoked")                                                                  \
+    X(FAMILY_ENDED, "family_ended")       /* log-out */                                        \
+    X(REUSE, "refresh_token_reuse")       /* a superseded refresh token came again: theft */   \
+    X(MISMATCH, "refresh_token_mismatch") /* a refresh token came from another client */       \
+    X(STATE_LOST, "refresh_state_lost")                                                        \
+    X(CLOCK_AHEAD, "refresh_clock_ahead")                                                      \
+    X(ADMIN, "admin_call") /* any request that wants the role admin, before it is done */      \
+    X(RESET, "reset")      /* a limit forgot a key */                                          \
+    X(THAW, "thaw")                                                                            \
+    X(FORBIDDEN, "forbidden")               /* a request without the role it needs */          \
+    X(AUTH_FAILED, "authentication_failed") /* a wrong credential or certificate */            \
+    X(DENIED, "denied")                     /* sampled: audit.denied_per_second */             \
+    X(DENIED_MORE, "denied_more")           /* how many denials were not written */            \
+    X(RELOADED, "reloaded")                                                                    \
+    X(RELOAD_REFUSED, "reload_refused")                                                        \
+    X(KEYS_CHANGED, "keys_changed") /* of token verification */                                \
+    X(MEMBERS, "members")     /* of the fleet: joined, leaving, left, dead; panic, expelled */ \
+    X(ENGINE_UP, "engine_up") /* the engine of the fleet answers, or another one does */       \
+    X(ENGINE_DOWN, "engine_down")                                                              \
+    X(LOST_TAIL, "lost_tail") /* the engine had forgotten what it acknowledged */              \
+    X(STARTED, "started")                                                                      \
+    X(STOPPED, "stopped")                                                                      \
     X(DROPPED, "audit_dropped")
 
 enum pawl_audit_event {

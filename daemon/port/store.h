@@ -42,6 +42,10 @@ enum pawl_job_kind {
     PAWL_JOB_THAW,    /* end the frozen state */
     PAWL_JOB_FLUSH,   /* nothing but a commit: done when all before it is on disk */
     PAWL_JOB_FOLLOW,  /* log: hand out the facts behind one of them; not while frozen */
+    PAWL_JOB_KEEP,    /* log: one fact of whatever kind and origin, which has its id already. One
+                         that is kept is not written twice. Canceled are the facts that a cancel
+                         names, and a fact that a cancel named before. No event is called */
+    PAWL_JOB_KEEP,    /* log: a fact of any origin, under the id that it has: into a journal */
 };
 
 #define PAWL_JOB_FACTS_MAX 2 /* facts that one decision may emit */
@@ -69,10 +73,12 @@ struct pawl_job {
     bool has_now;        /* the test clock: use @now in place of the store's own reading */
     struct pawl_now now; /* in where has_now; out: the time the store used */
     void (*done)(struct pawl_job *job);
-    void *owner; /* the submitter's */
+    void *owner;          /* the submitter's */
+    uint64_t deadline_ms; /* BOOTTIME until which a stronger acknowledgement is worth waiting for;
+                             0: the store's own measure. Nothing is undone when it passes */
 
     /* in */
-    struct pawl_fact fact; /* APPEND, CANCEL: bytes inside are the owner's until done */
+    struct pawl_fact fact; /* APPEND, CANCEL, KEEP: bytes inside are the owner's until done */
     struct pawl_id family; /* FAMILY: identity of the record (core/family.h) */
     pawl_family_decide decide;
     struct pawl_bytes record;  /* COUNTER: records in the form of struct pawl_counter_source */

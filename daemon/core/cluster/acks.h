@@ -46,7 +46,7 @@ struct pawl_ack_wait {
 };
 
 struct pawl_acks_options {
-    struct pawl_log *log; /* kept */
+    struct pawl_facts_log *log; /* kept */
     struct pawl_member_id self;
     /** Whether nothing was heard of @member for so long that it answers nothing as fresh. */
     bool (*silent)(void *self, const struct pawl_member_id *member);

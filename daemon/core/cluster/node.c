@@ -180,7 +180,7 @@ static enum pawl_status init_members(struct pawl_node *node)
 static enum pawl_status init_log(struct pawl_node *node, uint64_t now_ms)
 {
     const struct pawl_node_options *from = &node->options;
-    struct pawl_log_options options = {
+    struct pawl_facts_log_options options = {
         .self = from->self,
         .keys = from->facts,
         .keys_count = from->facts_count,

@@ -94,7 +94,7 @@ struct pawl_node_figures {
 struct pawl_node {
     uint64_t next_ms; /* when tick wants to be called */
     struct pawl_members members;
-    struct pawl_log log;
+    struct pawl_facts_log log;
     struct pawl_gate gate;
     struct pawl_cluster_slots slots;
     struct pawl_families families;
