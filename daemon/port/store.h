@@ -45,7 +45,6 @@ enum pawl_job_kind {
     PAWL_JOB_KEEP,    /* log: one fact of whatever kind and origin, which has its id already. One
                          that is kept is not written twice. Canceled are the facts that a cancel
                          names, and a fact that a cancel named before. No event is called */
-    PAWL_JOB_KEEP,    /* log: a fact of any origin, under the id that it has: into a journal */
 };
 
 #define PAWL_JOB_FACTS_MAX 2 /* facts that one decision may emit */
