@@ -23,8 +23,13 @@ WANTED = {
     "view_get": "read", "stats": "read", "limits": "read", "watch": "read", "top": "read",
     "revoke": "revoke", "rotate": "revoke", "family_open": "revoke", "family_end": "revoke",
     "reset": "admin", "unrevoke": "admin", "thaw": "admin",
+    "pull": "peer", "push": "peer", "view_push": "peer",
     "ping": None, # also of who has proved nothing: what a hello comes with
 }
+
+
+#: What is done to the whole node.
+WHOLE_NODE = ("thaw", "pull", "push", "view_push")
 
 
 def bodies(wire):
@@ -52,7 +57,7 @@ def assert_rights(wire, connection, roles, ns, everywhere=False, proved=True):
     for body, request in bodies(wire).items():
         wanted = WANTED[body]
         may = bool(roles) or not proved if wanted is None else wanted in roles
-        if body == "thaw" and not everywhere:
+        if body in WHOLE_NODE and not everywhere:
             may = False
         assert denied(wire, connection, ns, body, request) is not may, (body, ns, roles)
 
@@ -158,6 +163,43 @@ def test_an_admin_of_one_namespace_takes_no_revocation_of_another_back(guarded, 
     assert refused.status == wire.STATUS_NOT_FOUND and b"namespace" in refused.error
     assert status(THEIRS) == wire.TOKEN_REVOKED
     assert owner.call(namespace=THEIRS, unrevoke=wire.Unrevoke(ids=[fact])).unrevoke.canceled == 1
+
+
+def test_what_members_ask_of_each_other_wants_the_role_peer_everywhere(make_daemon, wire, connect,
+                                                                       tmp_path):
+    text = "credentials:\n"
+    for name, spaces in (("member", "'*'"), ("tenant", "shop")):
+        path = tmp_path / f"{name}.secret"
+        path.write_text(SECRET.format(name))
+        path.chmod(0o600)
+        text += f"  - {{id: {name}, secret_file: {path}, role: peer, namespaces: [{spaces}]}}\n"
+    daemon = make_daemon(config=text)
+
+    def proved(name):
+        connection = connect(daemon.tcp_uri)
+        hello = wire.Hello(version_min=1, version_max=1, credential_id=name.encode(),
+                           credential=SECRET.format(name).encode(), namespace=OURS)
+        assert wire.ROLE_PEER in connection.call(hello=hello, ping=wire.Ping()).hello.roles
+        return connection
+
+    member, tenant = proved("member"), proved("tenant")
+    for body in ("pull", "push", "view_push"):
+        request = bodies(wire)[body]
+        assert tenant.call(namespace=OURS, **{body: request}).status == wire.STATUS_DENIED
+        # one node alone has nothing to hand over
+        assert member.call(namespace=OURS, **{body: request}).status in (
+            wire.STATUS_UNSUPPORTED, wire.STATUS_INVALID)
+    for body, request in bodies(wire).items(): # a member is nobody's client
+        if WANTED[body] not in (None, "peer"):
+            assert denied(wire, member, OURS, body, request), body
+
+
+def test_nobody_but_a_member_of_a_cluster_says_forwarded(pawld, wire, connect):
+    for address in (pawld.unix, pawld.tcp_uri):
+        connection = connect(address)
+        for body, request in bodies(wire).items():
+            reply = connection.call(namespace=OURS, forwarded=True, view=1, **{body: request})
+            assert reply.status == wire.STATUS_DENIED, body
 
 
 def test_every_refusal_is_in_the_audit_log(guarded, wire, connect):

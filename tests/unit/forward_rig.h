@@ -68,6 +68,14 @@ struct fleet {
 
 /* ---- what a daemon has around it ---- */
 
+static inline uint64_t fleet_now_ms(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_BOOTTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 static inline enum pawl_status fleet_random(void *self, void *out, size_t size)
 {
     (void)self;
@@ -163,6 +171,8 @@ static inline void node_tables(struct node *node, struct fleet *fleet)
                                            pawl_revocations_size(FACTS_MAX), &facts),
                      PAWL_OK);
     pawl_revocations_set_mode(&node->revocations, PAWL_REVOCATIONS_SERVING);
+    pawl_revocations_pulse(&node->revocations, fleet_now_ms());
+    pawl_revocations_synced(&node->revocations, fleet_now_ms());
     node->leases_memory = calloc(1, pawl_leases_size(LEASES));
     assert_int_equal(pawl_leases_init(&node->leases, node->leases_memory, LEASES,
                                       (struct pawl_id){ 3, 4 }),
@@ -291,14 +301,6 @@ static inline void node_close(struct node *node)
 }
 
 /* ---- the fleet ---- */
-
-static inline uint64_t fleet_now_ms(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_BOOTTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static inline void node_tenure(struct node *node, bool held)
 {
