@@ -63,7 +63,7 @@ static int enqueue(struct pawl_client *client, const struct call_type *type, con
     slot->on_answer = on_answer;
     slot->data = data;
     slot->state = SLOT_QUEUED;
-    pawl_client_slot_move(slot, &client->queue);
+    pawl_client_slot_move(slot, pawl_client_route_queue(client, slot));
     client->figures.requests++;
     if (id != NULL) {
         *id = slot->id;
@@ -371,8 +371,9 @@ int pawl_client_fd(struct pawl_client *client)
     pawl_client_enter(client);
     if (client->epoll_fd < 0) {
         client->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-        pawl_client_conn_watch(client, &client->conns[0]);
-        pawl_client_conn_watch(client, &client->conns[1]);
+        for (unsigned i = 0; i < client->conn_count; i++) {
+            pawl_client_conn_watch(client, &client->conns[i]);
+        }
     }
     fd = client->epoll_fd;
     (void)pawl_client_leave(client);

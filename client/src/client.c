@@ -52,7 +52,7 @@ static int read_options(struct pawl_client *client, const struct pawl_client_opt
     const char *ns = options->ns != NULL ? options->ns : "";
     const char *name = options->name != NULL ? options->name : "libpawl " PAWL_VERSION;
     const unsigned known = PAWL_CLIENT_LOCKED | PAWL_CLIENT_NO_FALLBACK | PAWL_CLIENT_NO_BREAKER |
-                           PAWL_CLIENT_INSECURE;
+                           PAWL_CLIENT_INSECURE | PAWL_CLIENT_ROUTE;
 
     if (strlen(ns) > PAWL_NAMESPACE_MAX) {
         return refuse(error, error_size, "ns: a namespace has at most 64 bytes");
@@ -107,8 +107,10 @@ static void init_state(struct pawl_client *client)
     client->depth = 0;
     client->in_callback = false;
     client->doomed = false;
-    pawl_client_conn_reset(&client->conns[0]);
-    pawl_client_conn_reset(&client->conns[1]);
+    for (unsigned i = 0; i < CLIENT_CONNS; i++) {
+        pawl_client_conn_reset(&client->conns[i]);
+    }
+    pawl_client_route_forked(client);
     pawl_client_slots_reset(client);
     memset(&client->breaker, 0, sizeof(client->breaker));
     pawl_client_fill_random(&client->random, sizeof(client->random));
@@ -122,7 +124,7 @@ static void release(struct pawl_client *client)
             free(client->slots[i].frame);
         }
     }
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < CLIENT_CONNS; i++) {
         free(client->conns[i].in);
         free(client->conns[i].tail);
     }
@@ -130,6 +132,7 @@ static void release(struct pawl_client *client)
     free(client->local.slots);
     free(client->arena_memory);
     pawl_client_secure_close(client);
+    pawl_client_route_close(client);
     free(client);
 }
 
@@ -166,6 +169,9 @@ int pawl_client_create(const struct pawl_client_options *options, struct pawl_cl
     if (rc == PAWL_RC_OK) {
         rc = pawl_client_secure_open(made, &given, error, error_size);
     }
+    if (rc == PAWL_RC_OK) {
+        rc = pawl_client_route_open(made);
+    }
     if (rc != PAWL_RC_OK) {
         pawl_client_secure_close(made);
         free(made);
@@ -193,7 +199,7 @@ bool pawl_client_fork_check(struct pawl_client *client)
      * Only the copies of the descriptors go. No EPOLL_CTL_DEL: the epoll set is shared with the
      * parent, and would lose the parent's sockets.
      */
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < client->conn_count; i++) {
         if (client->conns[i].fd >= 0) {
             (void)close(client->conns[i].fd);
         }
@@ -221,7 +227,7 @@ void pawl_client_enter(struct pawl_client *client)
 
 static void finish(struct pawl_client *client)
 {
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < client->conn_count; i++) {
         pawl_client_conn_close(client, &client->conns[i]);
     }
     if (client->epoll_fd >= 0) {
@@ -234,18 +240,22 @@ static void finish(struct pawl_client *client)
     release(client);
 }
 
+static void cancel_list(struct pawl_client *client, struct slot_list *list)
+{
+    while (list->first != NULL) {
+        pawl_client_slot_fail(client, list->first, PAWL_RC_CANCELED);
+    }
+}
+
 /* Callbacks may submit again: what comes of that is canceled too, until nothing is left. */
 static void cancel_all(struct pawl_client *client)
 {
     client->doomed = true;
     do {
-        struct slot_list *lists[] = { &client->queue, &client->conns[0].sent,
-                                      &client->conns[1].sent };
-
-        for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
-            while (lists[i]->first != NULL) {
-                pawl_client_slot_fail(client, lists[i]->first, PAWL_RC_CANCELED);
-            }
+        cancel_list(client, &client->queue);
+        for (unsigned i = 0; i < client->conn_count; i++) {
+            cancel_list(client, &client->conns[i].queue);
+            cancel_list(client, &client->conns[i].sent);
         }
     } while (pawl_client_deliver(client) > 0);
 }

@@ -491,8 +491,8 @@ int pawl_client_encode_ping(struct pawl_client *client, struct slot *slot, const
     return pawl_cold_finish(client, slot, &request);
 }
 
-size_t pawl_client_write_hello(struct pawl_client *client, uint64_t id, bool tell, uint8_t *out,
-                               size_t capacity)
+size_t pawl_client_write_hello(struct pawl_client *client, uint64_t id, bool route, bool tell,
+                               uint8_t *out, size_t capacity)
 {
     Pawl__V1__Request request;
     Pawl__V1__Hello hello;
@@ -503,6 +503,7 @@ size_t pawl_client_write_hello(struct pawl_client *client, uint64_t id, bool tel
     pawl__v1__ping__init(&ping);
     hello.version_min = 1;
     hello.version_max = 1;
+    hello.features = route ? PAWL_FEATURE_ROUTING : 0;
     hello.namespace_ = pawl_cold_binary(client->ns, strlen(client->ns));
     hello.client = pawl_cold_binary(client->name, strlen(client->name));
     if (tell && client->credential_size > 0) {

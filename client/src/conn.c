@@ -32,6 +32,9 @@ void pawl_client_conn_reset(struct conn *conn)
     conn->in_size = 0;
     conn->tail_size = 0;
     conn->tail_sent = 0;
+    conn->may_check = false;
+    memset(conn->node, 0, sizeof(conn->node));
+    memset(&conn->queue, 0, sizeof(conn->queue));
     memset(&conn->sent, 0, sizeof(conn->sent));
 }
 
@@ -57,6 +60,9 @@ static void set_errno(struct pawl_client *client, unsigned endpoint, int code)
 
 void pawl_client_conn_close(struct pawl_client *client, struct conn *conn)
 {
+    if (pawl_client_is_direct(client, conn) && conn->state != CONN_NONE) {
+        pawl_client_route_closed(client, conn);
+    }
     if (conn->fd >= 0) {
         if (conn->epoll_events != 0) { /* a forked child may hold the socket: closing is no DEL */
             (void)epoll_ctl(client->epoll_fd, EPOLL_CTL_DEL, conn->fd, NULL);
@@ -82,6 +88,10 @@ void pawl_client_conn_fail(struct pawl_client *client, struct conn *conn, enum p
     bool had_sent = conn->sent.first != NULL;
     uint64_t now_ns = client->clock_ns();
 
+    if (pawl_client_is_direct(client, conn)) {
+        pawl_client_route_failed(client, conn, cause);
+        return;
+    }
     if (conn->state == CONN_CONNECTING || conn->state == CONN_SECURING || !conn->heard ||
         cause == PAWL_RC_PROTOCOL) {
         pawl_client_endpoint_failed(client, conn->endpoint, now_ns);
@@ -127,9 +137,9 @@ void pawl_client_conn_ready(struct pawl_client *client, struct conn *conn)
     conn->state = CONN_UP;
     client->figures.connects++;
     conn->hello_id = ++client->counter << CLIENT_SLOT_BITS;
-    size =
-        pawl_client_write_hello(client, conn->hello_id,
-                                pawl_client_may_tell(client, conn->endpoint), hello, sizeof(hello));
+    size = pawl_client_write_hello(client, conn->hello_id,
+                                   client->route != NULL && !pawl_client_is_direct(client, conn),
+                                   pawl_client_may_tell(client, conn), hello, sizeof(hello));
     if (size == 0 || !tail_put(conn, hello, size)) {
         set_errno(client, conn->endpoint, ENOMEM);
         pawl_client_conn_fail(client, conn, PAWL_RC_CONNECT);
@@ -137,15 +147,26 @@ void pawl_client_conn_ready(struct pawl_client *client, struct conn *conn)
     explicit_bzero(hello, sizeof(hello));
 }
 
-/* A socket that is connected. */
-static void conn_up(struct pawl_client *client, struct conn *conn)
+/* Where @conn leads; NULL where somebody else has connected it. */
+static const struct pawl_address *address_of(const struct pawl_client *client,
+                                             const struct conn *conn)
 {
+    if (pawl_client_is_direct(client, conn)) {
+        return pawl_client_route_address(client, conn);
+    }
+    return client->connect == NULL && conn->endpoint < client->endpoint_count
+               ? &client->texts[client->endpoints[conn->endpoint].text]
+               : NULL;
+}
+
+void pawl_client_conn_up(struct pawl_client *client, struct conn *conn)
+{
+    const struct pawl_address *address = address_of(client, conn);
     int one = 1;
 
     (void)setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* no-op on unix */
-    if (client->connect == NULL && conn->endpoint < client->endpoint_count &&
-        client->texts[client->endpoints[conn->endpoint].text].kind == PAWL_ADDRESS_TLS) {
-        (void)pawl_client_secure_begin(client, conn);
+    if (address != NULL && address->kind == PAWL_ADDRESS_TLS) {
+        (void)pawl_client_secure_begin(client, conn, address->host);
         return;
     }
     pawl_client_conn_ready(client, conn);
@@ -178,7 +199,7 @@ static bool open_given(struct pawl_client *client, struct conn *conn, uint64_t n
         pawl_client_conn_close(client, conn);
         return false;
     }
-    conn_up(client, conn);
+    pawl_client_conn_up(client, conn);
     return conn->state == CONN_UP;
 }
 
@@ -203,7 +224,7 @@ bool pawl_client_conn_open(struct pawl_client *client, unsigned endpoint, uint64
     conn->give_up_ns = give_up_ns(client, now_ns);
     failed = connect(conn->fd, (const struct sockaddr *)&to->address, to->size);
     if (failed == 0) {
-        conn_up(client, conn);
+        pawl_client_conn_up(client, conn);
         return conn->state != CONN_NONE;
     }
     if (errno == EINPROGRESS || errno == EINTR) {
@@ -231,7 +252,7 @@ void pawl_client_conn_check(struct pawl_client *client, struct conn *conn)
         return;
     }
     if (getpeername(conn->fd, (struct sockaddr *)&peer, &size) == 0) {
-        conn_up(client, conn);
+        pawl_client_conn_up(client, conn);
         return;
     }
     size = sizeof(code);
@@ -243,6 +264,11 @@ void pawl_client_conn_check(struct pawl_client *client, struct conn *conn)
 
 /* ---- sending ----------------------------------------------------------------------------- */
 
+static struct slot_list *queue_of(struct pawl_client *client, struct conn *conn)
+{
+    return pawl_client_is_direct(client, conn) ? &conn->queue : &client->queue;
+}
+
 static unsigned gather(struct pawl_client *client, struct conn *conn, struct iovec *iov)
 {
     unsigned count = 0;
@@ -253,7 +279,7 @@ static unsigned gather(struct pawl_client *client, struct conn *conn, struct iov
         iov[count].iov_base = conn->tail + conn->tail_sent;
         iov[count++].iov_len = conn->tail_size - conn->tail_sent;
     }
-    for (struct slot *slot = client->queue.first;
+    for (struct slot *slot = queue_of(client, conn)->first;
          slot != NULL && count < CLIENT_IOV_MAX && room > 0; slot = slot->next, room--) {
         iov[count].iov_base = slot->frame;
         iov[count++].iov_len = slot->frame_size;
@@ -273,7 +299,7 @@ static bool consume(struct pawl_client *client, struct conn *conn, size_t size)
     conn->tail_sent += of_tail;
     size -= of_tail;
     while (size > 0) {
-        struct slot *slot = client->queue.first;
+        struct slot *slot = queue_of(client, conn)->first;
         size_t left = slot->frame_size <= size ? 0 : slot->frame_size - size;
 
         slot->state = SLOT_SENT;
@@ -360,6 +386,10 @@ static void on_goaway(struct pawl_client *client, struct conn *conn, uint64_t la
     }
     conn->tail_size = 0; /* nothing is written to it any more */
     conn->tail_sent = 0;
+    if (pawl_client_is_direct(client, conn)) {
+        pawl_client_route_goaway(client, conn);
+        return;
+    }
     if (conn->endpoint < client->endpoint_count) {
         client->endpoints[conn->endpoint].avoid_ns = client->clock_ns() + AVOID_NS;
     }
@@ -385,7 +415,10 @@ static bool on_notice(struct pawl_client *client, struct conn *conn, struct pawl
     if (reply->goaway != NULL) {
         on_goaway(client, conn, reply->goaway->last_id);
     }
-    return true; /* views and what is not known yet */
+    if (reply->view != NULL && reply->body_case == PAWL__V1__REPLY__BODY_VIEW) {
+        pawl_client_route_view(client, conn, reply->view);
+    }
+    return true; /* what is not known yet is dropped */
 }
 
 /* It answers: whatever was held against it is forgotten, and the round is over. */
@@ -395,6 +428,9 @@ static void heard(struct pawl_client *client, struct conn *conn)
         return;
     }
     conn->heard = true;
+    if (pawl_client_is_direct(client, conn)) {
+        return;
+    }
     if (conn->endpoint < client->endpoint_count) {
         client->endpoints[conn->endpoint].backoff_ms = 0;
     }
@@ -420,6 +456,9 @@ static bool on_hello(struct pawl_client *client, struct conn *conn, struct pawl_
     heard(client, conn);
     if (reply->hello != NULL && reply->hello->in_flight_max > 0) {
         conn->in_flight_max = reply->hello->in_flight_max;
+    }
+    if (reply->hello != NULL) {
+        pawl_client_route_hello(client, conn, reply->hello);
     }
     return true;
 }
@@ -452,7 +491,9 @@ static bool on_message(struct pawl_client *client, struct conn *conn, struct paw
     heard(client, conn);
     conn->in_flight--;
     client->figures.answers++;
-    pawl_client_breaker_success(client);
+    if (!pawl_client_is_direct(client, conn)) {
+        pawl_client_breaker_success(client);
+    }
     pawl_client_answer(client, slot, rc);
     *called = 1;
     return true;

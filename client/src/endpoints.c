@@ -58,7 +58,7 @@ int pawl_client_parse_addresses(struct pawl_client *client, const char *list, ch
     }
 }
 
-static void add_unix(struct endpoint *endpoint, const struct pawl_address *address)
+void pawl_client_add_unix(struct endpoint *endpoint, const struct pawl_address *address)
 {
     struct sockaddr_un un;
     size_t length = strlen(address->path);
@@ -139,7 +139,7 @@ int pawl_client_lookup(struct pawl_client *client)
         unsigned added = 1;
 
         if (client->texts[text].kind == PAWL_ADDRESS_UNIX) {
-            add_unix(&fresh[count], &client->texts[text]);
+            pawl_client_add_unix(&fresh[count], &client->texts[text]);
         } else {
             added = add_tcp(fresh + count, CLIENT_ENDPOINTS_MAX - count, &client->texts[text]);
             if (added == 0) {

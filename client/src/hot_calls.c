@@ -254,6 +254,7 @@ int pawl_client_encode_check(struct pawl_client *client, struct slot *slot, cons
         put_token(client, slot, check->token, digests);
     }
     slot->learn = !pawl_client_learned_all(client, &client->request);
+    slot->owner = pawl_client_route_owner(client, &client->request);
     return finish_request(client, slot, hints, hint_count);
 }
 

@@ -13,7 +13,8 @@
  * A call's frame stays in its slot until then, so the policy of a check is read back from the
  * frame when nobody answers, and nothing has to be kept twice.
  *
- * Up to two connections: the one in use and one that drains after a goaway. All descriptors are
+ * Up to two connections: the one in use and one that drains after a goaway; with PAWL_CLIENT_ROUTE
+ * others to single members of a fleet (route.c), each with a queue of its own. All descriptors are
  * non-blocking; the blocking calls poll(2) them, the others look at an epoll instance that is made
  * when pawl_client_fd() is first called.
  *
@@ -39,7 +40,10 @@
 
 #define CLIENT_ADDRESSES_MAX   8
 #define CLIENT_ENDPOINTS_MAX   16
-#define CLIENT_PER_NAME_MAX    4 /* addresses taken from one name */
+#define CLIENT_PER_NAME_MAX    4  /* addresses taken from one name */
+#define CLIENT_DIRECT_FIRST    2  /* conns before it: the one in use and one that drains */
+#define CLIENT_CONNS           18 /* those and one for each of 16 members of a fleet */
+#define CLIENT_NOBODY          UINT16_MAX
 #define CLIENT_SLOT_BITS       12
 #define CLIENT_IN_FLIGHT_MAX   (1u << CLIENT_SLOT_BITS)
 #define CLIENT_QUEUE_BYTES_MAX (4u << 20) /* frames waiting or in flight */
@@ -86,12 +90,13 @@ struct slot {
     enum pawl_effect effect;
     char proposed[PAWL_TEXT_ID_MAX + 1]; /* jti of rotate and family open */
     uint16_t proposed_size;
-    bool peek;     /* of check: charges nothing */
-    bool each;     /* of check: PAWL_CHECK_EACH */
-    bool secret;   /* the frame holds a raw token: wiped */
-    bool learn;    /* the answer tells policies that are not remembered yet */
-    bool probe;    /* it tries a half-open breaker */
-    bool admitted; /* the breaker has let it pass */
+    bool peek;      /* of check: charges nothing */
+    bool each;      /* of check: PAWL_CHECK_EACH */
+    bool secret;    /* the frame holds a raw token: wiped */
+    bool learn;     /* the answer tells policies that are not remembered yet */
+    bool probe;     /* it tries a half-open breaker */
+    bool admitted;  /* the breaker has let it pass */
+    uint16_t owner; /* of a check's keys: index in the ring; NOBODY: not known, or several */
 };
 
 #define CLIENT_CREDENTIAL_MAX 512 /* as any field of the wire without a cap of its own */
@@ -115,7 +120,11 @@ struct conn {
     struct pawl_tls_connection *tls; /* NULL: plain */
     uint32_t epoll_events;           /* as registered; 0: not */
     uint64_t hello_id;
-    uint64_t give_up_ns; /* of CONNECTING */
+    uint64_t give_up_ns;    /* of CONNECTING */
+    uint16_t member;        /* of a straight one: whose it is */
+    bool may_check;         /* the daemon said so (with PAWL_CLIENT_ROUTE) */
+    uint8_t node[16];       /* its name, as it said */
+    struct slot_list queue; /* of a straight one: not sent yet */
     struct slot_list sent;
     uint8_t *in;
     size_t in_size;
@@ -223,8 +232,10 @@ struct pawl_client {
     bool in_callback;
     bool doomed; /* destroyed from inside a callback */
     int epoll_fd;
-    struct conn conns[2];
-    unsigned active; /* index of the one in use; the other may drain */
+    struct conn conns[CLIENT_CONNS];
+    unsigned conn_count; /* 2, or all */
+    struct route *route; /* NULL without PAWL_CLIENT_ROUTE */
+    unsigned active;     /* index of the one in use; the other may drain */
     struct slot *slots;
     struct slot_list queue;
     struct slot_list ready;
@@ -281,6 +292,8 @@ int pawl_client_parse_addresses(struct pawl_client *client, const char *list, ch
                                 size_t error_size);
 /** Fill client->endpoints. Blocks on names. Returns PAWL_RC_OK or PAWL_RC_CONNECT. */
 int pawl_client_lookup(struct pawl_client *client);
+/** The socket address of a path or abstract name. */
+void pawl_client_add_unix(struct endpoint *endpoint, const struct pawl_address *address);
 /** The next to try in this round, or -1; @wait_ns: when a busy one may be tried, or 0. */
 int pawl_client_next_endpoint(struct pawl_client *client, uint64_t now_ns, uint64_t *wait_ns);
 void pawl_client_endpoint_failed(struct pawl_client *client, unsigned endpoint, uint64_t now_ns);
@@ -305,6 +318,8 @@ void pawl_client_answer(struct pawl_client *client, struct slot *slot, int rc);
 void pawl_client_conn_reset(struct conn *conn);
 /** Begin to connect to @endpoint. False: it failed at once (or is busy). */
 bool pawl_client_conn_open(struct pawl_client *client, unsigned endpoint, uint64_t now_ns);
+/** The socket is connected: handshake or hello. */
+void pawl_client_conn_up(struct pawl_client *client, struct conn *conn);
 /** A connecting socket may be ready: look. */
 void pawl_client_conn_check(struct pawl_client *client, struct conn *conn);
 /** Break @conn: what was sent on it is decided by @cause, the queue stays. */
@@ -327,13 +342,47 @@ static inline struct conn *client_active(struct pawl_client *client)
     return &client->conns[client->active];
 }
 
+/** Whether @conn goes straight to a member. */
+static inline bool pawl_client_is_direct(const struct pawl_client *client, const struct conn *conn)
+{
+    return conn >= client->conns + CLIENT_DIRECT_FIRST;
+}
+
+/* ---- route.c: the rest does nothing without PAWL_CLIENT_ROUTE ---- */
+/** Get ready; PAWL_RC_OK or PAWL_RC_NOMEM. */
+int pawl_client_route_open(struct pawl_client *client);
+void pawl_client_route_close(struct pawl_client *client);
+/** The connections are another process's. */
+void pawl_client_route_forked(struct pawl_client *client);
+/** Where a straight connection leads. */
+const struct pawl_address *pawl_client_route_address(const struct pawl_client *client,
+                                                     const struct conn *conn);
+/** What the daemon at the end of @conn told of itself, and of its fleet. */
+void pawl_client_route_hello(struct pawl_client *client, struct conn *conn,
+                             const Pawl__V1__HelloReply *hello);
+void pawl_client_route_view(struct pawl_client *client, const struct conn *conn,
+                            const Pawl__V1__ViewReply *view);
+/** The one owner of all keys of @request, or CLIENT_NOBODY. */
+uint16_t pawl_client_route_owner(const struct pawl_client *client,
+                                 const struct pawl_wire_request *request);
+/** Where a new slot waits to be sent: the owner's connection if that stands, else the queue. */
+struct slot_list *pawl_client_route_queue(struct pawl_client *client, struct slot *slot);
+/** Connect to those who were wanted, and send what waits for them. */
+void pawl_client_route_pump(struct pawl_client *client, uint64_t now_ns);
+uint64_t pawl_client_route_next_ns(const struct pawl_client *client);
+/** A straight connection breaks, is being closed, says goaway, has let a deadline pass. */
+void pawl_client_route_failed(struct pawl_client *client, struct conn *conn, enum pawl_rc cause);
+void pawl_client_route_closed(struct pawl_client *client, struct conn *conn);
+void pawl_client_route_goaway(struct pawl_client *client, struct conn *conn);
+void pawl_client_route_silent(struct pawl_client *client, struct conn *conn, uint64_t now_ns);
+
 /* ---- secure.c ---- */
 /** Read certificates and credentials. PAWL_RC_OK, PAWL_RC_INVALID with @error, PAWL_RC_NOMEM. */
 int pawl_client_secure_open(struct pawl_client *client, const struct pawl_client_options *options,
                             char *error, size_t error_size);
 void pawl_client_secure_close(struct pawl_client *client);
 /** Begin the handshake on a connected socket. False: it could not, the connection has failed. */
-bool pawl_client_secure_begin(struct pawl_client *client, struct conn *conn);
+bool pawl_client_secure_begin(struct pawl_client *client, struct conn *conn, const char *host);
 /** Go on with it: what has come, what is to be sent. */
 void pawl_client_secure_step(struct pawl_client *client, struct conn *conn);
 /** As sendmsg(2) on a plain socket, of @size bytes in all: bytes taken, or -1 with errno. */
@@ -343,7 +392,9 @@ int pawl_client_secure_flush(struct conn *conn);
 /** As recv(2). */
 ssize_t pawl_client_secure_receive(struct conn *conn, uint8_t *out, size_t room);
 /** Whether a credential may go to @endpoint: not in clear to another machine. */
-bool pawl_client_may_tell(const struct pawl_client *client, unsigned endpoint);
+bool pawl_client_may_tell(const struct pawl_client *client, const struct conn *conn);
+bool pawl_client_may_tell_to(const struct pawl_client *client, const struct pawl_address *address,
+                             const struct sockaddr_storage *to);
 
 /* ---- breaker.c ---- */
 bool pawl_client_breaker_admit(struct pawl_client *client, struct slot *slot, uint64_t now_ns);
@@ -443,11 +494,11 @@ void pawl_client_decode_watch(struct pawl_client *client, const struct slot *slo
 
 /* ---- cold_calls.c, cold_answers.c ---- */
 /**
- * The hello that begins a connection, framed, at @out; with the credential where @tell. Returns its
- * size, 0: no room.
+ * The hello that begins a connection, framed, at @out; asks for the view where @route, with the
+ * credential where @tell. Returns its size, 0: no room.
  */
-size_t pawl_client_write_hello(struct pawl_client *client, uint64_t id, bool tell, uint8_t *out,
-                               size_t capacity);
+size_t pawl_client_write_hello(struct pawl_client *client, uint64_t id, bool route, bool tell,
+                               uint8_t *out, size_t capacity);
 /** The arena for cold replies, empty; NULL without memory. */
 struct pawl_cold_arena *pawl_client_arena(struct pawl_client *client);
 /** Read a cold answer into the results. Returns the call's rc, PAWL_RC_PROTOCOL included. */

@@ -42,6 +42,19 @@ static void leave_silent(struct pawl_client *client, uint64_t now_ns)
     pawl_client_new_round(client);
 }
 
+/* A member that lets deadlines pass: its connection is left, the breaker is not asked. */
+static void expire_direct(struct pawl_client *client, uint64_t now_ns, uint64_t *next_ns)
+{
+    for (unsigned i = CLIENT_DIRECT_FIRST; i < client->conn_count; i++) {
+        struct conn *conn = &client->conns[i];
+
+        (void)expire_list(client, &conn->queue, now_ns, next_ns);
+        if (expire_list(client, &conn->sent, now_ns, next_ns) > 0 && conn->state == CONN_UP) {
+            pawl_client_route_silent(client, conn, now_ns);
+        }
+    }
+}
+
 static void expire(struct pawl_client *client, uint64_t now_ns)
 {
     uint64_t next_ns = UINT64_MAX;
@@ -52,6 +65,7 @@ static void expire(struct pawl_client *client, uint64_t now_ns)
     }
     count += expire_list(client, &client->conns[0].sent, now_ns, &next_ns);
     count += expire_list(client, &client->conns[1].sent, now_ns, &next_ns);
+    expire_direct(client, now_ns, &next_ns); /* what waits there may go to the queue */
     count += expire_list(client, &client->queue, now_ns, &next_ns);
     client->deadline_ns = next_ns;
     if (count > 0 && pawl_client_breaker_failure(client, now_ns)) {
@@ -147,6 +161,7 @@ void pawl_client_pump(struct pawl_client *client)
     uint64_t now_ns = client->clock_ns();
 
     expire(client, now_ns);
+    pawl_client_route_pump(client, now_ns);
     admit(client, now_ns);
     for (unsigned i = 0; i <= client->endpoint_count; i++) {
         pump_active(client, now_ns);
@@ -155,8 +170,9 @@ void pawl_client_pump(struct pawl_client *client)
             break; /* else the connection broke under the send: what has not left goes elsewhere */
         }
     }
-    pawl_client_conn_watch(client, &client->conns[0]);
-    pawl_client_conn_watch(client, &client->conns[1]);
+    for (unsigned i = 0; i < client->conn_count; i++) {
+        pawl_client_conn_watch(client, &client->conns[i]);
+    }
 }
 
 uint64_t pawl_client_next_ns(struct pawl_client *client)
@@ -166,6 +182,11 @@ uint64_t pawl_client_next_ns(struct pawl_client *client)
 
     if (client->ready.first != NULL) {
         return 0;
+    }
+    if (client->route != NULL) {
+        uint64_t direct_ns = pawl_client_route_next_ns(client);
+
+        next_ns = direct_ns < next_ns ? direct_ns : next_ns;
     }
     if (is_opening(conn) && conn->give_up_ns < next_ns) {
         next_ns = conn->give_up_ns;
@@ -183,14 +204,14 @@ uint64_t pawl_client_next_ns(struct pawl_client *client)
 
 void pawl_client_wait(struct pawl_client *client)
 {
-    struct pollfd fds[2];
+    struct pollfd fds[CLIENT_CONNS];
     struct timespec span;
     nfds_t count = 0;
     uint64_t next_ns = pawl_client_next_ns(client);
     uint64_t now_ns = client->clock_ns();
     uint64_t left_ns = next_ns > now_ns ? next_ns - now_ns : 0;
 
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < client->conn_count; i++) {
         const struct conn *conn = &client->conns[i];
 
         if (conn->state != CONN_NONE) {
@@ -211,7 +232,7 @@ int pawl_client_turn(struct pawl_client *client)
     pid_t pid = client->pid;
     int count = 0;
 
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < client->conn_count; i++) {
         struct conn *conn = &client->conns[i];
 
         if (conn->state == CONN_UP || conn->state == CONN_DRAINING) {

@@ -60,8 +60,9 @@ static int open_context(struct pawl_client *client, const struct pawl_client_opt
     struct pawl_error why = { .status = PAWL_OK };
     enum pawl_status status;
 
-    if (!wants_tls(client)) {
-        return PAWL_RC_OK;
+    if (!wants_tls(client) && ((client->flags & PAWL_CLIENT_ROUTE) == 0 ||
+                               (asked.ca == NULL && asked.certificate == NULL))) {
+        return PAWL_RC_OK; /* members of a fleet may be tls: where the first daemon is not */
     }
     if ((asked.certificate == NULL) != (asked.key == NULL)) {
         return refuse(error, error_size, "tls_certificate and tls_key go together", "");
@@ -166,13 +167,22 @@ static bool is_loopback(const struct sockaddr_storage *address)
            IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)address)->sin6_addr);
 }
 
-bool pawl_client_may_tell(const struct pawl_client *client, unsigned endpoint)
+bool pawl_client_may_tell_to(const struct pawl_client *client, const struct pawl_address *address,
+                             const struct sockaddr_storage *to)
 {
-    const struct endpoint *to = &client->endpoints[endpoint];
-
-    return client->connect != NULL || endpoint >= client->endpoint_count ||
-           client->texts[to->text].kind != PAWL_ADDRESS_TCP || is_loopback(&to->address) ||
+    return address->kind != PAWL_ADDRESS_TCP || is_loopback(to) ||
            (client->flags & PAWL_CLIENT_INSECURE) != 0;
+}
+
+bool pawl_client_may_tell(const struct pawl_client *client, const struct conn *conn)
+{
+    const struct endpoint *to = &client->endpoints[conn->endpoint % CLIENT_ENDPOINTS_MAX];
+
+    if (client->connect != NULL || pawl_client_is_direct(client, conn) || /* it was looked at */
+        conn->endpoint >= client->endpoint_count) {
+        return true;
+    }
+    return pawl_client_may_tell_to(client, &client->texts[to->text], &to->address);
 }
 
 /* ---- the handshake ------------------------------------------------------------------------- */
@@ -183,11 +193,9 @@ static void fail(struct pawl_client *client, struct conn *conn, const char *text
     pawl_client_conn_fail(client, conn, PAWL_RC_CONNECT);
 }
 
-bool pawl_client_secure_begin(struct pawl_client *client, struct conn *conn)
+bool pawl_client_secure_begin(struct pawl_client *client, struct conn *conn, const char *host)
 {
-    const char *name = client->tls_name[0] != '\0'
-                           ? client->tls_name
-                           : client->texts[client->endpoints[conn->endpoint].text].host;
+    const char *name = client->tls_name[0] != '\0' ? client->tls_name : host;
 
     conn->tls = pawl_tls_ops.connect(client->tls_context, name);
     if (conn->tls == NULL) {

@@ -91,6 +91,7 @@ struct slot *pawl_client_slot_take(struct pawl_client *client, const struct call
     slot->learn = false;
     slot->probe = false;
     slot->admitted = false;
+    slot->owner = CLIENT_NOBODY;
     client->pending++;
     return slot;
 }
@@ -163,7 +164,7 @@ void pawl_client_slot_fail(struct pawl_client *client, struct slot *slot, enum p
     slot->effect =
         left && slot->type->writes && !slot->peek ? PAWL_EFFECT_UNKNOWN : PAWL_EFFECT_NONE;
     if (left) {
-        for (unsigned i = 0; i < 2; i++) {
+        for (unsigned i = 0; i < client->conn_count; i++) {
             if (slot->list == &client->conns[i].sent) {
                 client->conns[i].in_flight--;
             }

@@ -49,6 +49,13 @@ struct fake {
     atomic_int hung_up;        /* connections ended by FAKE_HANG_UP */
     atomic_int closed;         /* connections that the other side ended */
     _Atomic uint64_t on_error; /* told with each named limit's result */
+    /* Of a fleet; set before a connection is made. */
+    _Atomic uint64_t view; /* its number; 0: alone, and knows of no routing */
+    struct fake *fleet[4]; /* its members, in any order */
+    atomic_uint fleet_count;
+    uint8_t node[16];
+    atomic_bool denies;        /* nobody may check here */
+    _Atomic uint64_t features; /* of the hello that came last */
     struct fake_conn {
         int fd;
         size_t size;
@@ -127,6 +134,38 @@ static inline size_t fake_hot_reply(struct fake *fake, const struct pawl_wire_re
     return pawl_wire_write_reply(out, &reply);
 }
 
+#define FAKE_SUBKEY "sixteen letters!"
+
+static inline void fake_send_view(struct fake *fake, int fd, uint64_t id)
+{
+    Pawl__V1__Reply reply = PAWL__V1__REPLY__INIT;
+    Pawl__V1__ViewReply view = PAWL__V1__VIEW_REPLY__INIT;
+    Pawl__V1__Member members[4];
+    Pawl__V1__Member *pointers[4];
+
+    for (unsigned i = 0; i < atomic_load(&fake->fleet_count); i++) {
+        struct fake *member = fake->fleet[i];
+
+        pawl__v1__member__init(&members[i]);
+        members[i].node = (ProtobufCBinaryData){ sizeof(member->node), member->node };
+        members[i].address =
+            (ProtobufCBinaryData){ strlen(member->address), (uint8_t *)member->address };
+        members[i].state = (ProtobufCBinaryData){ 7, (uint8_t *)(uintptr_t) "serving" };
+        members[i].version = (ProtobufCBinaryData){ 3, (uint8_t *)(uintptr_t) "9.9" };
+        members[i].uptime_s = 60 + i;
+        members[i].view = atomic_load(&fake->view);
+        pointers[i] = &members[i];
+    }
+    view.view = atomic_load(&fake->view);
+    view.n_members = atomic_load(&fake->fleet_count);
+    view.members = pointers;
+    reply.id = id;
+    reply.status = PAWL__V1__STATUS__STATUS_OK;
+    reply.body_case = PAWL__V1__REPLY__BODY_VIEW;
+    reply.view = &view;
+    fake_send_cold(fake, fd, &reply);
+}
+
 static inline void fake_cold_reply(struct fake *fake, int fd, struct pawl_bytes message)
 {
     Pawl__V1__Request *request = pawl__v1__request__unpack(NULL, message.size, message.data);
@@ -136,14 +175,28 @@ static inline void fake_cold_reply(struct fake *fake, int fd, struct pawl_bytes 
     Pawl__V1__RevokeReply revoke = PAWL__V1__REVOKE_REPLY__INIT;
     Pawl__V1__RotateReply rotate = PAWL__V1__ROTATE_REPLY__INIT;
     Pawl__V1__RefundReply refund = PAWL__V1__REFUND_REPLY__INIT;
+    Pawl__V1__Role role = PAWL__V1__ROLE__ROLE_CHECK;
     uint64_t one = 1;
 
+    if (request->body_case == PAWL__V1__REQUEST__BODY_VIEW_GET) {
+        fake_send_view(fake, fd, request->id);
+        pawl__v1__request__free_unpacked(request, NULL);
+        return;
+    }
     reply.id = request->id;
     reply.status = PAWL__V1__STATUS__STATUS_OK;
     reply.body_case = (Pawl__V1__Reply__BodyCase)request->body_case;
     if (request->hello != NULL) {
         hello.version = 1;
         hello.in_flight_max = 1000;
+        hello.n_roles = atomic_load(&fake->denies) ? 0 : 1;
+        hello.roles = &role;
+        hello.node = (ProtobufCBinaryData){ sizeof(fake->node), fake->node };
+        atomic_store(&fake->features, request->hello->features);
+        if (request->hello->features != 0 && atomic_load(&fake->view) != 0) {
+            hello.features = PAWL_FEATURE_ROUTING;
+            hello.slots_subkey = (ProtobufCBinaryData){ 16, (uint8_t *)(uintptr_t)FAKE_SUBKEY };
+        }
         reply.hello = &hello;
     }
     if (request->body_case == PAWL__V1__REQUEST__BODY_ROTATE) {
@@ -166,6 +219,9 @@ static inline void fake_cold_reply(struct fake *fake, int fd, struct pawl_bytes 
         reply.ping = &ping;
     }
     fake_send_cold(fake, fd, &reply);
+    if (hello.features != 0) {
+        fake_send_view(fake, fd, 0);
+    }
     pawl__v1__request__free_unpacked(request, NULL);
 }
 

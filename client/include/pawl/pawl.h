@@ -271,6 +271,11 @@ struct pawl_info {
 #define PAWL_CLIENT_NO_BREAKER  4u /* always try */
 #define PAWL_CLIENT_INSECURE    8u /* send the credential in clear to another machine, too */
 
+#define PAWL_CLIENT_ROUTE                                                                          \
+    16u /* in a fleet: a check whose keys have one owner goes straight to it, over connections of  \
+           its own to up to 16 members. Saves a hop; every member answers everything all the same. \
+           For handles that live long and ask much: each of them connects to each member */
+
 /** How a handle is made. Everything 0 or NULL is the default in brackets. */
 struct pawl_client_options {
     size_t struct_size; /* sizeof(struct pawl_client_options) */
@@ -370,6 +375,7 @@ struct pawl_client_figures {
     uint32_t in_flight_max;
     uint32_t local_keys;   /* counted in this process now */
     uint32_t breaker_open; /* 1: open */
+    uint64_t direct;       /* checks that went straight to the owner of their keys */
 };
 
 /** Fill @figures (its struct_size set). Never blocks on the network. */
