@@ -1,5 +1,6 @@
 #include "edge/app.h"
 
+#include "edge/cluster_world.h"
 #include "edge/watch.h"
 
 #include <stdio.h>
@@ -158,8 +159,9 @@ void pawl_app_tick(struct pawl_app *app)
 
     pawl_watch_tick(app);
     pawl_revocations_pulse(app->revocations, boottime_ms);
-    /* Embedded: this node's memory is all there is to know. */
-    pawl_revocations_synced(app->revocations, boottime_ms);
+    if (app->cluster == NULL) { /* this node's memory is all there is to know; else the log says */
+        pawl_revocations_synced(app->revocations, boottime_ms);
+    }
     forget_what_is_over(app);
     (void)pawl_leases_expire(app->leases, LEASE_BUDGET, now.instant);
     pawl_limiter_set_wall(app->limiter, now.wall);
@@ -238,6 +240,8 @@ static uint64_t sum_of(struct pawl_app *app, size_t offset)
     return sum;
 }
 
+#define OF_A_CLUSTER 7
+
 static void dispatch_stats(struct pawl_app *app, const struct pawl_stats_sink *sink)
 {
     static const struct {
@@ -248,12 +252,16 @@ static void dispatch_stats(struct pawl_app *app, const struct pawl_stats_sink *s
         FIELD(checks),          FIELD(checks_denied), FIELD(token_checks),  FIELD(token_revoked),
         FIELD(token_undecided), FIELD(token_expired), FIELD(token_invalid), FIELD(cold),
         FIELD(invalid),         FIELD(forbidden),     FIELD(late),          FIELD(unavailable),
-        FIELD(pending),         FIELD(reuse_events),
+        FIELD(pending),         FIELD(reuse_events),  FIELD(forwarded),     FIELD(moved),
+        FIELD(parked),          FIELD(degraded),      FIELD(multi_owner),   FIELD(contended),
+        FIELD(holds_kept),
 #undef FIELD
     };
+    /* The last ones are of a cluster. */
+    unsigned count = sizeof(fields) / sizeof(fields[0]) - (app->cluster == NULL ? OF_A_CLUSTER : 0);
     char name[64] = "requests_";
 
-    for (unsigned i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+    for (unsigned i = 0; i < count; i++) {
         memcpy(name + 9, fields[i].name, strlen(fields[i].name) + 1);
         sink->number(sink->self, name, sum_of(app, fields[i].offset));
     }
@@ -294,6 +302,17 @@ static void rotation_stats(struct pawl_app *app, const struct pawl_stats_sink *s
     }
 }
 
+/* In the view, those that leave among them; 0: there is none yet. */
+static uint64_t members_of(struct pawl_cluster_world *world)
+{
+    unsigned version;
+    struct pawl_territory *territory = pawl_territory_current(&world->territory, &version);
+    uint64_t members = territory->member_count;
+
+    pawl_territory_release(territory);
+    return members;
+}
+
 void pawl_app_stats(struct pawl_app *app, const struct pawl_stats_sink *sink)
 {
     struct pawl_limiter_metrics m;
@@ -303,7 +322,9 @@ void pawl_app_stats(struct pawl_app *app, const struct pawl_stats_sink *sink)
     pawl_revocations_get_stats(app->revocations, &stats);
     sink->text(sink->self, "version", pawl_bytes_of(PAWL_VERSION, sizeof(PAWL_VERSION) - 1));
     sink->flag(sink->self, "test_clock", app->test_clock);
-    sink->number(sink->self, "members", 1);
+    if (app->cluster == NULL) { /* else its own figures say so */
+        sink->number(sink->self, "members", app->cluster == NULL ? 1 : members_of(app->cluster));
+    }
     sink->number(sink->self, "watches_waiting", atomic_load(&app->watch.waiting));
     sink->number(sink->self, "uptime_s",
                  (pawl_clock_read(app->clock).instant.ns - app->started.ns) / 1000000000);
