@@ -124,6 +124,11 @@ struct pawl_store_events {
     /** The node froze or thawed; @reason is for logs and status. */
     void (*on_frozen)(void *self, bool frozen, const char *reason);
     void *self;
+    /**
+     * While opening: every fact that is held, in the order in which they came, canceled ones,
+     * cancels and unknown kinds included; before on_fact. May be NULL.
+     */
+    void (*on_row)(void *self, const struct pawl_fact *fact);
 };
 
 /** Pulls dirty counter records out of the limiter; runs on the store's saving thread. */

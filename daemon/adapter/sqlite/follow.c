@@ -47,6 +47,31 @@ static enum pawl_status latest(struct pawl_db *db, struct pawl_job *job)
                                                  : PAWL_EIO;
 }
 
+/*
+ * Where to go on: behind @id. Its row may have been trimmed, if its origin's place is known; a row
+ * of another id there means that it was never held.
+ */
+static enum pawl_status place_of(struct pawl_sqlite *store, const struct pawl_fact_id *id,
+                                 uint64_t *n)
+{
+    struct pawl_fact_row row;
+    struct pawl_fact fact;
+    enum pawl_status status = PAWL_OK;
+
+    (void)pthread_mutex_lock(&store->text_lock);
+    *n = pawl_places_find(&store->places, id);
+    (void)pthread_mutex_unlock(&store->text_lock);
+    if (*n == 0) {
+        return PAWL_ENOENT;
+    }
+    if (pawl_db_fact_get(&store->db, *n, &row) == SQLITE_ROW &&
+        pawl_fact_decode(&fact, row.body) == PAWL_OK && pawl_fact_id_compare(&fact.id, id) != 0) {
+        status = PAWL_ENOENT;
+    }
+    pawl_db_walk_end(&store->db, PAWL_STMT_FACT_GET);
+    return status;
+}
+
 enum pawl_status pawl_sqlite_follow(struct pawl_sqlite *store, struct pawl_job *job)
 {
     uint64_t after = 0;
@@ -56,11 +81,10 @@ enum pawl_status pawl_sqlite_follow(struct pawl_sqlite *store, struct pawl_job *
         return latest(&store->db, job);
     }
     if (job->follow.after.sequence > 0) {
-        (void)pthread_mutex_lock(&store->text_lock);
-        after = pawl_origins_find(&store->origins, &job->follow.after);
-        (void)pthread_mutex_unlock(&store->text_lock);
-        if (after == 0) {
-            return PAWL_ENOENT;
+        enum pawl_status status = place_of(store, &job->follow.after, &after);
+
+        if (status != PAWL_OK) {
+            return status;
         }
     }
     return follow_rows(&store->db, after + 1, job);

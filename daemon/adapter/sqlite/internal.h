@@ -49,10 +49,10 @@ struct pawl_sqlite {
     _Atomic uint64_t floor_ms;
     _Atomic uint64_t birth_us;
     uint64_t slow_us, slow_boottime_ns; /* the trim clock at opening; not changed later */
-    pthread_mutex_t text_lock;          /* guards the two texts and origins */
+    pthread_mutex_t text_lock;          /* guards the two texts and places */
     char reason[PAWL_REASON_BYTES];
     struct pawl_error last_error;
-    struct pawl_origins origins; /* of pawl.db */
+    struct pawl_places places; /* of pawl.db */
 
     /* writer */
     struct pawl_queue queue;
@@ -128,6 +128,21 @@ PAWL_MUST_USE enum pawl_status pawl_saver_open(struct pawl_sqlite *store,
 PAWL_MUST_USE enum pawl_status pawl_saver_start(struct pawl_sqlite *store);
 /** Save everything, then end the thread and close the file. */
 void pawl_saver_stop(struct pawl_sqlite *store);
+
+/* ---- keep.c ---- */
+
+/**
+ * Mark the fact @id of namespace @ns as canceled: an id is easily guessed, and who may cancel in
+ * one namespace may not in another. PAWL_OK, PAWL_ENOENT (nothing to cancel), PAWL_EUNAVAIL with
+ * @rc. Within a transaction.
+ */
+enum pawl_status pawl_sqlite_cancel_one(struct pawl_sqlite *store, struct pawl_bytes ns,
+                                        const struct pawl_fact_id *id, int *rc);
+/** Do a KEEP job within a transaction; @wrote: there is something to commit. */
+enum pawl_status pawl_sqlite_keep(struct pawl_sqlite *store, struct pawl_job *job, int *rc,
+                                  bool *wrote);
+
+/* ---- follow.c ---- */
 
 /** Do a FOLLOW job on the writer's connection; the writer's thread, not while frozen. */
 enum pawl_status pawl_sqlite_follow(struct pawl_sqlite *store, struct pawl_job *job);

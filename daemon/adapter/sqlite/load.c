@@ -157,56 +157,25 @@ int pawl_walk_families(struct pawl_db *db, pawl_visit_family visit, void *data,
     return SQLITE_OK;
 }
 
-/* ---- origins ---- */
-
-enum pawl_status pawl_origins_note(struct pawl_origins *origins, const struct pawl_fact_id *id,
-                                   uint64_t n)
-{
-    struct pawl_origin_base base = { .origin = id->origin, .base = n - id->sequence };
-
-    if (origins->count > 0 &&
-        memcmp(&origins->items[origins->count - 1], &base, sizeof(base)) == 0) {
-        return PAWL_OK; /* facts of one life lie side by side */
-    }
-    if (origins->count == origins->capacity) {
-        size_t capacity = origins->capacity == 0 ? 16 : 2 * origins->capacity;
-        void *items = sqlite3_realloc64(origins->items, capacity * sizeof(base));
-
-        if (items == NULL) {
-            return PAWL_ENOMEM;
-        }
-        origins->items = items;
-        origins->capacity = capacity;
-    }
-    origins->items[origins->count++] = base;
-    return PAWL_OK;
-}
-
-uint64_t pawl_origins_find(const struct pawl_origins *origins, const struct pawl_fact_id *id)
-{
-    for (size_t i = origins->count; i-- > 0;) {
-        if (memcmp(&origins->items[i].origin, &id->origin, sizeof(id->origin)) == 0) {
-            return origins->items[i].base + id->sequence;
-        }
-    }
-    return 0;
-}
-
-void pawl_origins_deinit(struct pawl_origins *origins)
-{
-    sqlite3_free(origins->items);
-    *origins = (struct pawl_origins){ .items = NULL };
-}
-
 /* ---- loading ---- */
 
 struct loading {
-    void (*on_fact)(void *self, const struct pawl_fact *fact);
-    void *self;
-    struct pawl_origins *origins;
+    const struct pawl_store_events *events;
+    struct pawl_places *places;
     uint64_t undecoded;
     bool no_memory;
 };
+
+static bool note_place(struct loading *l, const struct pawl_fact *fact, uint64_t n)
+{
+    if (l->places == NULL) {
+        return true;
+    }
+    l->no_memory = pawl_places_note(l->places, &fact->id, n) != PAWL_OK ||
+                   (pawl_fact_is_known(fact) && fact->kind == PAWL_FACT_CANCEL &&
+                    pawl_places_note_cancel(l->places, fact, n) != PAWL_OK);
+    return !l->no_memory;
+}
 
 static bool load_fact(void *data, const struct pawl_fact_row *row)
 {
@@ -217,13 +186,16 @@ static bool load_fact(void *data, const struct pawl_fact_row *row)
         l->undecoded++;
         return true;
     }
-    if (l->origins != NULL && pawl_origins_note(l->origins, &fact.id, row->n) != PAWL_OK) {
-        l->no_memory = true;
+    if (!note_place(l, &fact, row->n)) {
         return false;
     }
-    if (l->on_fact != NULL && !row->canceled && pawl_fact_is_known(&fact) &&
+    if (l->events != NULL && l->events->on_row != NULL) {
+        l->events->on_row(l->events->self, &fact);
+    }
+    if (l->events != NULL && l->events->on_fact != NULL && !row->canceled &&
+        pawl_fact_is_known(&fact) &&
         (fact.kind == PAWL_FACT_REVOCATION || fact.kind == PAWL_FACT_CUTOFF)) {
-        l->on_fact(l->self, &fact);
+        l->events->on_fact(l->events->self, &fact);
     }
     return true;
 }
@@ -299,11 +271,10 @@ static enum pawl_status load_state(struct pawl_db *db, struct pawl_load *load)
     }
 }
 
-enum pawl_status pawl_load(struct pawl_db *db,
-                           void (*on_fact)(void *self, const struct pawl_fact *fact), void *self,
-                           struct pawl_origins *origins, struct pawl_load *load)
+enum pawl_status pawl_load(struct pawl_db *db, const struct pawl_store_events *events,
+                           struct pawl_places *places, struct pawl_load *load)
 {
-    struct loading loading = { .on_fact = on_fact, .self = self, .origins = origins };
+    struct loading loading = { .events = events, .places = places };
     struct pawl_walk facts;
     struct pawl_walk families;
 

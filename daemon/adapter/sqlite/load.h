@@ -7,7 +7,9 @@
 #ifndef PAWL_ADAPTER_SQLITE_LOAD_H
 #define PAWL_ADAPTER_SQLITE_LOAD_H
 
+#include "adapter/sqlite/places.h"
 #include "adapter/sqlite/rows.h"
+#include "port/store.h"
 
 /** What a walk found. */
 struct pawl_walk {
@@ -28,26 +30,6 @@ PAWL_MUST_USE int pawl_walk_facts(struct pawl_db *db, pawl_visit_fact visit, voi
 PAWL_MUST_USE int pawl_walk_families(struct pawl_db *db, pawl_visit_family visit, void *data,
                                      struct pawl_walk *walk);
 
-/*
- * Where the facts of each origin lie: n = base + sequence. One entry for each life of the daemon
- * of which facts are left.
- */
-struct pawl_origins {
-    struct pawl_origin_base {
-        struct pawl_origin origin;
-        uint64_t base;
-    } * items;
-    size_t count;
-    size_t capacity;
-};
-
-/** Note that @id lies at @n. PAWL_OK or PAWL_ENOMEM. */
-PAWL_MUST_USE enum pawl_status pawl_origins_note(struct pawl_origins *origins,
-                                                 const struct pawl_fact_id *id, uint64_t n);
-/** Where @id lies if it is held; 0: its origin is not known. */
-uint64_t pawl_origins_find(const struct pawl_origins *origins, const struct pawl_fact_id *id);
-void pawl_origins_deinit(struct pawl_origins *origins);
-
 /** What pawl_load() found. */
 struct pawl_load {
     uint64_t facts;
@@ -58,13 +40,12 @@ struct pawl_load {
 
 /**
  * Check the whole database: tables, state, every row, the digests, the pages; hand every fact
- * that counts (known, no cancel, not canceled) to @on_fact, from damaged databases too.
+ * to @events->on_row, and those that count (known, no cancel, not canceled) to @events->on_fact,
+ * from damaged databases too. @events and @places may be NULL.
  *
  * Returns PAWL_OK (look at @load->damaged), PAWL_ESECRET (of another secret), PAWL_ENOMEM.
  */
-PAWL_MUST_USE enum pawl_status pawl_load(struct pawl_db *db,
-                                         void (*on_fact)(void *self, const struct pawl_fact *fact),
-                                         void *self, struct pawl_origins *origins,
-                                         struct pawl_load *load);
+PAWL_MUST_USE enum pawl_status pawl_load(struct pawl_db *db, const struct pawl_store_events *events,
+                                         struct pawl_places *places, struct pawl_load *load);
 
 #endif

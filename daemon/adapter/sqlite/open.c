@@ -171,10 +171,8 @@ static void compare_with_mark(struct opening *o)
 static enum pawl_status check_rows(struct opening *o)
 {
     struct pawl_sqlite *store = o->store;
-    const struct pawl_store_events *events = &store->options.events;
     struct pawl_load load;
-    enum pawl_status status =
-        pawl_load(&store->db, events->on_fact, events->self, &store->origins, &load);
+    enum pawl_status status = pawl_load(&store->db, &store->options.events, &store->places, &load);
 
     if (status == PAWL_ESECRET) {
         return other_secret(o, PAWL_DB_FILE);
@@ -388,7 +386,9 @@ enum pawl_status pawl_sqlite_open_files(struct pawl_sqlite *store, struct pawl_e
     note_slow_clock(store);
     atomic_store(&store->floor_ms, store->db.state.floor_ms);
     atomic_store(&store->birth_us, store->db.state.birth_us);
-    open_counters(&o);
+    if (!store->options.no_counters) {
+        open_counters(&o);
+    }
     if (o.reason[0] != '\0') {
         go_frozen(&o);
         return PAWL_OK;

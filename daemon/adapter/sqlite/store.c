@@ -158,7 +158,8 @@ static enum pawl_status store_submit(void *self, struct pawl_job *job)
     job->status = PAWL_OK;
     job->reached = PAWL_ACK_DEFAULT;
     job->error = (struct pawl_error){ .status = PAWL_OK };
-    if (job->kind == PAWL_JOB_NONE || job->kind > PAWL_JOB_FOLLOW || job->done == NULL ||
+    if (job->kind == PAWL_JOB_NONE || job->kind > PAWL_JOB_KEEP || job->done == NULL ||
+        (job->kind == PAWL_JOB_KEEP && job->fact.id.sequence == 0) ||
         (job->kind == PAWL_JOB_FAMILY && job->decide == NULL) ||
         (job->kind == PAWL_JOB_FOLLOW && job->follow.on_fact == NULL)) {
         return PAWL_EINVAL;
@@ -298,7 +299,7 @@ static void destroy(struct pawl_sqlite *store)
 {
     pawl_db_close(&store->db);
     pawl_vfs_deinit(&store->vfs);
-    pawl_origins_deinit(&store->origins);
+    pawl_places_deinit(&store->places);
     if (store->mark_fd >= 0) {
         (void)close(store->mark_fd);
     }
@@ -417,7 +418,7 @@ static enum pawl_status open_all(struct pawl_sqlite *store, struct pawl_error *e
     if (status == PAWL_OK) {
         struct pawl_fact_id own = { .origin = store->origin, .sequence = 1 };
 
-        status = pawl_origins_note(&store->origins, &own, store->origin_base + 1);
+        status = pawl_places_note(&store->places, &own, store->origin_base + 1);
     }
     if (status == PAWL_OK) {
         status = pawl_writer_start(store);

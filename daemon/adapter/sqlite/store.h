@@ -37,6 +37,7 @@ struct pawl_sqlite_options {
     uint64_t families_max;   /* rows; 0: 16 M. Facts are bounded by the revocation table */
     uint64_t facts_max;      /* rows; 0: 32 M (cutoffs and cancels share rows with revocations) */
     uint64_t max_lifetime_s; /* tokens.max_lifetime; 0: 30 days. Families are kept so much longer */
+    bool no_counters;        /* no file of counters: they are saved elsewhere */
     bool frozen;             /* start frozen by hand */
     bool test_clock;         /* refused with a store that ever ran without it */
     pawl_vfs_fault fault;    /* tests only: fault.h; else NULL */

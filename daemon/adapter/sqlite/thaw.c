@@ -77,13 +77,12 @@ static enum pawl_status set_aside(const struct pawl_sqlite *store, const char *n
 
 static enum pawl_status open_existing(struct pawl_sqlite *store, const char *path)
 {
-    const struct pawl_store_events *events = &store->options.events;
     struct pawl_load load;
     int rc = pawl_db_open(&store->db, path, SQLITE_OPEN_READWRITE, &store->vfs, store->keys,
                           store->options.keys_count);
     enum pawl_status status =
         rc == SQLITE_OK && pawl_schema_version(store->db.handle) == PAWL_SCHEMA_VERSION
-            ? pawl_load(&store->db, events->on_fact, events->self, NULL, &load)
+            ? pawl_load(&store->db, &store->options.events, NULL, &load)
             : PAWL_EIO;
 
     if (status == PAWL_OK && (load.damaged || pawl_db_settle(&store->db) != SQLITE_OK)) {
@@ -392,17 +391,17 @@ static enum pawl_status adopt(struct thaw *thaw)
     struct pawl_error *error = &thaw->job->error;
     struct pawl_db db;
     struct pawl_load load = { .damaged = true };
-    struct pawl_origins origins = { .items = NULL };
+    struct pawl_places places = { .bases = NULL };
     char path[PAWL_STORE_PATH_MAX];
 
     pawl_sqlite_path(store, PAWL_DB_FILE, path);
     int rc = pawl_db_open(&db, path, SQLITE_OPEN_READWRITE, &store->vfs, store->keys,
                           store->options.keys_count);
 
-    if (rc != SQLITE_OK || pawl_load(&db, NULL, NULL, &origins, &load) != PAWL_OK || load.damaged ||
+    if (rc != SQLITE_OK || pawl_load(&db, NULL, &places, &load) != PAWL_OK || load.damaged ||
         pawl_db_settle(&db) != SQLITE_OK) {
         pawl_db_close(&db);
-        pawl_origins_deinit(&origins);
+        pawl_places_deinit(&places);
         return pawl_error_set(error, PAWL_EUNAVAIL, 0,
                               "the new pawl.db does not check out, the node stays frozen: check "
                               "the disk");
@@ -412,8 +411,8 @@ static enum pawl_status adopt(struct thaw *thaw)
     store->in_memory = false;
     pawl_sqlite_watch_log(store);
     (void)pthread_mutex_lock(&store->text_lock);
-    pawl_origins_deinit(&store->origins);
-    store->origins = origins;
+    pawl_places_deinit(&store->places);
+    store->places = places;
     (void)pthread_mutex_unlock(&store->text_lock);
     return PAWL_OK;
 }

@@ -84,52 +84,6 @@ static enum pawl_status do_append(struct txn *txn, struct pawl_job *job)
     return status;
 }
 
-static bool same_bytes(struct pawl_bytes a, struct pawl_bytes b)
-{
-    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
-}
-
-/*
- * Mark one fact of namespace @ns as canceled: an id is easily guessed, and who may cancel in one
- * namespace may not in another. PAWL_OK, PAWL_ENOENT (nothing to cancel), PAWL_EUNAVAIL.
- */
-static enum pawl_status cancel_one(struct txn *txn, struct pawl_bytes ns,
-                                   const struct pawl_fact_id *id)
-{
-    struct pawl_sqlite *store = txn->store;
-    struct pawl_fact_row old;
-    struct pawl_fact fact;
-    uint64_t n = pawl_origins_find(&store->origins, id);
-
-    if (n == 0) {
-        return PAWL_ENOENT;
-    }
-    int rc = pawl_db_fact_get(&store->db, n, &old);
-
-    if (rc == SQLITE_DONE) {
-        return PAWL_ENOENT;
-    }
-    if (rc != SQLITE_ROW) {
-        txn->rc = rc;
-        return PAWL_EUNAVAIL;
-    }
-    if (old.canceled || pawl_fact_decode(&fact, old.body) != PAWL_OK ||
-        pawl_fact_id_compare(&fact.id, id) != 0 || !pawl_fact_cancellable(&fact) ||
-        !same_bytes(fact.ns, ns)) {
-        pawl_db_walk_end(&store->db, PAWL_STMT_FACT_GET);
-        return PAWL_ENOENT;
-    }
-    uint8_t body[PAWL_FACT_BYTES_MAX];
-    struct pawl_fact_row row = old;
-
-    memcpy(body, old.body.data, old.body.size); /* the statement may move its own */
-    row.body = pawl_bytes_of(body, old.body.size);
-    row.canceled = true;
-    pawl_db_walk_end(&store->db, PAWL_STMT_FACT_GET);
-    txn->rc = pawl_db_fact_put(&store->db, &row, &old);
-    return txn->rc == SQLITE_OK ? PAWL_OK : PAWL_EUNAVAIL;
-}
-
 static enum pawl_status do_cancel(struct txn *txn, struct pawl_job *job)
 {
     struct pawl_bytes ids = job->fact.cancels;
@@ -148,7 +102,7 @@ static enum pawl_status do_cancel(struct txn *txn, struct pawl_job *job)
     for (size_t at = 0; at + PAWL_FACT_ID_BYTES <= ids.size; at += PAWL_FACT_ID_BYTES) {
         struct pawl_fact_id id = pawl_fact_id_read(ids.data + at);
 
-        status = cancel_one(txn, job->fact.ns, &id);
+        status = pawl_sqlite_cancel_one(txn->store, job->fact.ns, &id, &txn->rc);
         if (status == PAWL_EUNAVAIL) {
             return status;
         }
@@ -290,6 +244,8 @@ static enum pawl_status do_job(struct txn *txn, struct pawl_job *job,
         return frozen ? refuse_frozen(store, job) : do_family(txn, job, outcome);
     case PAWL_JOB_FOLLOW:
         return frozen ? refuse_frozen(store, job) : pawl_sqlite_follow(store, job);
+    case PAWL_JOB_KEEP:
+        return pawl_sqlite_keep(store, job, &txn->rc, &txn->wrote);
     case PAWL_JOB_FLUSH:
         return PAWL_OK;
     default:
@@ -301,7 +257,8 @@ static bool needs_database(const struct pawl_sqlite *store, struct pawl_job *con
                            unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
-        if (jobs[i]->kind == PAWL_JOB_APPEND || !atomic_load(&store->frozen)) {
+        if (jobs[i]->kind == PAWL_JOB_APPEND || jobs[i]->kind == PAWL_JOB_KEEP ||
+            !atomic_load(&store->frozen)) {
             return true;
         }
     }
@@ -575,7 +532,7 @@ static void tell_canceled(struct pawl_sqlite *store, const struct pawl_job *job)
     for (size_t at = 0; at + PAWL_FACT_ID_BYTES <= ids.size && r.count < PAWL_FACT_CANCELS_MAX;
          at += PAWL_FACT_ID_BYTES) {
         struct pawl_fact_id id = pawl_fact_id_read(ids.data + at);
-        uint64_t n = pawl_origins_find(&store->origins, &id);
+        uint64_t n = pawl_places_find(&store->places, &id);
         struct pawl_fact_row row;
         struct pawl_fact fact;
 
@@ -602,7 +559,8 @@ struct expired {
     unsigned count;
     struct {
         uint64_t n;
-        struct pawl_id key;
+        struct pawl_id key;     /* of a family */
+        struct pawl_fact_id id; /* of a fact */
         uint64_t mac;
     } items[TRIM_DELETES];
 };
@@ -619,7 +577,12 @@ static void find_expired_facts(struct pawl_sqlite *store, uint64_t now_s, struct
     while (seen++ < TRIM_ROWS && out->count < TRIM_DELETES &&
            (rc = pawl_db_facts_next(&store->db, PAWL_STMT_FACT_UP, &row, &holds)) == SQLITE_ROW) {
         store->trim_fact = row.n + 1;
+        struct pawl_fact fact;
+
         if (holds && row.until_s < now_s) {
+            out->items[out->count].id = pawl_fact_decode(&fact, row.body) == PAWL_OK
+                                            ? fact.id
+                                            : (struct pawl_fact_id){ .sequence = 0 };
             out->items[out->count].n = row.n;
             out->items[out->count++].mac = row.mac;
         }
@@ -699,7 +662,14 @@ static void trim(struct pawl_sqlite *store)
         give_up(&txn, &saved, NULL, 0);
         return;
     }
+    (void)pthread_mutex_lock(&store->text_lock);
+    for (unsigned i = 0; i < expired.count && !families; i++) {
+        pawl_places_forget(&store->places, &expired.items[i].id, expired.items[i].n);
+    }
+    (void)pthread_mutex_unlock(&store->text_lock);
     atomic_fetch_add(&store->stats.trimmed, expired.count);
+    atomic_store(&store->stats.facts, pawl_digest_count(store->db.state.facts));
+    atomic_store(&store->stats.families, pawl_digest_count(store->db.state.families));
 }
 
 static void checkpoint(struct pawl_sqlite *store)
