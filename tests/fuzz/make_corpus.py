@@ -566,7 +566,82 @@ def http_seeds():
             for kind, some in texts.items() for i, text in enumerate(some)}
 
 
+def resp(value):
+    """A value as RESP2: bytes a bulk, str a status (or "-" an error), int, None, list."""
+    if value is None:
+        return b"$-1\r\n"
+    if isinstance(value, bytes):
+        return b"$%d\r\n%s\r\n" % (len(value), value)
+    if isinstance(value, str):
+        return (value if value[:1] == "-" else "+" + value).encode() + b"\r\n"
+    if isinstance(value, int):
+        return b":%d\r\n" % value
+    return b"*%d\r\n%s" % (len(value), b"".join(map(resp, value)))
+
+
+def redis_seeds():
+    """The first byte is the verb, the second how it is cut; see fuzz_redis_reply.c."""
+    server = b"# Server\r\nredis_version:7.2.4\r\nvalkey_version:8.1.0\r\nrun_id:%s\r\n" % (b"a" * 40)
+    replication = (b"role:master\r\nconnected_slaves:2\r\n"
+                   b"slave0:ip=10.0.0.2,port=6379,state=online,offset=9,lag=1\r\n"
+                   b"slave1:ip=10.0.0.3,port=6379,state=wait_bgsave,offset=0,lag=0\r\n"
+                   b"master_replid:%s\r\n" % (b"b" * 40))
+    one, two = b"0a" * 16, b"0b" * 16
+    tops = [one, b"1-0", b"7-0", two, b"", b"0-0"]
+
+    def announce(**changes):
+        parts = dict(s=b"1700000000", us=b"123456", server=server, replication=replication,
+                     view=b"view", members=[one, b"1700000000000001", two, b"1700000000000002"],
+                     infos=[b"info", None], tops=tops, gate=one, ready=[two])
+        parts.update(changes)
+        return list(parts.values())
+
+    entries = [[b"{pawl:rl:0}:o:" + one, [[b"1-0", [b"d", b"sealed"]], [b"2-0", [b"x", b"y"]],
+                                          [b"3-1", [b"d", b"z"]]]]]
+    record = [b"i" * 16, b"record"]
+    values = {
+        "announce": (1, announce()),
+        "announce_nothing": (1, announce(server=b"", replication=b"", view=b"", members=[],
+                                         infos=[], tops=[], gate=b"", ready=[])),
+        "announce_foreign": (1, announce(members=[b"x", b"1", two, b"1.5"], tops=[b"x", b"1-0",
+                                         b"2-0", one, b"1", b"2-0"], ready=[b"x"], gate=b"x")),
+        "announce_uneven": (1, announce(infos=[b""])), "announce_short": (1, announce()[:9]),
+        "announce_late": (1, announce(s=b"99999999999999")),
+        "announce_replica": (1, announce(replication=b"role:slave\r\n")),
+        "announce_view": (1, announce(view=b"v" * 65537)),
+        "view_won": (2, [1]), "view_refused": (2, [0, b"view"]), "view_bare": (2, [0]),
+        "retire": (3, [1]), "append": (4, [1]), "append_refused": (4, [0]), "append_odd": (4, [3]),
+        "read": (5, entries), "read_none": (5, None), "read_other": (5, [[b"k", []]]),
+        "read_key": (5, [[b"x" * 40, []]]), "read_shape": (5, 1), "trim": (6, 4),
+        "trim_bad": (6, -1), "drop": (7, [0]), "ready": (8, [1]), "open": (9, [2]),
+        "get": (10, [b"0" * 15 + b"7", b"sealed"]), "get_none": (10, [None, None]),
+        "get_short": (10, [None]), "get_version": (10, [b"7", b"x"]),
+        "set": (11, [1]), "set_refused": (11, [0, b"0" * 15 + b"a", b"sealed"]),
+        "set_closed": (11, [2]), "set_upper": (11, [0, b"0" * 15 + b"A", b""]),
+        "save": (12, [1]), "save_refused": (12, [0, b"f" * 16]), "save_bad": (12, [0, b"x"]),
+        "load": (13, [1, [b"o", b"0" * 16] + record]), "load_none": (13, [1, []]),
+        "load_many": (13, [0, 40000]), "load_foreign": (13, [1, [b"xy", b"z"]]),
+        "load_shape": (13, [1, 7]), "wait": (14, 2), "wait_much": (14, 2 ** 40),
+        "wait_text": (14, b"2"),
+        "error": (1, "-ERR no"), "error_readonly": (1, "-READONLY You can't write"),
+        "error_unblocked": (5, "-UNBLOCKED force unblock"), "error_moved": (4, "-MOVED 1 h:1"),
+        "info": (0, server + replication), "info_memory":
+        (0, b"maxmemory:104857600\r\nmaxmemory_policy:allkeys-lru\nfoo\n:\n"),
+        "info_odd": (0, b"redis_version:x\r\nrole:\r\nslave9:state=online,lag=9\r\nrun_id:a b"),
+        "deep": (0, [[[[[[[1]]]]]]]), "deeper": (0, [[[[[[[[1]]]]]]]]),
+    }
+    made = {name: bytes([verb, i % 64]) + resp(value)
+            for i, (name, (verb, value)) in enumerate(values.items())}
+    raw = {"two": b":1\r\n:2\r\n", "http": b"HTTP/1.1 400\r\n", "resp3": b">1\r\n+x\r\n",
+           "bulk_huge": b"$1000000000\r\nx", "bulk_line": b"$" + b"a" * 40, "many": b"*600000\r\n",
+           "claimed": b"*524288\r\n:1\r\n", "negative": b"*-1\r\n", "number": b":99999999999999999999\r\n",
+           "line": b"+" + b"a" * 9000}
+    made.update({"raw_" + name: b"\0\3" + value for name, value in raw.items()})
+    return made
+
+
 FOLDERS = {
+    "redis_reply": redis_seeds,
     "frame": frame_seeds, "hot": lambda: wire_seeds("hot"), "cold": lambda: wire_seeds("cold"),
     "fact": fact_seeds, "family": family_seeds, "limiter_record": record_seeds,
     "limiter": limiter_seeds,

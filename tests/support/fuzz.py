@@ -48,6 +48,8 @@ PARSERS = {
                  "daemon/adapter/jwt/verifier.c"],
     "fuzz_jwks": ["daemon/adapter/jwt/jwk.c", "daemon/adapter/jwt/key_json.c",
                   "daemon/adapter/jwt/pem.c"],
+    "fuzz_redis_reply": ["daemon/adapter/redis/info.c", "daemon/adapter/redis/reader.c",
+                         "daemon/adapter/redis/replies.c"],
     # No parser, but a machine that bytes drive.
     "fuzz_limiter": ["daemon/core/window.c", "daemon/core/limiter.c",
                      "daemon/core/limiter_slab.c"],

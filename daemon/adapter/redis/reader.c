@@ -109,7 +109,8 @@ static void *create_string(const redisReadTask *task, char *text, size_t size)
     uint8_t *copy;
 
     reader->texts += size;
-    if (reader->texts > PAWL_RESP_REPLY_MAX) {
+    if (reader->texts > PAWL_RESP_REPLY_MAX ||
+        (task->type != REDIS_REPLY_STRING && size > PAWL_RESP_LINE_MAX)) {
         reader->status = PAWL_ETOOBIG;
         return NULL;
     }
@@ -205,7 +206,7 @@ static enum pawl_status check_kept(const struct pawl_resp_reader *reader)
         return PAWL_OK;
     }
     if (parser->rstack[parser->ridx].type != REDIS_REPLY_STRING) {
-        return kept > PAWL_RESP_LINE_MAX ? PAWL_ETOOBIG : PAWL_OK;
+        return kept > PAWL_RESP_LINE_MAX + 1 ? PAWL_ETOOBIG : PAWL_OK;
     }
     for (size_t i = 0; i < kept && at[i] >= '0' && at[i] <= '9'; i++) {
         size = i < 12 ? size * 10 + (uint64_t)(at[i] - '0') : UINT64_MAX / 2;
