@@ -22,6 +22,7 @@
 
 #define PAWL_GATE_WAIT_MS     (2 * PAWL_MEMBER_TTL_MS)
 #define PAWL_GATE_RETRY_MS    1000 /* READY is said again when it is not seen; so is OPEN */
+#define PAWL_GATE_LOOK_MS     250  /* between looks at who is ready, until time opens it */
 #define PAWL_GATE_DEADLINE_MS 2000 /* of a command */
 
 struct pawl_gate_metrics {
@@ -38,6 +39,8 @@ struct pawl_gate_options {
     bool strict;
     /** The gate stands open for @epoch, or (false) a new epoch has begun. May be NULL. */
     void (*changed)(void *ctx, const struct pawl_epoch *epoch, bool open);
+    /** Announce soon (pawl_members_poke): others may be ready, or have opened it. May be NULL. */
+    void (*look)(void *ctx);
     void *ctx;
 };
 
@@ -54,6 +57,7 @@ struct pawl_gate {
     uint64_t asked;    /* tag of the command that is outstanding; 0: none */
     uint64_t up_ms;    /* the epoch began here */
     uint64_t retry_ms; /* no command before */
+    uint64_t look_ms;  /* the next look */
     uint64_t openings, openings_by_time, closed_last_ms, closed_total_ms;
 };
 

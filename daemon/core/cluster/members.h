@@ -65,13 +65,15 @@
  * an announcement was *sent* TTL later whose reply shows it still, over at least
  * PAWL_MEMBERS_LOOKS replies of one epoch. Observations begin anew with each epoch, and when the
  * view goes back: no removal for a TTL. If more than half of the members would go at once the view
- * is kept for PAWL_MEMBERS_PANIC_MS: more likely it is the engine that is ill.
+ * is kept for PAWL_MEMBERS_PANIC_MS: more likely it is the engine that is ill. Members announce
+ * themselves at different moments of a second, so those that fall silent together are dead one
+ * after the other: who is silent for nearly a TTL counts there too.
  *
  * ---- Use ----
  *
  * Life: init -> on_up, on_down, on_reply, learn, hear, ready, leave, gone, tick -> nothing to undo.
  * One thread. Big (300 KiB). Events come from inside these calls; an event may not call back, but
- * for the const ones.
+ * for the const ones and poke.
  */
 #ifndef PAWL_CORE_CLUSTER_MEMBERS_H
 #define PAWL_CORE_CLUSTER_MEMBERS_H
@@ -83,6 +85,7 @@
 #define PAWL_MEMBERS_HURRY_MS    250   /* while tenure or a view waits for others */
 #define PAWL_MEMBERS_FENCE_MS    4000  /* see above */
 #define PAWL_MEMBERS_PANIC_MS    30000 /* how long a view is kept of which most are gone */
+#define PAWL_MEMBERS_FADING_MS   1500  /* so long before the TTL one counts as vanishing too */
 #define PAWL_MEMBERS_LOOKS       3     /* replies, at least, before anybody is dead */
 #define PAWL_MEMBERS_DEADLINE_MS 2000  /* of a command; less than the tenure */
 #define PAWL_MEMBERS_GHOST_MS    60000 /* an announcement of nobody's is taken out after so long */
@@ -142,7 +145,7 @@ struct pawl_members_options {
 
 struct pawl_members_metrics {
     uint64_t announced, unanswered; /* WON, and all others */
-    uint64_t epochs;                /* changes of epoch that were seen */
+    uint64_t epochs;                /* that were seen */
     uint64_t adopted;               /* views */
     uint64_t proposed, won;         /* proposals */
     uint64_t set_again;             /* views that the engine had lost */
@@ -181,27 +184,30 @@ struct pawl_members {
     struct pawl_epoch epoch;
     uint64_t epoch_ms; /* the epoch began here, or the view went back */
     bool went_back;    /* the latter: infos do not tell who has announced itself since */
-    bool began;        /* a reply of this epoch has come */
+    bool began;        /* a reply has come since */
 
     uint64_t tag;          /* last one given */
     uint64_t announce_tag; /* outstanding; 0: none */
-    uint64_t sent_ms;      /* when it was */
-    bool again;            /* once more when it is answered */
+    uint64_t sent_ms;      /* when the last announcement was */
+    uint64_t due_ms;       /* the next one */
+    bool again;            /* at once, or when the outstanding one is answered */
     uint64_t set_tag;      /* VIEW_SET outstanding; 0: none */
+    bool proposing;        /* it is a proposal, no setting again */
     uint64_t retry_ms;     /* gone: when the removal is said again */
 
-    uint64_t won_sent_ms; /* of the last WON announcement; 0: none yet */
-    bool tenured_here;    /* had tenure by an announcement of this epoch */
-    uint64_t granted_ms;  /* when the announcement of the last tenure was sent; 0: never */
-    uint64_t tenure_until_ms;
+    uint64_t won_sent_ms;     /* of the last WON announcement; 0: none yet */
+    uint64_t granted_ms;      /* sent time of the announcement of the last tenure; 0: none */
+    bool granted_here;        /* and that was in this epoch */
+    uint64_t tenure_until_ms; /* 0: none */
 
     struct pawl_members_view acted, known; /* `known` has the higher number, or the same */
-    uint64_t shown_ms;                     /* a reply of this epoch first showed `known`; 0: none */
-    bool clear;                            /* nobody outside `known` may decide: see above */
-    uint64_t acting;   /* what the info says: a view with this member, perhaps not won yet */
-    uint64_t proposal; /* number of the last proposal */
-    uint32_t proposal_removed;
-    uint64_t panic_ms; /* since when; 0: no panic */
+    uint64_t known_tag;   /* announcements after it are younger than what is known */
+    uint64_t engine_view; /* number that the engine has, by its last reply */
+    uint64_t shown_ms;    /* a reply of this epoch first showed `known`; 0: none */
+    bool clear;           /* nobody outside `known` may decide: see above */
+    uint64_t proposal;    /* number of the last proposal */
+    uint64_t joining;     /* of a proposal with this member whose end is not known; 0: none */
+    uint64_t panic_ms;    /* since when; only with metrics.panic */
 
     struct pawl_member_seen seen[PAWL_MEMBERS_SEEN_MAX];
     uint32_t seen_count;
@@ -245,6 +251,12 @@ PAWL_MUST_USE enum pawl_status pawl_members_learn(struct pawl_members *members,
 
 /** A member acts on view @number (a forwarded request, MOVED): ask the engine, if it is news. */
 void pawl_members_hear(struct pawl_members *members, uint64_t number, uint64_t now_ms);
+
+/**
+ * Announce as soon as may be, without waiting for the interval. May be called by an event; what it
+ * comes to is done by the next tick, for which next_ms is set.
+ */
+void pawl_members_poke(struct pawl_members *members);
 
 /**
  * Begin to leave: LEAVING is proposed; `adopted` brings a view in which this member serves no more,
