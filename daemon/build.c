@@ -23,6 +23,9 @@ enum pawl_status pawl_build_world(struct daemon *daemon, struct pawl_error *erro
     }
     daemon->log = pawl_log_writer_sink(&daemon->log_writer);
     daemon->log_open = true;
+    if (daemon->settings->data_dir[0] == '\0') { /* a cluster that keeps no journal */
+        return PAWL_OK;
+    }
     if (daemon->settings->data_dir_is_default) {
         enum pawl_status status = pawl_dir_make(daemon->settings->data_dir, 0700, error);
 
@@ -51,6 +54,7 @@ static enum pawl_status take_secret(struct daemon *daemon, const char *file,
             pawl_subkey_derive(&daemon->token_keys.facts, secret, PAWL_SUBKEY_FACTS);
             pawl_subkey_derive(&daemon->limits_subkey, secret, PAWL_SUBKEY_LIMITS);
             pawl_subkey_derive(&daemon->mask_subkey, secret, PAWL_SUBKEY_MASK);
+            pawl_subkey_derive(&daemon->slots_subkey, secret, PAWL_SUBKEY_SLOTS);
         }
         daemon->secret_count = index + 1;
         daemon->token_keys.sid_count = index + 1;
@@ -86,6 +90,7 @@ enum pawl_status pawl_build_limiter(struct daemon *daemon, struct pawl_error *er
     struct pawl_limiter_config config = {
         .memory_max = daemon->settings->memory_max_bytes,
         .subkey = daemon->limits_subkey,
+        .slots = pawl_fleet_is_on(daemon) ? &daemon->slots_subkey : NULL,
         .persist = true,
         .release = pawl_region_release,
     };
@@ -130,9 +135,10 @@ enum pawl_status pawl_build_revocations(struct daemon *daemon, struct pawl_error
     return PAWL_OK;
 }
 
-static enum pawl_status open_store(struct daemon *daemon, struct pawl_error *error)
+enum pawl_status pawl_build_store(struct daemon *daemon, const struct pawl_store_events *events,
+                                  const struct pawl_counter_source *counters,
+                                  struct pawl_store *store, struct pawl_error *error)
 {
-    struct pawl_app *app = &daemon->app;
     struct pawl_sqlite_options options = {
         .path = daemon->data_dir.path,
         .dir_fd = daemon->data_dir.fd,
@@ -141,9 +147,7 @@ static enum pawl_status open_store(struct daemon *daemon, struct pawl_error *err
         .clock = &daemon->clock,
         .entropy = &daemon->entropy,
         .log = &daemon->log,
-        .events = { pawl_app_on_fact, pawl_app_on_cancel, pawl_app_on_counter, pawl_app_on_frozen,
-                    app },
-        .counters = { pawl_app_collect, pawl_app_unsaved_since, app },
+        .events = *events,
         .batch_max = (unsigned)daemon->settings->store.batch_max,
         .queue_max = (unsigned)daemon->settings->store.queue_max,
         .interval_ms = (unsigned)daemon->settings->store.counters_interval_ms,
@@ -157,8 +161,27 @@ static enum pawl_status open_store(struct daemon *daemon, struct pawl_error *err
     if (status != PAWL_OK) {
         return pawl_error_set(error, status, 0, "the machine has no boot id");
     }
+    options.no_counters = counters == NULL;
+    if (counters != NULL) {
+        options.counters = *counters;
+    }
+    return pawl_sqlite_store_open(&options, store, error);
+}
+
+static enum pawl_status open_store(struct daemon *daemon, struct pawl_error *error)
+{
+    struct pawl_app *app = &daemon->app;
+    const struct pawl_store_events events = { .on_fact = pawl_app_on_fact,
+                                              .on_cancel = pawl_app_on_cancel,
+                                              .on_counter = pawl_app_on_counter,
+                                              .on_frozen = pawl_app_on_frozen,
+                                              .self = app };
+    const struct pawl_counter_source counters = { pawl_app_collect, pawl_app_unsaved_since, app };
+
     pawl_revocations_set_mode(&daemon->revocations, PAWL_REVOCATIONS_LOADING);
-    return pawl_sqlite_store_open(&options, &app->store, error);
+    return pawl_fleet_is_on(daemon)
+               ? pawl_fleet_open(daemon, error)
+               : pawl_build_store(daemon, &events, &counters, &app->store, error);
 }
 
 /* What operators look at, and the table of reservations. */
@@ -255,7 +278,8 @@ enum pawl_status pawl_build_app(struct daemon *daemon, struct pawl_error *error)
     /* Who was born before this start, right after the latest cutoff that was loaded. */
     pawl_revocations_born(&daemon->revocations,
                           pawl_revocations_newborn_ms(&daemon->revocations.view));
-    if (pawl_revocations_get_mode(&daemon->revocations.view) == PAWL_REVOCATIONS_LOADING) {
+    if (app->cluster == NULL && /* there the log says when all is known */
+        pawl_revocations_get_mode(&daemon->revocations.view) == PAWL_REVOCATIONS_LOADING) {
         pawl_revocations_set_mode(&daemon->revocations, PAWL_REVOCATIONS_SERVING);
     }
     pawl_app_tick(app);

@@ -18,6 +18,7 @@
 #include "edge/http_bridge.h"
 #include "edge/server.h"
 #include "edge/watch.h"
+#include "fleet.h"
 #include "ops/audit.h"
 #include "ops/log.h"
 #include "ops/options.h"
@@ -49,6 +50,7 @@ struct daemon {
     unsigned secret_count;
     struct pawl_subkey limits_subkey;
     struct pawl_subkey mask_subkey;
+    struct pawl_subkey slots_subkey;
 
     struct pawl_region limiter_region;
     struct pawl_region facts_region;
@@ -65,6 +67,7 @@ struct daemon {
     struct pawl_http_bridge http_bridge;
     struct pawl_security security;         /* who may connect */
     struct pawl_verification verification; /* of tokens */
+    struct pawl_fleet fleet; /* in a cluster */
     uint64_t birth_ms;
 
     struct pawl_service service;
@@ -97,6 +100,16 @@ struct pawl_rules *pawl_build_rules(struct daemon *daemon, const struct pawl_set
 /** Whether rules can be built of @settings, zones of limits included; nothing remains. */
 PAWL_MUST_USE enum pawl_status pawl_build_rules_check(const struct pawl_settings *settings,
                                                       struct pawl_error *error);
+
+/**
+ * Open the embedded store, as the node's own or as a journal: @counters NULL, counts are not its.
+ * Facts that it holds come through @events.
+ */
+PAWL_MUST_USE enum pawl_status pawl_build_store(struct daemon *daemon,
+                                                const struct pawl_store_events *events,
+                                                const struct pawl_counter_source *counters,
+                                                struct pawl_store *store,
+                                                struct pawl_error *error);
 
 /** The store, loaded, and what workers share; needs all of the above. */
 PAWL_MUST_USE enum pawl_status pawl_build_app(struct daemon *daemon, struct pawl_error *error);

@@ -137,6 +137,22 @@ static void on_second(void *data)
     pawl_log_writer_flush(&daemon->log_writer);
     pawl_audit_tick(daemon->app.audit);
     pawl_verification_tick(&daemon->verification, pawl_clock_read(&daemon->machine_clock).instant);
+    pawl_fleet_tick(daemon);
+}
+
+/* Readiness goes first; what is counted here goes to the others while it is still served. */
+static bool on_stop(void *data)
+{
+    struct daemon *daemon = data;
+
+    pawl_http_bridge_drain(&daemon->http_bridge);
+    if (!pawl_fleet_leave(daemon)) {
+        return false;
+    }
+    pawl_service_stopping(&daemon->service);
+    pawl_log_event(&daemon->log, PAWL_LOG_INFO, "leaving",
+                   PAWL_F_U64("timeout_ms", daemon->settings->server.drain_timeout_ms / 2));
+    return true;
 }
 
 static void on_drain_start(void *data)
@@ -289,6 +305,11 @@ static void build_reload(struct daemon *daemon)
     pawl_reload_add(&daemon->reload, &files);
     pawl_reload_add(&daemon->reload, &rules);
     pawl_reload_add(&daemon->reload, &security);
+    if (pawl_fleet_is_on(daemon)) {
+        const struct pawl_reload_part fleet = pawl_fleet_part(daemon);
+
+        pawl_reload_add(&daemon->reload, &fleet);
+    }
     pawl_reload_add(&daemon->reload, &verification);
     pawl_reload_add(&daemon->reload, &audit);
     pawl_reload_add(&daemon->reload, &log_level);
@@ -354,7 +375,13 @@ static void server_options(struct daemon *daemon, struct pawl_server_options *op
 static void on_started(void *data)
 {
     struct daemon *daemon = data;
+    struct pawl_error error = { PAWL_OK, 0, "" };
 
+    if (pawl_fleet_is_on(daemon) && pawl_fleet_start(daemon, &error) != PAWL_OK) {
+        pawl_log_event(&daemon->log, PAWL_LOG_ERROR, "cluster_start_refused",
+                       PAWL_F_TEXT("why", error.text));
+        pawl_server_stop(daemon->server);
+    }
     pawl_service_ready(&daemon->service, pawl_server_workers(daemon->server));
     pawl_log_event(&daemon->log, PAWL_LOG_INFO, "ready", PAWL_F_TEXT("version", PAWL_VERSION),
                    PAWL_F_U64("workers", pawl_server_workers(daemon->server)),
@@ -399,6 +426,7 @@ static enum pawl_status serve(struct daemon *daemon, struct pawl_error *error)
         .on_second = on_second,
         .on_reload = on_reload,
         .on_started = on_started,
+        .on_stop = on_stop,
         .on_drain_start = on_drain_start,
         .on_force = on_force,
         .app = daemon,
@@ -433,10 +461,12 @@ static enum pawl_status serve(struct daemon *daemon, struct pawl_error *error)
 
 static void tear_down(struct daemon *daemon)
 {
-    if (daemon->app.store.ops != NULL) {
+    if (daemon->app.store.ops != NULL && daemon->app.cluster == NULL) {
         daemon->app.store.ops->close(daemon->app.store.self);
     }
+    pawl_fleet_close(daemon);
     pawl_server_destroy(daemon->server);
+    pawl_fleet_destroy(daemon);
     pawl_http_destroy(daemon->http);
     pawl_security_deinit(&daemon->security);
     if (daemon->rules_open) {
@@ -461,6 +491,7 @@ static void tear_down(struct daemon *daemon)
     pawl_wipe(daemon->store_keys, sizeof(daemon->store_keys));
     pawl_wipe(&daemon->limits_subkey, sizeof(daemon->limits_subkey));
     pawl_wipe(&daemon->mask_subkey, sizeof(daemon->mask_subkey));
+    pawl_wipe(&daemon->slots_subkey, sizeof(daemon->slots_subkey));
     pawl_verification_deinit(&daemon->verification);
     pawl_audit_destroy(daemon->app.audit);
     if (daemon->log_open) {

@@ -775,8 +775,7 @@ static void run_load(struct pawl_cluster *cluster, struct pawl_cluster_post *pos
     struct pawl_cluster_load *load = (struct pawl_cluster_load *)(void *)post;
 
     if (!cluster->ended) {
-        note_load(cluster, pawl_log_load(&cluster->node.log,
-                                         pawl_bytes_of(load->bytes, load->size),
+        note_load(cluster, pawl_log_load(&cluster->node.log, pawl_bytes_of(load->bytes, load->size),
                                          pawl_cluster_now_ms(cluster)));
     }
     free(load);
@@ -833,6 +832,37 @@ enum pawl_status pawl_cluster_start(struct pawl_cluster *cluster, struct pawl_er
         return pawl_error_set(error, PAWL_EIO, errno, "cluster: no thread");
     }
     return PAWL_OK;
+}
+
+struct call {
+    struct pawl_cluster_post post; /* first */
+    void (*run)(void *ctx);
+    void *ctx;
+};
+
+static void run_call(struct pawl_cluster *cluster, struct pawl_cluster_post *post)
+{
+    struct call *call = (struct call *)(void *)post;
+
+    if (!cluster->ended) {
+        call->run(call->ctx);
+    }
+    free(call);
+}
+
+void pawl_cluster_call(struct pawl_cluster *cluster, void (*run)(void *ctx), void *ctx)
+{
+    struct call *call = malloc(sizeof(*call));
+
+    if (call == NULL) {
+        return;
+    }
+    call->run = run;
+    call->ctx = ctx;
+    call->post.run = run_call;
+    if (!pawl_cluster_post(cluster, &call->post)) {
+        free(call);
+    }
 }
 
 /* One that never ran has its loop closed here. */

@@ -33,7 +33,7 @@
 #include "port/net.h"
 #include "port/store.h"
 
-#define PAWL_CLUSTER_ACKS_MAX    64    /* namespaces with a level of their own */
+#define PAWL_CLUSTER_ACKS_MAX    256   /* namespaces with a level of their own */
 #define PAWL_CLUSTER_QUEUE_MAX   65536 /* jobs that are not done, where the options say nothing */
 #define PAWL_CLUSTER_FACT_MS     1000 /* how long a job waits for its level, where it says nothing */
 #define PAWL_CLUSTER_DEADLINE_MS 30000 /* and at most */
@@ -81,7 +81,7 @@ struct pawl_cluster_options {
     uint64_t facts_max;             /* of the log; 0: its own default */
     uint32_t command_ms;            /* deadline of a command at the engine */
     uint32_t interval_ms;           /* between saves of counters */
-    bool strict_gate;          /* time opens no gate: only that all members are ready */
+    bool strict_gate;               /* time opens no gate: only that all members are ready */
     unsigned queue_max;             /* 0: PAWL_CLUSTER_QUEUE_MAX */
     const struct pawl_clock *clock; /* kept, as are those below */
     const struct pawl_entropy *entropy;
@@ -125,6 +125,9 @@ void pawl_cluster_close(struct pawl_cluster *cluster);
 
 /** NULL is nothing. */
 void pawl_cluster_destroy(struct pawl_cluster *cluster);
+
+/** Run @run on the cluster's thread soon; nothing where it runs no more. Any thread. */
+void pawl_cluster_call(struct pawl_cluster *cluster, void (*run)(void *ctx), void *ctx);
 
 /** Figures; cluster_stats.c has their list. Any thread. */
 void pawl_cluster_stats(struct pawl_cluster *cluster, const struct pawl_stats_sink *sink);

@@ -216,7 +216,7 @@ static struct pawl_peer_link *link_of(struct pawl_cluster *cluster, struct pawl_
 
 /* Pack and send; false: it does not go out. */
 static bool send_to(struct pawl_cluster *cluster, struct pawl_cluster_peer *peer,
-                 Pawl__V1__Request *request, uint32_t timeout_ms, pawl_peer_done done, void *ctx)
+                    Pawl__V1__Request *request, uint32_t timeout_ms, pawl_peer_done done, void *ctx)
 {
     struct pawl_peer_link *link = link_of(cluster, peer);
     size_t size;

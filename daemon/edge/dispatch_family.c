@@ -133,7 +133,7 @@ void pawl_dispatch_family_open(struct pawl_dispatch *dispatch, struct pawl_sessi
         return;
     }
     pending->job.kind = PAWL_JOB_FAMILY;
-    pending->job.ack = pawl_durable_ack(open->ack);
+    pending->job.ack = pawl_durable_ack(dispatch, open->ack);
     pending->job.family =
         pawl_family_key(&dispatch->app->keys->facts, dispatch->ns, pawl_name_bytes(&record->issuer),
                         pawl_name_bytes(&record->sid));
@@ -193,7 +193,7 @@ void pawl_durable_family_end(struct pawl_dispatch *dispatch, struct pawl_session
     pending->job.kind = dispatch->app->store.ops->frozen(dispatch->app->store.self)
                             ? PAWL_JOB_APPEND
                             : PAWL_JOB_FAMILY;
-    pending->job.ack = pawl_durable_ack(end->ack);
+    pending->job.ack = pawl_durable_ack(dispatch, end->ack);
     pending->job.decide = decide_end;
     pending->reply = pawl_durable_reply;
     if (pawl_fact_check(&pending->job.fact, &error) != PAWL_OK) {

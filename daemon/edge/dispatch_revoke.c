@@ -139,7 +139,7 @@ void pawl_dispatch_revoke(struct pawl_dispatch *dispatch, struct pawl_session *s
     fact_fill(dispatch, pending, revoke, &target);
     pending->body = PAWL__V1__REPLY__BODY_REVOKE;
     pending->job.kind = PAWL_JOB_APPEND;
-    pending->job.ack = pawl_durable_ack(revoke->ack);
+    pending->job.ack = pawl_durable_ack(dispatch, revoke->ack);
     pending->reply = pawl_durable_reply;
     if (pawl_fact_check(&pending->job.fact, &error) != PAWL_OK) {
         pawl_pending_give(pending);
@@ -216,7 +216,7 @@ void pawl_dispatch_unrevoke(struct pawl_dispatch *dispatch, struct pawl_session 
                                                                      (size_t)PAWL_FACT_ID_BYTES)),
     };
     pending->job.kind = PAWL_JOB_CANCEL;
-    pending->job.ack = pawl_durable_ack(unrevoke->ack);
+    pending->job.ack = pawl_durable_ack(dispatch, unrevoke->ack);
     pending->reply = reply_unrevoke;
     if (pawl_fact_check(&pending->job.fact, &error) != PAWL_OK) {
         pawl_pending_give(pending);

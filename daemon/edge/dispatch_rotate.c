@@ -314,7 +314,7 @@ void pawl_dispatch_rotate(struct pawl_dispatch *dispatch, struct pawl_session *s
     pending->as.rotate.policy = dispatch->rules->rotation;
     memset(&pending->as.rotate.outcome, 0, sizeof(pending->as.rotate.outcome));
     pending->job.kind = PAWL_JOB_FAMILY;
-    pending->job.ack = pawl_durable_ack(rotate.ack);
+    pending->job.ack = pawl_durable_ack(dispatch, rotate.ack);
     pending->job.decide = decide_rotate;
     pending->reply = reply_rotate;
     pending->as.rotate.missed = false;

@@ -102,9 +102,10 @@ enum pawl_reason pawl_durable_reason(Pawl__V1__Reason reason, enum pawl_reason o
     return reason == PAWL__V1__REASON__REASON_NONE ? otherwise : (enum pawl_reason)reason;
 }
 
-enum pawl_ack pawl_durable_ack(Pawl__V1__Ack ack)
+enum pawl_ack pawl_durable_ack(const struct pawl_dispatch *dispatch, Pawl__V1__Ack ack)
 {
-    return ack == PAWL__V1__ACK__ACK_DEFAULT ? PAWL_ACK_DURABLE : (enum pawl_ack)ack;
+    return ack == PAWL__V1__ACK__ACK_DEFAULT && dispatch->app->cluster == NULL ? PAWL_ACK_DURABLE
+                                                                               : (enum pawl_ack)ack;
 }
 
 /* A revocation acts in memory before it is on disk. When the table is full nothing is revoked. */

@@ -48,9 +48,10 @@ void pawl_durable_fact_id(Pawl__V1__FactId *out, const struct pawl_fact_id *id);
 /** The answer of a revocation and of a family's end; pending->body says which. */
 void pawl_durable_reply(struct pawl_pending *pending, struct pawl_session *session);
 
-/** What was said, else @otherwise; what was asked, else durable. */
+/** What was said, else @otherwise; what was asked, else durable (in a cluster: what the settings
+ * say for the namespace, see edge/cluster.h). */
 enum pawl_reason pawl_durable_reason(Pawl__V1__Reason reason, enum pawl_reason otherwise);
-enum pawl_ack pawl_durable_ack(Pawl__V1__Ack ack);
+enum pawl_ack pawl_durable_ack(const struct pawl_dispatch *dispatch, Pawl__V1__Ack ack);
 
 /**
  * Let pending->job.fact act in memory, before it is on disk. When the table is full nothing is

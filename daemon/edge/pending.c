@@ -88,6 +88,7 @@ bool pawl_pending_submit(struct pawl_pending *pending, struct pawl_session *sess
     const struct pawl_store *store = &dispatch->app->store;
 
     pending->job.owner = pending;
+    pending->job.deadline_ms = pending->deadline_ms;
     pending->job.done = on_done;
     if (dispatch->app->test_clock) {
         pending->job.has_now = true;

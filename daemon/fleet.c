@@ -1,0 +1,357 @@
+#include "fleet.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "adapter/tls/tls.h"
+#include "daemon.h"
+
+#define LOADED_FIRST ((size_t)1 << 20)
+
+bool pawl_fleet_is_on(const struct daemon *daemon)
+{
+    return daemon->settings->cluster.on;
+}
+
+/* ---- the engine, on the cluster's thread ---------------------------------------------------- */
+
+static void copy_addresses(struct pawl_redis_address *out, const struct pawl_redis_settings *from,
+                           unsigned count, struct pawl_tls_context *context)
+{
+    for (unsigned i = 0; i < count; i++) {
+        out[i] = (struct pawl_redis_address){ .host = from[i].host,
+                                              .port = from[i].port,
+                                              .context = from[i].secure ? context : NULL };
+    }
+}
+
+static enum pawl_status engine_create(void *ctx, const struct pawl_net *net,
+                                      const struct pawl_engine_events *events,
+                                      struct pawl_engine *engine, struct pawl_error *error)
+{
+    struct pawl_fleet *fleet = ctx;
+    const struct pawl_cluster_settings *from = &fleet->daemon->settings->cluster;
+    const struct pawl_outward_set *set = &fleet->outward.set;
+    struct pawl_redis_address addresses[PAWL_SETTINGS_REDIS_MAX];
+    struct pawl_redis_address sentinels[PAWL_SETTINGS_REDIS_MAX];
+    struct pawl_redis_options options = {
+        .addresses = addresses,
+        .address_count = from->redis_count,
+        .sentinel_name = from->sentinel_name,
+        .sentinels = sentinels,
+        .sentinel_count = from->sentinel_count,
+        .context = set->engine,
+        .user = from->user,
+        .password = set->password,
+        .sentinel_user = from->sentinel_user,
+        .sentinel_password = set->sentinel_password,
+        .tls_name = from->tls_name,
+        .prefix = from->prefix,
+        .command_timeout_ms = (uint32_t)from->command_timeout_ms,
+        .strict = from->strict,
+        .net = net,
+        .log = &fleet->daemon->log,
+        .entropy = &fleet->daemon->entropy,
+    };
+
+    copy_addresses(addresses, from->redis, from->redis_count, set->engine);
+    copy_addresses(sentinels, from->sentinels, from->sentinel_count, set->engine);
+    enum pawl_status status = pawl_redis_create(&options, events, &fleet->redis, error);
+
+    if (status == PAWL_OK) {
+        *engine = pawl_redis_engine(fleet->redis);
+    }
+    return status;
+}
+
+static void engine_destroy(void *ctx)
+{
+    struct pawl_fleet *fleet = ctx;
+
+    pawl_redis_destroy(fleet->redis);
+    fleet->redis = NULL;
+}
+
+/* ---- the journal --------------------------------------------------------------------------- */
+
+/* While it is opened its facts are put aside: the log that takes them has the journal's identity.
+ */
+static void put_aside(void *self, const struct pawl_fact *fact)
+{
+    struct pawl_fleet *fleet = self;
+    uint8_t bytes[PAWL_FACT_BYTES_MAX];
+    size_t size = 0;
+
+    if (fleet->loaded_capacity - fleet->loaded_size < sizeof(bytes) + 2) {
+        size_t capacity = fleet->loaded_capacity == 0 ? LOADED_FIRST : 2 * fleet->loaded_capacity;
+        uint8_t *larger = realloc(fleet->loaded, capacity);
+
+        if (larger == NULL) {
+            fleet->load_short = true;
+            return;
+        }
+        fleet->loaded = larger;
+        fleet->loaded_capacity = capacity;
+    }
+    if (pawl_fact_encode(fact, bytes, sizeof(bytes), &size) == PAWL_OK) {
+        fleet->loaded[fleet->loaded_size] = (uint8_t)size;
+        fleet->loaded[fleet->loaded_size + 1] = (uint8_t)(size >> 8);
+        memcpy(fleet->loaded + fleet->loaded_size + 2, bytes, size);
+        fleet->loaded_size += size + 2;
+    }
+}
+
+static void journal_fact(void *self, const struct pawl_fact *fact)
+{
+    const struct pawl_fleet *fleet = self;
+
+    if (fleet->cluster != NULL) { /* a thaw's; those of the opening come row by row */
+        pawl_cluster_load(fleet->cluster, fact);
+    }
+}
+
+static void journal_frozen(void *self, bool frozen, const char *reason)
+{
+    const struct pawl_fleet *fleet = self;
+
+    pawl_app_on_frozen(&fleet->daemon->app, frozen, reason);
+}
+
+static void hand_over_loaded(struct pawl_fleet *fleet)
+{
+    size_t at = 0;
+
+    while (at < fleet->loaded_size) {
+        size_t size = fleet->loaded[at] | (size_t)fleet->loaded[at + 1] << 8;
+        struct pawl_fact fact;
+
+        if (pawl_fact_decode(&fact, pawl_bytes_of(fleet->loaded + at + 2, size)) == PAWL_OK) {
+            pawl_cluster_load(fleet->cluster, &fact);
+        }
+        at += size + 2;
+    }
+    free(fleet->loaded);
+    fleet->loaded = NULL;
+    fleet->loaded_size = 0;
+    fleet->loaded_capacity = 0;
+}
+
+static enum pawl_status open_journal(struct pawl_fleet *fleet, struct pawl_error *error)
+{
+    const struct pawl_store_events events = {
+        .on_row = put_aside, .on_fact = journal_fact, .on_frozen = journal_frozen, .self = fleet
+    };
+
+    if (fleet->daemon->settings->data_dir[0] == '\0') {
+        return PAWL_OK;
+    }
+    enum pawl_status status =
+        pawl_build_store(fleet->daemon, &events, NULL, &fleet->journal, error);
+
+    if (status == PAWL_OK && fleet->load_short) {
+        status = pawl_error_set(error, PAWL_ENOMEM, 0, "no memory for the facts of the journal");
+    }
+    return status;
+}
+
+/* ---- life ---------------------------------------------------------------------------------- */
+
+static enum pawl_status who(struct pawl_fleet *fleet, struct pawl_stamp *birth,
+                            struct pawl_origin *origin, struct pawl_error *error)
+{
+    struct daemon *daemon = fleet->daemon;
+
+    if (fleet->journal.ops != NULL) {
+        fleet->journal.ops->identity(fleet->journal.self, birth, origin);
+        return PAWL_OK;
+    }
+    *birth = pawl_clock_read(&daemon->clock).stamp;
+    return daemon->entropy.fill(daemon->entropy.self, origin->bytes, sizeof(origin->bytes)) ==
+                   PAWL_OK
+               ? PAWL_OK
+               : pawl_error_set(error, PAWL_EIO, 0, "the system gave no randomness");
+}
+
+static enum pawl_status make_cluster(struct pawl_fleet *fleet, struct pawl_error *error)
+{
+    struct daemon *daemon = fleet->daemon;
+    const struct pawl_settings *settings = daemon->settings;
+    struct pawl_cluster_ack acks[PAWL_CLUSTER_ACKS_MAX];
+    unsigned ack_count = settings->cluster.ack_count;
+    struct pawl_cluster_options options = {
+        .maker = { engine_create, engine_destroy, NULL, fleet },
+        .tls = &fleet->tls,
+        .advertise = settings->cluster.advertise,
+        .version = PAWL_VERSION,
+        .facts = daemon->app.family_keys,
+        .facts_count = daemon->app.family_key_count,
+        .limits = &daemon->limits_subkey,
+        .slots = &daemon->slots_subkey,
+        .limiter = &daemon->limiter,
+        .revocations = &daemon->revocations,
+        .journal = fleet->journal,
+        .events = { .on_fact = pawl_app_on_fact,
+                    .on_cancel = pawl_app_on_cancel,
+                    .self = &daemon->app },
+        .ack = (enum pawl_ack)settings->cluster.ack,
+        .acks = acks,
+        .ack_count = ack_count,
+        .staleness_max_ms = settings->tokens.staleness_max_ms,
+        .max_lifetime_s = settings->tokens.max_lifetime_ms / 1000,
+        .facts_max = settings->revocations_max,
+        .command_ms = (uint32_t)settings->cluster.command_timeout_ms,
+        .interval_ms = (uint32_t)settings->store.counters_interval_ms,
+        .strict_gate = settings->cluster.strict,
+        .queue_max = (unsigned)settings->store.queue_max,
+        .clock = &daemon->clock,
+        .entropy = &daemon->entropy,
+        .log = &daemon->log,
+        .audit = daemon->app.audit,
+    };
+
+    if (ack_count > PAWL_CLUSTER_ACKS_MAX) {
+        return pawl_error_set(error, PAWL_EINVAL, 0, "cluster.acks: at most %d namespaces",
+                              PAWL_CLUSTER_ACKS_MAX);
+    }
+    for (unsigned i = 0; i < ack_count; i++) {
+        acks[i].ns = settings->cluster.acks[i].ns;
+        acks[i].ack = (enum pawl_ack)settings->cluster.acks[i].ack;
+    }
+    enum pawl_status status = who(fleet, &options.birth, &options.self, error);
+
+    return status == PAWL_OK ? pawl_cluster_create(&options, &fleet->cluster, error) : status;
+}
+
+enum pawl_status pawl_fleet_open(struct daemon *daemon, struct pawl_error *error)
+{
+    struct pawl_fleet *fleet = &daemon->fleet;
+
+    fleet->daemon = daemon;
+    if (daemon->options.test_clock) {
+        return pawl_error_set(error, PAWL_EINVAL, 0,
+                              "--test-clock and a cluster section do not go together: leases "
+                              "between members need a clock that runs");
+    }
+    pawl_outward_init(&fleet->outward, &daemon->clock, &daemon->log);
+    fleet->outward_open = true;
+    fleet->tls.ops = &pawl_tls_ops;
+    enum pawl_status status = pawl_outward_build(&fleet->outward, daemon->settings, error);
+
+    status = status == PAWL_OK ? open_journal(fleet, error) : status;
+    status = status == PAWL_OK ? make_cluster(fleet, error) : status;
+    if (status != PAWL_OK) {
+        return status;
+    }
+    hand_over_loaded(fleet);
+    daemon->app.store = pawl_cluster_store(fleet->cluster);
+    daemon->app.cluster = pawl_cluster_world(fleet->cluster);
+    return PAWL_OK;
+}
+
+/* Another set of certificates; on the cluster's thread. */
+static void take_contexts(void *ctx)
+{
+    struct pawl_fleet *fleet = ctx;
+
+    if (fleet->redis != NULL) {
+        pawl_redis_set_contexts(fleet->redis, fleet->outward.set.engine, fleet->outward.set.engine);
+    }
+}
+
+static void outward_changed(void *ctx, const struct pawl_outward_set *set)
+{
+    struct pawl_fleet *fleet = ctx;
+
+    pawl_world_set_context(pawl_cluster_world(fleet->cluster), set->peers);
+    pawl_cluster_call(fleet->cluster, take_contexts, fleet);
+}
+
+enum pawl_status pawl_fleet_start(struct daemon *daemon, struct pawl_error *error)
+{
+    struct pawl_fleet *fleet = &daemon->fleet;
+    const struct pawl_outward_set *set =
+        pawl_outward_start(&fleet->outward, outward_changed, fleet);
+
+    pawl_world_set_context(pawl_cluster_world(fleet->cluster), set->peers);
+    enum pawl_status status = pawl_cluster_start(fleet->cluster, error);
+
+    fleet->started = status == PAWL_OK;
+    return status;
+}
+
+struct pawl_reload_part pawl_fleet_part(struct daemon *daemon)
+{
+    return pawl_outward_part(&daemon->fleet.outward);
+}
+
+/* The store is as old as the oldest that a member brought along: rules judge tokens by that. */
+void pawl_fleet_tick(struct daemon *daemon)
+{
+    struct pawl_fleet *fleet = &daemon->fleet;
+    struct pawl_error error = { PAWL_OK, 0, "" };
+    struct pawl_origin origin;
+    struct pawl_stamp birth;
+
+    if (!fleet->started) {
+        return;
+    }
+    daemon->app.store.ops->identity(daemon->app.store.self, &birth, &origin);
+    if (birth.us / 1000 >= daemon->birth_ms) {
+        return;
+    }
+    daemon->birth_ms = birth.us / 1000;
+    struct pawl_rules *rules = pawl_build_rules(daemon, daemon->settings, &error);
+
+    if (rules != NULL) {
+        pawl_rules_publish(&daemon->app.rules, rules);
+    }
+}
+
+/* The cluster's thread. */
+static void on_left(void *ctx)
+{
+    struct daemon *daemon = ctx;
+
+    pawl_server_go_on(daemon->server);
+}
+
+bool pawl_fleet_leave(struct daemon *daemon)
+{
+    struct pawl_fleet *fleet = &daemon->fleet;
+
+    if (!fleet->started || fleet->leaving) {
+        return false;
+    }
+    fleet->leaving = true;
+    pawl_cluster_leave(fleet->cluster, (uint32_t)(daemon->settings->server.drain_timeout_ms / 2),
+                       on_left, daemon);
+    return true;
+}
+
+void pawl_fleet_close(struct daemon *daemon)
+{
+    struct pawl_fleet *fleet = &daemon->fleet;
+
+    if (fleet->cluster != NULL) {
+        pawl_cluster_close(fleet->cluster);
+    }
+    if (fleet->journal.ops != NULL) {
+        fleet->journal.ops->close(fleet->journal.self);
+        fleet->journal.ops = NULL;
+    }
+    fleet->started = false;
+}
+
+void pawl_fleet_destroy(struct daemon *daemon)
+{
+    struct pawl_fleet *fleet = &daemon->fleet;
+
+    pawl_cluster_destroy(fleet->cluster);
+    fleet->cluster = NULL;
+    free(fleet->loaded);
+    fleet->loaded = NULL;
+    if (fleet->outward_open) {
+        pawl_outward_deinit(&fleet->outward);
+        fleet->outward_open = false;
+    }
+}

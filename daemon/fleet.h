@@ -1,0 +1,65 @@
+/*
+ * main's part for a node in a fleet (settings.cluster): which engine, the journal beside it, the
+ * cluster's thread, and what it means for start, reload and stop. Beside main.c, because it names
+ * adapters. Nothing here does anything where there is no cluster section.
+ *
+ * Life: open (in place of the embedded store) -> start (the workers run) -> leave (a signal came,
+ * everything is still served) -> close -> (the server is destroyed) -> destroy. The main loop's
+ * thread, but for what says otherwise.
+ */
+#ifndef PAWL_DAEMON_FLEET_H
+#define PAWL_DAEMON_FLEET_H
+
+#include "adapter/redis/redis.h"
+#include "edge/cluster.h"
+#include "outward.h"
+
+struct daemon;
+
+/** Fields are private. */
+struct pawl_fleet {
+    struct daemon *daemon;
+    struct pawl_outward outward;
+    bool outward_open;
+    struct pawl_tls tls;
+    struct pawl_redis *redis; /* the cluster's thread */
+    struct pawl_net net;
+    struct pawl_cluster *cluster;
+    struct pawl_store journal; /* ops NULL: none */
+    uint8_t *loaded;           /* facts that the journal held when it was opened */
+    size_t loaded_size, loaded_capacity;
+    bool load_short; /* of them, some that there was no memory for */
+    bool started, leaving;
+};
+
+/** Whether the settings ask for one. */
+bool pawl_fleet_is_on(const struct daemon *daemon);
+
+/**
+ * Read certificates and passwords, open the journal, make the cluster's parts; fills app.store and
+ * app.cluster. What is wrong is in @error.
+ */
+PAWL_MUST_USE enum pawl_status pawl_fleet_open(struct daemon *daemon, struct pawl_error *error);
+
+/** The workers run: join the fleet. */
+PAWL_MUST_USE enum pawl_status pawl_fleet_start(struct daemon *daemon, struct pawl_error *error);
+
+/** Certificates follow a reload. Only where pawl_fleet_is_on(). */
+struct pawl_reload_part pawl_fleet_part(struct daemon *daemon);
+
+/** Once a second: what the fleet has told of the store's birth reaches the rules. */
+void pawl_fleet_tick(struct daemon *daemon);
+
+/**
+ * The first signal: hand over what is counted here while everything is served. True: it goes on,
+ * and pawl_server_go_on() is called when it is over, after half of drain_timeout at the latest.
+ */
+bool pawl_fleet_leave(struct daemon *daemon);
+
+/** End the thread and the journal. Twice is nothing. */
+void pawl_fleet_close(struct daemon *daemon);
+
+/** After pawl_server_destroy(). */
+void pawl_fleet_destroy(struct daemon *daemon);
+
+#endif
