@@ -165,6 +165,29 @@ static void what_is_no_fact_with_an_id_is_refused(void **state)
     rig_close(rig);
 }
 
+static void a_fact_of_an_unknown_kind_is_kept_as_it_is(void **state)
+{
+    struct rig *rig = *state;
+    struct rig_job job;
+    uint8_t bytes[PAWL_FACT_BYTES_MAX];
+    size_t size = 0;
+
+    open_again(rig);
+    rig_revocation(&job, "x", RIG_NOW_S + 3600);
+    job.job.fact.id = id_of(4, 1);
+    assert_int_equal(pawl_fact_encode(&job.job.fact, bytes, sizeof(bytes), &size), PAWL_OK);
+    bytes[1] = 99; /* of a newer version */
+    assert_int_equal(pawl_fact_decode(&job.job.fact, pawl_bytes_of(bytes, size)), PAWL_OK);
+    job.job.kind = PAWL_JOB_KEEP;
+    assert_int_equal(rig_run(rig, &job), PAWL_OK);
+    assert_int_equal(rig_run(rig, &job), PAWL_OK);
+    rig_close(rig);
+    open_again(rig);
+    assert_int_equal(rows.count, 1);
+    assert_int_equal(rig->facts, 0);
+    rig_close(rig);
+}
+
 /* ---- cancels -------------------------------------------------------------------------------- */
 
 static void a_cancel_marks_what_it_names_whatever_comes_first(void **state)
@@ -330,6 +353,7 @@ int main(void)
         TEST(facts_of_many_origins_are_kept_once_under_their_ids),
         TEST(its_own_facts_and_kept_ones_lie_side_by_side),
         TEST(what_is_no_fact_with_an_id_is_refused),
+        TEST(a_fact_of_an_unknown_kind_is_kept_as_it_is),
         TEST(a_cancel_marks_what_it_names_whatever_comes_first),
         TEST(kept_facts_are_followed_in_the_order_in_which_they_came),
         TEST(expired_ones_go_and_may_be_kept_again),

@@ -148,7 +148,8 @@ enum pawl_status pawl_sqlite_keep(struct pawl_sqlite *store, struct pawl_job *jo
 {
     bool frozen = atomic_load(&store->frozen);
     const struct pawl_fact *fact = &job->fact;
-    enum pawl_status status = pawl_fact_check(fact, &job->error);
+    enum pawl_status status =
+        pawl_fact_is_known(fact) ? pawl_fact_check(fact, &job->error) : PAWL_OK;
     uint64_t n = store->db.state.next_n;
 
     job->id = fact->id;
