@@ -408,7 +408,10 @@ bool world_time_out(struct world *world, unsigned pick)
     if (world->nodes[asked->from].alive) {
         pawl_cluster_slots_on_answer(&world->nodes[asked->from].slots, &answer, world->now_ms);
     }
-    return true; /* its answer will find nobody */
+    if (world_random(world, 2) == 0) {
+        message_free(take_message(world, (unsigned)at));
+    } /* else it is served yet, and its answer will find nobody */
+    return true;
 }
 
 /* ---- the engine ---- */

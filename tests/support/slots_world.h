@@ -98,7 +98,7 @@ void world_view_all(struct world *world, unsigned members, unsigned serving);
 
 /** Let one waiting request or answer through: @pick-th of those that may come next. False: none. */
 bool world_deliver(struct world *world, unsigned pick);
-/** The asker of one waiting request hears that it failed, while the request goes on its way. */
+/** The asker of one waiting request hears that it failed; it is lost, or goes on its way. */
 bool world_time_out(struct world *world, unsigned pick);
 /** Let the engine carry out and answer its oldest command. False: none. */
 bool world_engine(struct world *world);

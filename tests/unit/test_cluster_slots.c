@@ -417,6 +417,27 @@ static void a_save_of_the_last_owner_does_not_land_behind_the_load(void **state)
     assert_int_equal(world.refused - refused, count);
 }
 
+static void a_loser_saves_under_the_number_of_the_view_that_gave_it_the_slot(void **state)
+{
+    uint32_t slot = 0;
+
+    (void)state;
+    start(2);
+    take_all(1);
+    world_run(&world, 300, 10);
+    take_all(1);
+    world_tell(&world, 0, world_propose(&world, 3, 2)); /* node 1 has not heard of it */
+    world.now_ms += 150;
+    pawl_cluster_slots_tick(&world.nodes[0].slots, world.now_ms);
+    for (unsigned i = 0; i < world.command_count; i++) {
+        if (world.commands[i]->command.verb == PAWL_ENGINE_SLOT_SAVE) {
+            assert_int_equal(world.commands[i]->command.slot.view, 1);
+            slot++;
+        }
+    }
+    assert_true(slot > 0);
+}
+
 /* ---- saving ---- */
 
 static void what_is_unsaved_has_an_age_and_is_saved_within_the_interval(void **state)
@@ -777,6 +798,7 @@ int main(void)
         TEST(the_heir_of_a_dead_member_has_what_was_saved),
         TEST(a_member_that_was_dropped_forgets_and_its_late_save_is_refused),
         TEST(a_save_of_the_last_owner_does_not_land_behind_the_load),
+        TEST(a_loser_saves_under_the_number_of_the_view_that_gave_it_the_slot),
         TEST(what_is_unsaved_has_an_age_and_is_saved_within_the_interval),
         TEST(an_unknown_save_is_said_again_and_once_more_later),
         TEST(a_new_epoch_gets_everything_again),
