@@ -142,7 +142,8 @@ static void lose(struct model_client *client, const char *why, uint32_t arrivals
         2 * client->backoff_us < BACKOFF_MAX ? 2 * client->backoff_us : BACKOFF_MAX;
     client->hellos = 0;
     client->up = false;
-    while (client->count > 0 && !client->dead) {
+    /* What the node emits meanwhile is answered in the next turn. */
+    for (uint32_t i = client->count; i > 0 && !client->dead; i--) {
         struct pending one = client->pending[0];
 
         take_out(client, 0);

@@ -353,6 +353,9 @@ void model_engine_restart(struct model_engine *engine, unsigned server, bool emp
         model_engine_set_replication(engine, server, true);
     } else if (server == engine->primary) {
         target->primary_since_us = engine->kernel->now_us;
+        if (engine->gate_opens_at_once) {
+            target->state.gate = target->epoch;
+        }
         follow_anew(engine); /* replicas of an empty primary copy the emptiness */
     } else {
         model_engine_demote(engine, server);
@@ -381,6 +384,9 @@ void model_engine_promote(struct model_engine *engine, unsigned server)
     target->is_primary = true;
     target->epoch = new_epoch(engine);
     target->primary_since_us = engine->kernel->now_us;
+    if (engine->gate_opens_at_once) {
+        target->state.gate = target->epoch;
+    }
     log_clear(old);
     engine->primary = server;
     follow_anew(engine);

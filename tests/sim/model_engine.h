@@ -79,10 +79,11 @@ struct model_engine {
     struct kernel *kernel;
     struct model_server servers[MODEL_SERVERS];
     unsigned server_count;
-    unsigned primary;       /* the one that the sentinels name */
-    unsigned min_replicas;  /* min-replicas-to-write; 0: none needed */
-    uint64_t max_lag_us;    /* min-replicas-max-lag */
-    bool close_on_deadline; /* a client closes its connection on the first late answer */
+    unsigned primary;        /* the one that the sentinels name */
+    unsigned min_replicas;   /* min-replicas-to-write; 0: none needed */
+    uint64_t max_lag_us;     /* min-replicas-max-lag */
+    bool gate_opens_at_once; /* a control: each new primary's gate stands open */
+    bool close_on_deadline;  /* a client closes its connection on the first late answer */
     uint64_t epochs_made;
     uint64_t clock_origin_ms; /* unix time of the run's beginning */
     struct model_link links[SIM_NODES][MODEL_SERVERS];

@@ -257,7 +257,11 @@ static struct model_outcome retire(struct model_state *state,
 static struct model_outcome view_set(struct model_state *state,
                                      const struct pawl_engine_command *command)
 {
-    if (command->view_set.number < state->view_number) {
+    if (command->view_set.number == state->view_number) {
+        return outcome(PAWL_ENGINE_WON); /* this one, said before: no two share a number */
+    }
+    if (command->view_set.number < state->view_number ||
+        (command->view_set.exact && command->view_set.base != state->view_number)) {
         return outcome(PAWL_ENGINE_REFUSED);
     }
     if (command->view_set.number > state->view_number) {
