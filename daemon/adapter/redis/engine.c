@@ -227,6 +227,9 @@ static void go_up(struct pawl_redis *redis)
     }
     redis->announced_ms = pawl_redis_now_ms(redis);
     redis->probing = false;
+    redis->watched_ms = redis->announced_ms;
+    redis->watch_at = 0;
+    redis->watch_other = 0;
     redis->last_why[0] = '\0';
     redis->replicas = redis->state.replicas;
     atomic_store_explicit(&redis->figures.replicas, redis->replicas, memory_order_relaxed);
@@ -288,6 +291,7 @@ void pawl_redis_fail(struct pawl_redis *redis, const char *why)
     }
     redis->main = NULL;
     redis->tail = NULL;
+    pawl_redis_drop_seeker(redis);
     if (was_up) {
         pawl_log_event(&redis->log, PAWL_LOG_WARN, "engine_down",
                        PAWL_F_TEXT("address", redis->state.address), PAWL_F_TEXT("why", copy));
@@ -404,15 +408,13 @@ static void close_all(struct pawl_redis *redis)
 {
     struct pawl_redis_link *main = redis->main;
     struct pawl_redis_link *tail = redis->tail;
-    struct pawl_redis_link *seeker = redis->seeker;
 
     redis->main = NULL;
     redis->tail = NULL;
-    redis->seeker = NULL;
+    pawl_redis_drop_seeker(redis);
     pawl_redis_abandon(redis, main, tail);
     pawl_redis_drop(main);
     pawl_redis_drop(tail);
-    pawl_redis_drop(seeker);
 }
 
 static void tick_closing(struct pawl_redis *redis)
@@ -446,6 +448,7 @@ void pawl_redis_on_tick(void *ctx)
             pawl_redis_fail(redis, "no answer, though the connection is open");
         } else {
             probe(redis, now_ms);
+            pawl_redis_watch(redis, now_ms);
         }
     } else if (redis->phase == PAWL_REDIS_GREETING &&
                now_ms > redis->since_ms + 2 * (uint64_t)redis->timeout_ms) {

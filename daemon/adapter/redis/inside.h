@@ -108,6 +108,9 @@ struct pawl_redis {
     struct pawl_redis_place current; /* where main leads */
     uint64_t announced_ms;           /* the last look at role and epoch */
     bool probing;
+    uint64_t watched_ms;  /* Sentinel was asked again */
+    unsigned watch_at;    /* which one */
+    unsigned watch_other; /* looks in a row that named another primary */
     uint32_t replicas;
     unsigned read_shrink;   /* READs ask for so many halvings less: a reply was too large */
     unsigned read_good;     /* since then */
@@ -190,6 +193,10 @@ bool pawl_redis_judge(struct pawl_redis *redis);
 /* ---- sentinel.c ---- */
 
 void pawl_redis_seek(struct pawl_redis *redis);
+/** While up: ask now and then whether the primary is still the one. */
+void pawl_redis_watch(struct pawl_redis *redis, uint64_t now_ms);
+/** Let go of the sentinel that is asked. */
+void pawl_redis_drop_seeker(struct pawl_redis *redis);
 /** A sentinel that is silent for too long is left. */
 void pawl_redis_seek_expire(struct pawl_redis *redis, uint64_t now_ms);
 

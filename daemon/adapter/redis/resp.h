@@ -10,8 +10,9 @@
 #include "core/status.h"
 #include "core/types.h"
 
-#define PAWL_RESP_LINE_MAX ((size_t)8 << 10) /* a status, an error; scanned anew with each piece \
-                                              */
+#define PAWL_RESP_LINE_MAX                                                \
+    ((size_t)8 << 10) /* a status, an error; scanned anew with each piece \
+                       */
 #define PAWL_RESP_REPLY_MAX    ((size_t)16 << 20) /* bytes of texts of one reply */
 #define PAWL_RESP_ELEMENTS_MAX ((uint32_t)1 << 19)
 
