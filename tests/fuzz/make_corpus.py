@@ -372,6 +372,44 @@ def family_seeds():
     return seeds
 
 
+def view_member(number, state=1, address=b"tls:a.example:7400"):
+    return bytes([number]) * 16 + bytes([state]) + part(address)
+
+
+def view(members, number=7 << 16 | 5, version=1, count=None):
+    return (bytes([version]) + little(number, 8)
+            + little(len(members) if count is None else count, 2) + b"".join(members))
+
+
+def member_info(state=2, version=1, address=b"tcp:a:1", program=b"0.5.0", blob=b"digests"):
+    return (bytes([version, state]) + little(7 << 16 | 5, 8) + b"e" * 16 + little(1800000000, 8)
+            + part(address) + part(program) + part(blob))
+
+
+def view_seeds():
+    """The first byte: 1 an info, 2 with a good seal behind it; see fuzz_view.c."""
+    one, two = view_member(1), view_member(2, state=2, address=b"tcp:[::1]:1")
+    views = {"empty": view([]), "one": view([one]), "two": view([one, two]),
+             "twice": view([one, one]), "order": view([two, one]), "none": view([], number=0),
+             "later": view([one], version=2), "state": view([view_member(1, state=3)]),
+             "no_address": view([view_member(1, address=b"")]),
+             "nul": view([view_member(1, address=b"a\0b")]),
+             "long": view([view_member(1, address=b"x" * 256)]),
+             "full": view([view_member(i, address=b"a") for i in range(128)]),
+             "over": view([view_member(i, address=b"a") for i in range(129)]),
+             "count": view([one, two], count=3), "counts": view([one], count=0xFFFF)}
+    infos = {"whole": member_info(), "joining": member_info(state=1), "state": member_info(state=4),
+             "none": member_info(state=0), "later": member_info(version=2),
+             "bare": member_info(address=b"", program=b"", blob=b""),
+             "largest": member_info(address=b"a" * 255, program=b"v" * 32, blob=b"b" * 176),
+             "over": member_info(blob=b"b" * 177)}
+    seeds = {"view_" + name: b"\2" + value for name, value in spoilt(views)}
+    seeds.update({"info_" + name: b"\3" + value for name, value in spoilt(infos)})
+    seeds.update({"bare_view": b"\0" + view([one]) + b"s" * 8,
+                  "bare_info": b"\1" + member_info() + b"s" * 8, "nothing": b"\0", "void": b"\2"})
+    return seeds
+
+
 def record(entries, window=60000, kind=0x11, flags=0, wide=False, count=None):
     body = b"".join(little(age, 4) + little(n, 5 if wide else 1) for age, n in entries)
     return (bytes([kind, flags | (1 if wide else 0)])
@@ -402,6 +440,34 @@ def record_seeds():
         for head, times in heads.items():
             if head == "now" or not name.endswith(("_cut", "_more", "_changed")):
                 seeds[name + "_" + head] = times + little(300, 5) + value
+    return seeds
+
+
+def slot_value_seeds():
+    some = [(59999, 1), (30000, 254), (30000, 3), (1, 2), (0, 1)]
+    held = b"".join(little(age, 4) + little(slots, 2) + little(handle, 8)
+                    for age, slots, handle in [(59000, 2, 7), (30, 1, 0), (0, 4096, 9)])
+    head = lambda kind, entries, window: (bytes([kind, 0]) + little(entries, 2)
+                                          + little(window, 4) + little(9, 8) + little(3, 8))
+    records = {
+        "narrow": record(some), "wide": record([(59999, 1 << 39), (0, (1 << 40) - 1)], wide=True),
+        "gone": record([]), "full": record([(4095 - i, 1) for i in range(4096)]),
+        "later": record(some, kind=0x12), "future": record(some, kind=0xF1),
+        "window_1": record([(0, 5)], window=1),
+        "gcra": head(0x21, 1, 1000) + little(5 << 40, 16) + little(100, 8),
+        "calendar": head(0x31, 1, 86400000) + little(1790035200, 8) + little(1790121600, 8)
+                    + little(30, 8) + little(86390, 4),
+        "held": head(0x41, 3, 60000) + held}
+    sized = {name: little(len(value), 4) + value for name, value in records.items()}
+    seeds = {}
+    for name, value in records.items():
+        anchor = little(1000, 8) + little(900, 8)
+        seeds["bare_" + name] = bytes([0, 3, 16, 39]) + anchor + value + bytes(8)
+        seeds["sealed_" + name] = bytes([1, 3, 16, 39]) + anchor + value
+        for other in ("narrow", "wide", "gcra", "calendar", "held", "full"):
+            seeds["join_%s_%s" % (name, other)] = bytes([3, 1, 90, 0]) + sized[name] + sized[other]
+    seeds["run"] = bytes([2, 3, 0, 0]) + b"".join(sized.values())
+    seeds["run_cut"] = seeds["run"][:-5]
     return seeds
 
 
@@ -643,8 +709,8 @@ def redis_seeds():
 FOLDERS = {
     "redis_reply": redis_seeds,
     "frame": frame_seeds, "hot": lambda: wire_seeds("hot"), "cold": lambda: wire_seeds("cold"),
-    "fact": fact_seeds, "family": family_seeds, "limiter_record": record_seeds,
-    "limiter": limiter_seeds,
+    "fact": fact_seeds, "family": family_seeds, "view": view_seeds, "limiter_record": record_seeds,
+    "limiter": limiter_seeds, "slot_value": slot_value_seeds,
     "sid": sid_seeds, "address": address_seeds, "time_text": time_seeds, "reply": reply_seeds,
     "http": http_seeds,
     "tls": tls_seeds,
