@@ -137,8 +137,7 @@ void pawl_client_conn_ready(struct pawl_client *client, struct conn *conn)
     conn->state = CONN_UP;
     client->figures.connects++;
     conn->hello_id = ++client->counter << CLIENT_SLOT_BITS;
-    size = pawl_client_write_hello(client, conn->hello_id,
-                                   client->route != NULL && !pawl_client_is_direct(client, conn),
+    size = pawl_client_write_hello(client, conn->hello_id, client->route != NULL,
                                    pawl_client_may_tell(client, conn), hello, sizeof(hello));
     if (size == 0 || !tail_put(conn, hello, size)) {
         set_errno(client, conn->endpoint, ENOMEM);

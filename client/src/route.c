@@ -243,8 +243,11 @@ void pawl_client_route_view(struct pawl_client *client, const struct conn *conn,
     const ProtobufCBinaryData *addresses[PAWL_MEMBERS_MAX];
     size_t count = 0;
 
-    if (route == NULL || !route->has_key || conn != client_active(client) ||
-        (view->view != 0 && view->view == route->ring.view)) {
+    if (route == NULL || !route->has_key || (view->view != 0 && view->view == route->ring.view)) {
+        return;
+    }
+    /* The daemon in use may be of a fleet that began anew; others only know of later views. */
+    if (conn != client_active(client) && view->view < route->ring.view) {
         return;
     }
     for (size_t i = 0; i < view->n_members && count < PAWL_MEMBERS_MAX; i++) {

@@ -362,6 +362,13 @@ static enum pawl_status on_frame(void *ctx, struct pawl_session *session, struct
     if (PAWL_UNLIKELY(request->forwarded) && !may_be_forwarded(dispatch, session)) {
         return PAWL_OK;
     }
+    if (PAWL_UNLIKELY(dispatch->forward != NULL)) {
+        struct pawl_session_state *state = pawl_session_user(session);
+
+        if (state->routes && !request->has_hello) { /* its answer comes first */
+            pawl_dispatch_route_tell(dispatch, session, state);
+        }
+    }
     by_body(dispatch, session, message, hello_reply);
     return PAWL_OK;
 }

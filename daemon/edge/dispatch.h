@@ -40,6 +40,9 @@ struct pawl_session_state {
     uint8_t ns_size; /* 0: no hello named one */
     uint8_t ns[PAWL_NAMESPACE_MAX];
     bool hello_owed; /* a hello came with the cold request hello_id: its reply carries the answer */
+    bool wants_route;   /* hello asked for the routing of clients ... */
+    bool routes;        /* ... and this peer gets it */
+    uint32_t view_told; /* a mark of the view that it was told last; 0: none */
     uint64_t hello_id;
 };
 
@@ -415,6 +418,19 @@ void pawl_audit_say_token(struct pawl_dispatch *dispatch, struct pawl_session *s
 void pawl_audit_say_limit(struct pawl_dispatch *dispatch, struct pawl_session *session,
                           const struct pawl_limit *limit, const struct pawl_bytes *parts,
                           size_t count);
+
+/* ---- dispatch_view.c ---- */
+
+void pawl_dispatch_view(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                        const Pawl__V1__Request *request);
+
+/** What a member of a fleet adds to the answer to hello, of a peer with @roles. */
+void pawl_dispatch_route_hello(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                               unsigned roles, Pawl__V1__HelloReply *reply);
+
+/** Tell the view of the moment to a client that routes, unless it was told. */
+void pawl_dispatch_route_tell(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                              struct pawl_session_state *state);
 
 /* ---- dispatch_cold.c ---- */
 

@@ -43,6 +43,7 @@ void pawl_hello_fill(struct pawl_dispatch *dispatch, struct pawl_session *sessio
     reply->node.len = sizeof(dispatch->app->node);
     reply->frame_max = PAWL_REQUEST_BYTES_MAX;
     reply->in_flight_max = dispatch->app->in_flight_max;
+    pawl_dispatch_route_hello(dispatch, session, held, reply);
 }
 
 static const char *hello_fault(const Pawl__V1__Hello *hello)
@@ -106,6 +107,8 @@ size_t pawl_dispatch_hello(struct pawl_dispatch *dispatch, struct pawl_session *
     if (read->namespace_.len > 0) {
         memcpy(state->ns, read->namespace_.data, read->namespace_.len);
     }
+    state->wants_route = (read->features & PAWL_FEATURE_ROUTING) != 0;
+    state->view_told = 0;
     Pawl__V1__HelloReply reply;
     Pawl__V1__Role roles[PAWL_ROLES_MAX];
 
@@ -186,31 +189,6 @@ static void on_ping(struct pawl_dispatch *dispatch, struct pawl_session *session
     pawl_reply_cold(dispatch, session, &reply);
 }
 
-/* One node is its own only member; the cluster's view takes this place. */
-static void on_view(struct pawl_dispatch *dispatch, struct pawl_session *session,
-                    const Pawl__V1__Request *request)
-{
-    Pawl__V1__ViewReply body = PAWL__V1__VIEW_REPLY__INIT;
-    Pawl__V1__Member member = PAWL__V1__MEMBER__INIT;
-    Pawl__V1__Member *members[] = { &member };
-    Pawl__V1__Reply reply = PAWL__V1__REPLY__INIT;
-
-    member.node.data = dispatch->app->node;
-    member.node.len = sizeof(dispatch->app->node);
-    member.state = pawl_wire_text(
-        dispatch->app->store.ops->frozen(dispatch->app->store.self) ? "frozen" : "serving");
-    member.version = pawl_wire_text(PAWL_VERSION);
-    member.uptime_s =
-        (pawl_clock_read(dispatch->app->clock).instant.ns - dispatch->app->started.ns) / 1000000000;
-    body.n_members = 1;
-    body.members = members;
-    reply.id = request->id;
-    reply.status = PAWL__V1__STATUS__STATUS_OK;
-    reply.body_case = PAWL__V1__REPLY__BODY_VIEW;
-    reply.view = &body;
-    pawl_reply_cold(dispatch, session, &reply);
-}
-
 /* ---- the table of cold requests ------------------------------------------------------------ */
 
 static const struct {
@@ -228,7 +206,7 @@ static const struct {
     { PAWL__V1__REQUEST__BODY_FAMILY_OPEN, PAWL_ROLE_REVOKE, "revoke", pawl_dispatch_family_open },
     { PAWL__V1__REQUEST__BODY_FAMILY_END, PAWL_ROLE_REVOKE, "revoke", pawl_dispatch_family_end },
     { PAWL__V1__REQUEST__BODY_THAW, PAWL_ROLE_ADMIN, "admin", pawl_dispatch_thaw },
-    { PAWL__V1__REQUEST__BODY_VIEW_GET, PAWL_ROLE_READ, "read", on_view },
+    { PAWL__V1__REQUEST__BODY_VIEW_GET, PAWL_ROLE_READ, "read", pawl_dispatch_view },
     { PAWL__V1__REQUEST__BODY_STATS, PAWL_ROLE_READ, "read", on_stats },
     { PAWL__V1__REQUEST__BODY_WATCH, PAWL_ROLE_READ, "read", pawl_dispatch_watch },
     { PAWL__V1__REQUEST__BODY_LIMITS, PAWL_ROLE_READ, "read", pawl_dispatch_limits },

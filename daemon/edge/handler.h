@@ -100,6 +100,9 @@ void pawl_session_commit(struct pawl_session *session, size_t size);
  */
 unsigned pawl_session_roles(const struct pawl_session *session);
 
+/** Whether the peer has proved who it is: by uid, certificate or credential. */
+bool pawl_session_is_known(const struct pawl_session *session);
+
 /** Those of them that the peer has in every namespace, also in those that nobody has named yet. */
 unsigned pawl_session_roles_everywhere(const struct pawl_session *session);
 

@@ -196,3 +196,10 @@ bool pawl_session_enter(struct pawl_session *session, struct pawl_bytes ns)
 {
     return pawl_identity_enter(&session->identity, ns);
 }
+
+bool pawl_session_is_known(const struct pawl_session *session)
+{
+    const struct pawl_identity *identity = &session->identity;
+
+    return (identity->by_uid && identity->base != 0) || identity->grant_count > 0;
+}

@@ -49,7 +49,7 @@ struct node {
     pthread_t thread;
     enum pawl_status outcome;
     char folder[64];
-    char client_uri[96], peer_uri[96];
+    char client_uri[96], peer_uri[96], both_uri[96];
     const char *client_path, *peer_path;
     /* What the workers told. */
     _Atomic unsigned wanted, refreshed, unreachable, counted, requests;
@@ -64,6 +64,7 @@ struct fleet {
     struct loaded *settings;
     uint64_t view;
     uint64_t next_id;
+    bool for_clients; /* members are told where clients may come, too */
 };
 
 /* ---- what a daemon has around it ---- */
@@ -221,18 +222,23 @@ static inline void *node_thread(void *data)
 static inline void node_serve(struct node *node)
 {
     struct pawl_server_options options;
-    struct pawl_listen_options listen[2] = {
+    struct pawl_listen_options listen[4] = {
         { .uri = node->client_uri,
           .roles = PAWL_ROLE_CHECK | PAWL_ROLE_READ | PAWL_ROLE_ADMIN | PAWL_ROLE_REVOKE,
           .fd = -1 },
         { .uri = node->peer_uri, .roles = PAWL_ROLE_PEER, .fd = -1 },
+        { .uri = node->both_uri, .roles = PAWL_ROLE_PEER | PAWL_ROLE_CHECK, .fd = -1 },
+        { .uri = "tcp:127.0.0.1:0",
+          .roles = PAWL_ROLE_CHECK,
+          .anonymous = PAWL_ROLE_CHECK,
+          .fd = -1 },
     };
     struct pawl_handler handler = pawl_dispatch_handler(&node->app);
     struct pawl_error error = { PAWL_OK, 0, "" };
 
     pawl_server_options_init(&options);
     options.listen = listen;
-    options.listen_count = 2;
+    options.listen_count = 4;
     options.workers = 2;
     if (pawl_server_create(&options, &handler, NULL, &node->log, &node->server, &error) !=
         PAWL_OK) {
@@ -256,6 +262,7 @@ static inline void node_open(struct fleet *fleet, unsigned index)
     memcpy(node->folder, folder, sizeof(folder));
     (void)snprintf(node->client_uri, sizeof(node->client_uri), "unix:%s/c", folder);
     (void)snprintf(node->peer_uri, sizeof(node->peer_uri), "unix:%s/p", folder);
+    (void)snprintf(node->both_uri, sizeof(node->both_uri), "unix:%s/b", folder);
     node->client_path = node->client_uri + 5;
     node->peer_path = node->peer_uri + 5;
     memset(&id, (int)('a' + index), sizeof(id));
@@ -297,6 +304,7 @@ static inline void node_close(struct node *node)
     pawl_region_unmap(&node->facts_region);
     (void)unlink(node->client_path);
     (void)unlink(node->peer_path);
+    (void)unlink(node->both_uri + 5);
     (void)rmdir(node->folder);
 }
 
@@ -318,8 +326,9 @@ static inline void node_learn(struct fleet *fleet, struct node *node, uint64_t v
     for (unsigned i = 0; i < fleet->count; i++) {
         if ((set >> i & 1) != 0) {
             members[count].id = fleet->nodes[i].world.self;
-            memcpy(members[count++].address, fleet->nodes[i].peer_uri,
-                   strlen(fleet->nodes[i].peer_uri));
+            (void)snprintf(members[count++].address, PAWL_ADDRESS_TEXT_MAX, "%s",
+                           fleet->for_clients ? fleet->nodes[i].both_uri
+                                              : fleet->nodes[i].peer_uri);
         }
     }
     struct pawl_territory *territory =
