@@ -653,7 +653,7 @@ def redis_seeds():
                    b"slave1:ip=10.0.0.3,port=6379,state=wait_bgsave,offset=0,lag=0\r\n"
                    b"master_replid:%s\r\n" % (b"b" * 40))
     one, two = b"0a" * 16, b"0b" * 16
-    tops = [one, b"1-0", b"7-0", two, b"", b"0-0"]
+    tops = [one, b"1", b"7", two, b"0", b"0"]
 
     def announce(**changes):
         parts = dict(s=b"1700000000", us=b"123456", server=server, replication=replication,
@@ -669,8 +669,8 @@ def redis_seeds():
         "announce": (1, announce()),
         "announce_nothing": (1, announce(server=b"", replication=b"", view=b"", members=[],
                                          infos=[], tops=[], gate=b"", ready=[])),
-        "announce_foreign": (1, announce(members=[b"x", b"1", two, b"1.5"], tops=[b"x", b"1-0",
-                                         b"2-0", one, b"1", b"2-0"], ready=[b"x"], gate=b"x")),
+        "announce_foreign": (1, announce(members=[b"x", b"1", two, b"1.5"], tops=[b"x", b"1",
+                                         b"2", one, b"1", b"2-0"], ready=[b"x"], gate=b"x")),
         "announce_uneven": (1, announce(infos=[b""])), "announce_short": (1, announce()[:9]),
         "announce_late": (1, announce(s=b"99999999999999")),
         "announce_replica": (1, announce(replication=b"role:slave\r\n")),
@@ -678,7 +678,7 @@ def redis_seeds():
         "view_won": (2, [1]), "view_refused": (2, [0, b"view"]), "view_bare": (2, [0]),
         "retire": (3, [1]), "append": (4, [1]), "append_refused": (4, [0]), "append_odd": (4, [3]),
         "read": (5, entries), "read_none": (5, None), "read_other": (5, [[b"k", []]]),
-        "read_key": (5, [[b"x" * 40, []]]), "read_shape": (5, 1), "trim": (6, 4),
+        "read_key": (5, [[b"x" * 40, []]]), "read_shape": (5, 1), "trim": (6, [1]),
         "trim_bad": (6, -1), "drop": (7, [0]), "ready": (8, [1]), "open": (9, [2]),
         "get": (10, [b"0" * 15 + b"7", b"sealed"]), "get_none": (10, [None, None]),
         "get_short": (10, [None]), "get_version": (10, [b"7", b"x"]),

@@ -37,6 +37,7 @@ PARSERS = {
     "fuzz_address": ["daemon/core/address.c"],
     "fuzz_fact": ["daemon/core/fact.c"],
     "fuzz_family": ["daemon/core/family.c"],
+    "fuzz_view": ["daemon/core/cluster/view.c", "daemon/core/cluster/member_info.c"],
     "fuzz_http": ["daemon/ops/http/parse.c"],
     "fuzz_time_text": ["client/ctl/time_text.c"],
     # The rest of the client makes requests and waits; these read what comes.
