@@ -276,6 +276,33 @@ static void a_trimmed_stream_goes_on_and_an_empty_one_can_be_dropped(void **stat
     rig_stop(&rig);
 }
 
+/* More streams than one announcement asks: what it does not ask stands in a hash beside them. */
+static void ends_of_many_streams_are_told_and_a_deleted_one_is_noticed(void **state)
+{
+    (void)state;
+    NEED_REDIS();
+    up();
+    for (unsigned i = 0; i < 60; i++) {
+        (void)rig_emit(&rig, rig_append(i, 1, "a"));
+        (void)rig_emit(&rig, rig_append(i, 2, "b"));
+    }
+    assert_int_equal(rig_do(&rig, rig_announce(1, "")), PAWL_ENGINE_WON);
+    assert_int_equal(rig.last.announce.top_count, 60);
+    for (unsigned i = 0; i < 60; i++) {
+        assert_int_equal(rig.tops[i].first, 1);
+        assert_int_equal(rig.tops[i].top, 2);
+    }
+    rig_admin_do(&server, "DEL {t:rl:0}:o:cd070000000000000000000000000000");
+    for (bool seen = false; !seen;) {
+        assert_int_equal(rig_do(&rig, rig_announce(1, "")), PAWL_ENGINE_WON);
+        assert_int_equal(rig.last.announce.top_count, 60);
+        for (unsigned i = 0; i < 60; i++) {
+            seen = seen || (rig.tops[i].origin.bytes[1] == 7 && rig.tops[i].top == 0);
+        }
+    }
+    rig_stop(&rig);
+}
+
 /* ---- families ---- */
 
 static struct pawl_engine_command family_set(uint64_t version, uint64_t next, const char *value)
@@ -419,6 +446,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_append_leaves_no_hole, begin, end),
         cmocka_unit_test_setup_teardown(after_a_flush_no_append_follows_what_is_gone, begin, end),
         cmocka_unit_test_setup_teardown(a_trimmed_stream_goes_on_and_an_empty_one_can_be_dropped,
+                                        begin, end),
+        cmocka_unit_test_setup_teardown(ends_of_many_streams_are_told_and_a_deleted_one_is_noticed,
                                         begin, end),
         cmocka_unit_test_setup_teardown(a_family_is_written_on_its_version_only, begin, end),
         cmocka_unit_test_setup_teardown(a_closed_gate_keeps_families_from_being_written, begin,

@@ -5,7 +5,7 @@
  *   {P:m}:info         hash, member -> bytes
  *   {P:m}:view         hash: n number, b bytes
  *   {P:m}:ready:EPOCH  set of members; expires
- *   {P:rl:0}:origins   set
+ *   {P:rl:0}:origins   hash: origin -> top, "f" and origin -> first entry held or 0
  *   {P:rl:0}:o:ORIGIN  stream, "POSITION-0", field d
  *   {P:rt:00}:gate     the epoch that families may be written in; beside them, for their script
  *   {P:rt:00}:f:KEY    hash: v version, r record; expires
@@ -230,10 +230,11 @@ static void put_read(struct pawl_redis_encoder *encoder, const struct pawl_engin
 
 static void put_trim(struct pawl_redis_encoder *encoder, const struct pawl_engine_command *command)
 {
-    add_word(encoder, "XTRIM");
+    add_script(encoder, pawl_script_trim, 2);
     add_stream(encoder, &command->trim.origin);
-    add_word(encoder, "MINID");
-    add_format(encoder, "%llu-0", (unsigned long long)command->trim.position);
+    add_key(encoder, "rl:0", "origins");
+    add_u64(encoder, command->trim.position);
+    add_hex(encoder, command->trim.origin.bytes);
 }
 
 static void put_drop(struct pawl_redis_encoder *encoder, const struct pawl_engine_command *command)

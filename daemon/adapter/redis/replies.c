@@ -220,7 +220,7 @@ static enum pawl_status take_members(struct pawl_resp_reader *reader, const stru
     return PAWL_OK;
 }
 
-/* (origin, id of the first entry or "", id of the last one ever)... */
+/* (origin, position of the first entry or 0, of the last one ever)... */
 static enum pawl_status take_tops(struct pawl_resp_reader *reader, const struct pawl_resp *list,
                                   struct pawl_redis_decoded *decoded)
 {
@@ -239,10 +239,9 @@ static enum pawl_status take_tops(struct pawl_resp_reader *reader, const struct 
          at != NULL && at->next != NULL && at->next->next != NULL; at = at->next->next->next) {
         struct pawl_origin_top *top = &tops[decoded->reply.announce.top_count];
 
-        top->first = 0;
         if (unhex(bytes_of(at), top->origin.bytes, sizeof(top->origin.bytes)) &&
-            (bytes_of(at->next).size == 0 || position_of(at->next, &top->first)) &&
-            position_of(at->next->next, &top->top)) {
+            pawl_resp_number(at->next, &top->first) &&
+            pawl_resp_number(at->next->next, &top->top)) {
             decoded->reply.announce.top_count++;
         } else {
             decoded->foreign++;
@@ -457,9 +456,8 @@ static enum pawl_status decode_slot_load(struct pawl_resp_reader *reader,
     return PAWL_OK;
 }
 
-/* An integer that is at least 0; for WAIT it counts. */
-static enum pawl_status decode_number(const struct pawl_resp *value,
-                                      struct pawl_redis_decoded *decoded, bool is_wait)
+static enum pawl_status decode_wait(const struct pawl_resp *value,
+                                    struct pawl_redis_decoded *decoded)
 {
     uint64_t number;
 
@@ -467,9 +465,7 @@ static enum pawl_status decode_number(const struct pawl_resp *value,
         return PAWL_EINVAL;
     }
     decoded->reply.result = PAWL_ENGINE_WON;
-    if (is_wait) {
-        decoded->reply.wait.replicas = number > UINT32_MAX ? UINT32_MAX : (uint32_t)number;
-    }
+    decoded->reply.wait.replicas = number > UINT32_MAX ? UINT32_MAX : (uint32_t)number;
     return PAWL_OK;
 }
 
@@ -486,16 +482,15 @@ enum pawl_status pawl_redis_decode(struct pawl_resp_reader *reader, enum pawl_en
         return decode_view_set(value, decoded);
     case PAWL_ENGINE_APPEND:
     case PAWL_ENGINE_RETIRE:
+    case PAWL_ENGINE_TRIM:
     case PAWL_ENGINE_DROP_ORIGIN:
     case PAWL_ENGINE_GATE_READY:
     case PAWL_ENGINE_GATE_OPEN:
         return decode_plain(value, decoded);
     case PAWL_ENGINE_READ:
         return decode_read(reader, value, decoded);
-    case PAWL_ENGINE_TRIM:
-        return decode_number(value, decoded, false);
     case PAWL_ENGINE_WAIT:
-        return decode_number(value, decoded, true);
+        return decode_wait(value, decoded);
     case PAWL_ENGINE_FAMILY_GET:
         return decode_family_get(value, decoded);
     case PAWL_ENGINE_FAMILY_SET:

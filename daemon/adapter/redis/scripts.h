@@ -21,6 +21,8 @@ extern const char pawl_script_view_set[];
 extern const char pawl_script_retire[];
 /* KEYS stream, origins; ARGV position, the one that it follows, entry, origin */
 extern const char pawl_script_append[];
+/* KEYS stream, origins; ARGV the first position that stays, origin */
+extern const char pawl_script_trim[];
 /* KEYS stream, origins; ARGV origin */
 extern const char pawl_script_drop[];
 /* KEYS ready; ARGV member */
