@@ -18,7 +18,7 @@
 #include <cmocka.h>
 
 #define RIG_NODES    4
-#define RIG_ORIGINS  16
+#define RIG_ORIGINS  64
 #define RIG_ENTRIES  8192
 #define RIG_COMMANDS 2048
 #define RIG_FACTS    8192
@@ -92,11 +92,18 @@ static const struct pawl_subkey rig_key = { { 7, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 
 
 /* ---- memory and bytes ---- */
 
+static unsigned rig_allocations; /* so many go well ... */
+static bool rig_memory_ends;     /* ... and then none does, if this is set */
+
 static void *rig_take(void *self, void *old, size_t size)
 {
     (void)self;
     if (size == 0) {
         free(old);
+        return NULL;
+    }
+    if (rig_memory_ends && rig_allocations-- == 0) {
+        rig_allocations = 0;
         return NULL;
     }
     return realloc(old, size);
@@ -560,8 +567,8 @@ static struct pawl_bytes rig_bytes(const struct pawl_fact *fact)
     return pawl_bytes_of(buffer, size);
 }
 
-static struct pawl_fact_id rig_add_until(struct rig *rig, unsigned number, const char *jti,
-                                         uint64_t until_s, bool confirm)
+static inline struct pawl_fact_id rig_add_until(struct rig *rig, unsigned number, const char *jti,
+                                                uint64_t until_s, bool confirm)
 {
     struct pawl_facts_log *log = &rig->nodes[number].log;
     struct pawl_fact fact = rig_fact(pawl_log_next_id(log), jti, until_s);
@@ -573,7 +580,7 @@ static struct pawl_fact_id rig_add_until(struct rig *rig, unsigned number, const
     return fact.id;
 }
 
-static struct pawl_fact_id rig_add(struct rig *rig, unsigned number, const char *jti)
+static inline struct pawl_fact_id rig_add(struct rig *rig, unsigned number, const char *jti)
 {
     return rig_add_until(rig, number, jti, RIG_SLOW_S + 86400, false);
 }

@@ -434,6 +434,44 @@ static void what_vanished_from_a_stream_is_published_again(void **state)
 
 /* ---- cost ----------------------------------------------------------------------------------- */
 
+static void memory_that_ends_costs_time_and_no_facts(void **state)
+{
+    (void)state;
+    for (unsigned good = 0; good < 60; good++) {
+        struct rig *rig = rig_new(2);
+        struct pawl_fact_id ids[40];
+        struct pawl_fact own;
+        uint64_t position;
+
+        for (unsigned i = 0; i < 40; i++) {
+            ids[i] = rig_add_until(rig, 0, "m", RIG_SLOW_S + 500, i % 4 == 0);
+            rig_run(rig, i == 20 ? 2000 : 0);
+        }
+        rig_run(rig, 10); /* appended, not all read */
+        rig_allocations = good;
+        rig_start(rig, 2, 1);
+        rig_memory_ends = true;
+        rig_up(&rig->nodes[2], 1);
+        rig_run(rig, 3000);
+        struct pawl_facts_log *log = &rig->nodes[1].log;
+
+        own = rig_fact(pawl_log_next_id(log), "own", RIG_SLOW_S + 5);
+        enum pawl_status status =
+            pawl_log_add(log, rig_bytes(&own), false, rig->now_ms, &position, NULL);
+
+        assert_true(status == PAWL_OK || status == PAWL_ENOMEM);
+        assert_int_equal(rig_has(rig, 1, &own.id), status == PAWL_OK);
+        rig_memory_ends = false;
+        rig_run(rig, 5000);
+        for (unsigned i = 0; i < 40; i++) {
+            assert_true(rig_has(rig, 1, &ids[i]));
+            assert_true(rig_has(rig, 2, &ids[i]));
+        }
+        assert_true(pawl_log_synced_ms(&rig->nodes[2].log) + 1500 > rig->now_ms);
+        rig_free(rig);
+    }
+}
+
 static void many_facts_load_fast_and_lie_close(void **state)
 {
     struct rig *rig = rig_new(1);
@@ -486,6 +524,7 @@ int main(void)
         cmocka_unit_test(facts_are_followed_in_order_of_arrival),
         cmocka_unit_test(digests_find_what_positions_do_not_show),
         cmocka_unit_test(what_vanished_from_a_stream_is_published_again),
+        cmocka_unit_test(memory_that_ends_costs_time_and_no_facts),
         cmocka_unit_test(many_facts_load_fast_and_lie_close),
     };
 

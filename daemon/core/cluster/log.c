@@ -69,7 +69,6 @@ enum pawl_status pawl_log_init(struct pawl_facts_log *log,
     memset(in, 0, sizeof(*in));
     in->log = log;
     in->facts.used = PAWL_LOG_FIRST;
-    in->lowest = true; /* until others are heard of */
     take_options(in, options);
     in->own = pawl_log_origin_get(in, &options->self, now_ms);
     if (in->own == NULL) {
@@ -177,6 +176,7 @@ void pawl_log_want(struct pawl_facts_log *log, uint64_t position, uint32_t repli
     in->want_replicas =
         in->want_position != 0 && in->want_replicas > replicas ? in->want_replicas : replicas;
     in->want_position = position > in->want_position ? position : in->want_position;
+    in->want_new = true;
     log->next_ms = 0;
 }
 
@@ -217,6 +217,7 @@ void pawl_log_on_members(struct pawl_facts_log *log, const struct pawl_member_id
 {
     struct pawl_log_inside *in = log->inside;
     uint32_t rank = 0;
+    bool own = false;
 
     for (uint32_t i = 0; i < PAWL_ORIGINS_MAX; i++) {
         if (in->origins[i] != NULL && in->origins[i]->member) {
@@ -230,6 +231,7 @@ void pawl_log_on_members(struct pawl_facts_log *log, const struct pawl_member_id
         memcpy(id.bytes, members[i].bytes, sizeof(id.bytes));
         struct pawl_log_origin *origin = pawl_log_origin_get(in, &id, now_ms);
 
+        own = own || memcmp(id.bytes, in->own->id.bytes, sizeof(id.bytes)) == 0;
         rank += memcmp(id.bytes, in->own->id.bytes, sizeof(id.bytes)) < 0;
         if (origin != NULL) {
             origin->member = true;
@@ -237,7 +239,7 @@ void pawl_log_on_members(struct pawl_facts_log *log, const struct pawl_member_id
     }
     in->rank = rank;
     in->member_count = count;
-    in->lowest = rank == 0;
+    in->lowest = own && rank == 0;
     in->confirming = true;
 }
 

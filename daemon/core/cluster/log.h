@@ -190,7 +190,8 @@ PAWL_MUST_USE enum pawl_status pawl_log_load(struct pawl_facts_log *log, struct 
 /**
  * Have the engine's replicas asked (WAIT) until @replicas of them hold our stream up to @position;
  * PAWL_LOG_REPLICATED says how far it is. One WAIT at a time covers all that was appended before.
- * Goes on through epochs until reached or until a call with @position 0.
+ * Goes on through epochs until reached, until 10 s after the last call, or until a call with
+ * @position 0: a WAIT holds up all commands behind it.
  *
  * @replicas  1 to PAWL_LOG_REPLICAS_MAX; the largest wanted of all open positions is asked for.
  */

@@ -10,9 +10,11 @@
 
 #include <string.h>
 
-#define HELP_FLIGHT    (PAWL_LOG_FLIGHT_MAX / 2) /* the rest is for our own */
-#define WAIT_REST_MS   100                       /* after a short one: others' commands go first */
-#define WAIT_MARGIN_MS 1000
+#define HELP_FLIGHT     (PAWL_LOG_FLIGHT_MAX / 2) /* the rest is for our own */
+#define WAIT_AGAIN_MS   50                        /* timeout of the next after a short one */
+#define WAIT_GIVE_UP_MS 10000                     /* without anything new wanted */
+#define WAIT_REST_MS    100                       /* after a short one: others' commands go first */
+#define WAIT_MARGIN_MS  1000
 
 enum pawl_status pawl_log_own_append(struct pawl_log_inside *in, uint32_t handle, bool confirm,
                                      uint64_t *position)
@@ -217,6 +219,12 @@ static void send_wait(struct pawl_log_inside *in, uint64_t now_ms)
     }
     uint64_t mark = own->stuck ? own->won : own->sent;
 
+    if (in->want_new) {
+        in->want_new = false;
+        in->want_until_ms = now_ms + WAIT_GIVE_UP_MS;
+    } else if (now_ms >= in->want_until_ms) {
+        in->want_position = 0; /* a WAIT holds up everybody's commands: not for nothing */
+    }
     if (in->want_position == 0 || in->wait_out || now_ms < in->wait_after_ms ||
         mark <= in->replicated[in->want_replicas]) {
         return;
@@ -226,7 +234,9 @@ static void send_wait(struct pawl_log_inside *in, uint64_t now_ms)
         .part = PAWL_PART_LOG,
         .tag = pawl_log_tag(in, PAWL_LOG_TAG_WAIT, 0),
         .deadline_ms = in->options.wait_ms + WAIT_MARGIN_MS,
-        .wait = { in->want_replicas, in->options.wait_ms },
+        .wait = { in->want_replicas, in->wait_short && in->options.wait_ms > WAIT_AGAIN_MS
+                                         ? WAIT_AGAIN_MS
+                                         : in->options.wait_ms },
     };
 
     in->wait_out = true;
@@ -248,7 +258,8 @@ void pawl_log_on_wait(struct pawl_log_inside *in, const struct pawl_engine_reply
     for (uint32_t i = 1; i <= replicas; i++) {
         in->replicated[i] = mark > in->replicated[i] ? mark : in->replicated[i];
     }
-    if (replicas < in->want_replicas) {
+    in->wait_short = replicas < in->want_replicas;
+    if (in->wait_short) {
         in->log->stats.wait_short++;
         in->wait_after_ms = now_ms + WAIT_REST_MS;
     }

@@ -169,7 +169,9 @@ struct pawl_log_inside {
     uint64_t replicated[PAWL_LOG_REPLICAS_MAX + 1];
     uint64_t want_position;
     uint32_t want_replicas;
-    bool wait_out;
+    bool want_new; /* since the last WAIT was considered */
+    uint64_t want_until_ms;
+    bool wait_out, wait_short; /* the last one was */
     uint64_t wait_mark, wait_after_ms;
 
     /* tending */
