@@ -370,7 +370,9 @@ static bool keep_input(struct pawl_peer_link *link, const uint8_t *data, size_t 
         link->input = input;
         link->input_capacity = capacity;
     }
-    memcpy(link->input + link->input_size, data, size);
+    if (size > 0) {
+        memcpy(link->input + link->input_size, data, size);
+    }
     link->input_size = wanted;
     return true;
 }

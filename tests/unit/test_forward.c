@@ -28,7 +28,10 @@ static void expect_verdict(Pawl__V1__Reply *reply, Pawl__V1__Verdict verdict)
 
 static void expect_status(Pawl__V1__Reply *reply, Pawl__V1__Status status, const char *text)
 {
-    assert_int_equal(reply->status, status);
+    if (reply->status != status) {
+        fail_msg("status %d with \"%s\" expected, %d with \"%.*s\" came", (int)status, text,
+                 (int)reply->status, (int)reply->error.len, (const char *)reply->error.data);
+    }
     assert_int_equal(reply->body_case, PAWL__V1__REPLY__BODY__NOT_SET);
     if (memmem(reply->error.data, reply->error.len, text, strlen(text)) == NULL) {
         fail_msg("\"%s\" is not in \"%.*s\"", text, (int)reply->error.len,
