@@ -363,9 +363,6 @@ static void settle(struct pawl_node *node)
         node->merged_told = true;
         pawl_gate_merged(&node->gate, &node->epoch, node->now_ms);
     }
-    if (!node->families.is_merged) {
-        node->merged_told = false;
-    }
 }
 
 static uint64_t smaller(uint64_t a, uint64_t b)
@@ -394,6 +391,7 @@ void pawl_node_on_up(struct pawl_node *node, struct pawl_epoch epoch, uint32_t r
     node->up = true;
     node->epoch = epoch;
     node->replicas = replicas;
+    node->merged_told = false; /* each epoch wants its own word, also where nothing was to merge */
     /* Members first: the view that is known is set again before anything else is said. */
     pawl_members_on_up(&node->members, &epoch, now_ms);
     pawl_gate_on_up(&node->gate, &epoch, now_ms);
