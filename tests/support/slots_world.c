@@ -491,7 +491,9 @@ bool world_engine(struct world *world)
     world->command_count--;
     memmove(&world->commands[0], &world->commands[1],
             world->command_count * sizeof(world->commands[0]));
-    if (first->command.verb == PAWL_ENGINE_SLOT_LOAD) {
+    if (world->engine_full) {
+        reply.result = PAWL_ENGINE_FAILED;
+    } else if (first->command.verb == PAWL_ENGINE_SLOT_LOAD) {
         reply.slot.count = load(world, first->command.slot.slot, entries);
         reply.slot.entries = entries;
     } else if (!world->engine_fails || world_random(world, 2) == 0) {

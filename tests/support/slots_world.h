@@ -75,6 +75,7 @@ struct world {
     uint64_t fences[PAWL_RING_SLOTS];
     uint64_t saves, loads, refused;
     int cut;           /* this node can neither be asked nor ask; -1: none */
+    bool engine_full;  /* writes and large reads are answered by an error */
     bool engine_fails; /* outcomes are UNKNOWN: done every other time */
 };
 

@@ -209,6 +209,7 @@ static void change_states(struct pawl_cluster_slots *slots)
         uint64_t mine = tables->mine[bundle];
 
         tables->load_due[bundle] = 0;
+        tables->load_later[bundle] = 0;
         tables->loading[bundle] = 0; /* what comes of them was asked in another view */
         pawl_slots_set_all(slots, bundle, mine & ~tables->held[bundle], PAWL_SLOT_WANTED);
         pawl_slots_set_all(slots, bundle, tables->wanted[bundle] & ~mine, PAWL_SLOT_FOREIGN);

@@ -61,8 +61,9 @@
 #define PAWL_SLOTS_SAVE_BYTES_S (32u << 20)   /* a second, saved in the background */
 #define PAWL_SLOTS_PUSH_MAX     (512u * 1024) /* bytes of one Push */
 #define PAWL_SLOTS_SWEEP_MS     1000          /* one own slot's spent fields */
-#define PAWL_SLOTS_RESAVE_MS    10000         /* after an UNKNOWN: once more */
-#define PAWL_SLOTS_PAGE_MIN     (64u * 1024)  /* a page has room for the largest record */
+#define PAWL_SLOTS_LOAD_TRIES   50    /* loads of one slot that the engine answers with an error */
+#define PAWL_SLOTS_RESAVE_MS    10000 /* after an UNKNOWN: once more */
+#define PAWL_SLOTS_PAGE_MIN     (64u * 1024) /* a page has room for the largest record */
 
 /* ---- other members ---- */
 
@@ -139,6 +140,7 @@ struct pawl_slots_figures {
     uint64_t join_lost;    /* records that could not be taken in: no memory, or malformed */
     uint64_t loaded_slots; /* from the engine: their owner had died, or the fleet was cold */
     uint64_t loaded_records;
+    uint64_t load_given_up;  /* slots: the engine did not want to say what it has; begun empty */
     uint64_t load_bad;       /* values with a bad seal or form; they are left where they are */
     uint64_t swept_fields;   /* spent ones that were deleted */
     uint64_t pushed_records; /* sent to owners, confirmed */

@@ -113,7 +113,9 @@ struct pawl_slots_tables {
     uint64_t whole[PAWL_BUNDLES]; /* not held, but all is here */
     uint64_t load_due[PAWL_BUNDLES];
     uint64_t loading[PAWL_BUNDLES];
-    uint64_t fenced[PAWL_BUNDLES]; /* a fence did not hold: its load is void */
+    uint64_t load_later[PAWL_BUNDLES];   /* due at load_retry_ms */
+    uint64_t fenced[PAWL_BUNDLES];       /* a fence did not hold: its load is void */
+    uint8_t load_tries[PAWL_RING_SLOTS]; /* that FAILED */
     uint64_t load_retry_ms;
     uint64_t answered[PAWL_MEMBERS_MAX]; /* bundles, by this member in this view */
     uint64_t first;                      /* bundles: requests wait */

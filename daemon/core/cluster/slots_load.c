@@ -14,8 +14,10 @@ static void load_again(struct pawl_cluster_slots *slots, uint32_t slot, uint64_t
     struct pawl_slots_tables *tables = slots->tables;
     uint32_t bundle = pawl_slot_bundle(slot);
 
-    tables->load_due[bundle] |= pawl_slot_bit(slot) & tables->wanted[bundle];
-    tables->load_retry_ms = now_ms + PAWL_SLOTS_RETRY_MS;
+    if (tables->load_retry_ms <= now_ms) {
+        tables->load_retry_ms = now_ms + PAWL_SLOTS_RETRY_MS;
+    }
+    tables->load_later[bundle] |= pawl_slot_bit(slot);
     pawl_slots_due(slots, tables->load_retry_ms);
 }
 
@@ -91,16 +93,20 @@ void pawl_slots_loads_tick(struct pawl_cluster_slots *slots, uint64_t now_ms)
     if (!slots->up) {
         return;
     }
-    if (now_ms >= tables->load_retry_ms) {
-        for (unsigned turn = 0; turn < 2; turn++) {
-            for (uint32_t bundle = 0; room && bundle < PAWL_BUNDLES; bundle++) {
-                if (((tables->first >> bundle & 1) != 0) == (turn == 0)) {
-                    room = load_bundle(slots, bundle);
-                }
+    for (uint32_t bundle = 0; bundle < PAWL_BUNDLES; bundle++) {
+        if (now_ms >= tables->load_retry_ms) {
+            tables->load_due[bundle] |= tables->load_later[bundle];
+            tables->load_later[bundle] = 0;
+        } else if (tables->load_later[bundle] != 0) {
+            pawl_slots_due(slots, tables->load_retry_ms);
+        }
+    }
+    for (unsigned turn = 0; turn < 2; turn++) {
+        for (uint32_t bundle = 0; room && bundle < PAWL_BUNDLES; bundle++) {
+            if (((tables->first >> bundle & 1) != 0) == (turn == 0)) {
+                room = load_bundle(slots, bundle);
             }
         }
-    } else {
-        pawl_slots_due(slots, tables->load_retry_ms);
     }
     sweep_tick(slots, now_ms);
 }
@@ -144,14 +150,21 @@ static void loaded(struct pawl_cluster_slots *slots, const struct pawl_slots_sav
         return; /* asked in another view: by this one it comes from somebody, or is asked anew */
     }
     tables->loading[bundle] &= ~bit;
-    if (reply->result != PAWL_ENGINE_WON || (tables->fenced[bundle] & bit) != 0) {
+    bool won = reply->result == PAWL_ENGINE_WON && (tables->fenced[bundle] & bit) == 0;
+
+    if (!won && (reply->result != PAWL_ENGINE_FAILED ||
+                 ++tables->load_tries[load->slot] < PAWL_SLOTS_LOAD_TRIES)) {
         load_again(slots, load->slot, now_ms);
         return;
     }
-    load_entries(slots, load->slot, reply, now_ms);
-    slots->figures.loaded_slots++;
+    if (won) {
+        load_entries(slots, load->slot, reply, now_ms);
+        slots->figures.loaded_slots++;
+    } else { /* refused for good, as a slot that is too large is: better empty than never */
+        slots->figures.load_given_up++;
+    }
+    tables->load_tries[load->slot] = 0;
     pawl_slots_set(slots, load->slot, PAWL_SLOT_HELD);
-    pawl_slots_due(slots, now_ms);
 }
 
 /* ---- the sweep ---- */
@@ -233,13 +246,15 @@ void pawl_slots_loads_on_reply(struct pawl_cluster_slots *slots, struct pawl_slo
 {
     switch (save->kind) {
     case PAWL_SLOTS_FENCE:
-        if (reply->result != PAWL_ENGINE_WON) {
+        /* an engine without memory takes no fence, nor the save that it is for */
+        if (reply->result != PAWL_ENGINE_WON && reply->result != PAWL_ENGINE_FAILED) {
             slots->tables->fenced[pawl_slot_bundle(save->slot)] |= pawl_slot_bit(save->slot);
             slots->figures.save_refused += reply->result == PAWL_ENGINE_REFUSED ? 1 : 0;
         }
         return;
     case PAWL_SLOTS_LOAD:
         loaded(slots, save, reply, now_ms);
+        pawl_slots_due(slots, now_ms); /* there is room for another */
         return;
     case PAWL_SLOTS_LOOK:
         looked(slots, save, reply, now_ms);
