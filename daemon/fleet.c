@@ -31,9 +31,12 @@ static enum pawl_status engine_create(void *ctx, const struct pawl_net *net,
 {
     struct pawl_fleet *fleet = ctx;
     const struct pawl_cluster_settings *from = &fleet->daemon->settings->cluster;
-    const struct pawl_outward_set *set = &fleet->outward.set;
+    const struct pawl_outward_set *set = &fleet->shown;
     struct pawl_redis_address addresses[PAWL_SETTINGS_REDIS_MAX];
     struct pawl_redis_address sentinels[PAWL_SETTINGS_REDIS_MAX];
+
+    pawl_outward_put(&fleet->shown); /* of an attempt before */
+    pawl_outward_get(&fleet->outward, &fleet->shown);
     struct pawl_redis_options options = {
         .addresses = addresses,
         .address_count = from->redis_count,
@@ -70,6 +73,7 @@ static void engine_destroy(void *ctx)
 
     pawl_redis_destroy(fleet->redis);
     fleet->redis = NULL;
+    pawl_outward_put(&fleet->shown);
 }
 
 /* ---- the journal --------------------------------------------------------------------------- */
@@ -248,14 +252,19 @@ enum pawl_status pawl_fleet_open(struct daemon *daemon, struct pawl_error *error
     return PAWL_OK;
 }
 
-/* Another set of certificates; on the cluster's thread. */
-static void take_contexts(void *ctx)
+/* Another set of certificates and passwords; on the cluster's thread, whose references it has. */
+static void take_shown(void *ctx)
 {
     struct pawl_fleet *fleet = ctx;
+    struct pawl_outward_set old = fleet->shown;
 
-    if (fleet->redis != NULL) {
-        pawl_redis_set_contexts(fleet->redis, fleet->outward.set.engine, fleet->outward.set.engine);
+    if (fleet->redis == NULL) {
+        return;
     }
+    pawl_outward_get(&fleet->outward, &fleet->shown);
+    pawl_redis_set_contexts(fleet->redis, fleet->shown.engine, fleet->shown.engine);
+    pawl_redis_set_passwords(fleet->redis, fleet->shown.password, fleet->shown.sentinel_password);
+    pawl_outward_put(&old);
 }
 
 static void outward_changed(void *ctx, const struct pawl_outward_set *set)
@@ -263,7 +272,7 @@ static void outward_changed(void *ctx, const struct pawl_outward_set *set)
     struct pawl_fleet *fleet = ctx;
 
     pawl_world_set_context(pawl_cluster_world(fleet->cluster), set->peers);
-    pawl_cluster_call(fleet->cluster, take_contexts, fleet);
+    pawl_cluster_call(fleet->cluster, take_shown, fleet);
 }
 
 enum pawl_status pawl_fleet_start(struct daemon *daemon, struct pawl_error *error)

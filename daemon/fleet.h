@@ -21,6 +21,7 @@ struct pawl_fleet {
     struct daemon *daemon;
     struct pawl_outward outward;
     bool outward_open;
+    struct pawl_outward_set shown; /* the cluster's thread: what the engine is shown */
     struct pawl_tls tls;
     struct pawl_redis *redis; /* the cluster's thread */
     struct pawl_net net;
@@ -44,7 +45,7 @@ PAWL_MUST_USE enum pawl_status pawl_fleet_open(struct daemon *daemon, struct paw
 /** The workers run: join the fleet. */
 PAWL_MUST_USE enum pawl_status pawl_fleet_start(struct daemon *daemon, struct pawl_error *error);
 
-/** Certificates follow a reload. Only where pawl_fleet_is_on(). */
+/** Certificates and passwords follow a reload. Only where pawl_fleet_is_on(). */
 struct pawl_reload_part pawl_fleet_part(struct daemon *daemon);
 
 /** Once a second: what the fleet has told of the store's birth reaches the rules. */

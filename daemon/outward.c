@@ -11,9 +11,10 @@ void pawl_outward_init(struct pawl_outward *outward, const struct pawl_clock *cl
     memset(outward, 0, sizeof(*outward));
     outward->clock = clock;
     outward->log = log;
+    (void)pthread_mutex_init(&outward->lock, NULL);
 }
 
-static void drop_set(struct pawl_outward_set *set)
+void pawl_outward_put(struct pawl_outward_set *set)
 {
     pawl_tls_context_unref(set->engine);
     pawl_tls_context_unref(set->peers);
@@ -102,7 +103,7 @@ enum pawl_status pawl_outward_build(struct pawl_outward *outward,
     struct pawl_outward_set *next = &outward->next;
     enum pawl_status status = PAWL_OK;
 
-    drop_set(next);
+    pawl_outward_put(next);
     if (!cluster->on) {
         return PAWL_OK;
     }
@@ -122,20 +123,28 @@ enum pawl_status pawl_outward_build(struct pawl_outward *outward,
                                next->sentinel_password, error);
     }
     if (status != PAWL_OK) {
-        drop_set(next);
+        pawl_outward_put(next);
     }
     return status;
 }
 
 /* ---- the set ------------------------------------------------------------------------------- */
 
-static void take_next(struct pawl_outward *outward)
+/** What was prepared takes the place of the old; @changed hears of it while both are there. */
+static void take_next(struct pawl_outward *outward, bool tell)
 {
-    drop_set(&outward->set);
+    struct pawl_outward_set old = outward->set;
+
+    (void)pthread_mutex_lock(&outward->lock);
     outward->set = outward->next;
+    (void)pthread_mutex_unlock(&outward->lock);
     outward->next.engine = NULL;
     outward->next.peers = NULL;
-    drop_set(&outward->next);
+    pawl_outward_put(&outward->next);
+    if (tell && outward->changed != NULL) {
+        outward->changed(outward->ctx, &outward->set);
+    }
+    pawl_outward_put(&old);
 }
 
 const struct pawl_outward_set *pawl_outward_start(
@@ -144,8 +153,21 @@ const struct pawl_outward_set *pawl_outward_start(
 {
     outward->changed = changed;
     outward->ctx = ctx;
-    take_next(outward);
+    take_next(outward, false);
     return &outward->set;
+}
+
+void pawl_outward_get(struct pawl_outward *outward, struct pawl_outward_set *copy)
+{
+    (void)pthread_mutex_lock(&outward->lock);
+    *copy = outward->set;
+    if (copy->engine != NULL) {
+        (void)pawl_tls_context_ref(copy->engine);
+    }
+    if (copy->peers != NULL) {
+        (void)pawl_tls_context_ref(copy->peers);
+    }
+    (void)pthread_mutex_unlock(&outward->lock);
 }
 
 static enum pawl_status prepare(void *self, const struct pawl_settings *fresh,
@@ -157,19 +179,14 @@ static enum pawl_status prepare(void *self, const struct pawl_settings *fresh,
 
 static void commit(void *self)
 {
-    struct pawl_outward *outward = self;
-
-    take_next(outward);
-    if (outward->changed != NULL) {
-        outward->changed(outward->ctx, &outward->set);
-    }
+    take_next(self, true);
 }
 
 static void drop(void *self)
 {
     struct pawl_outward *outward = self;
 
-    drop_set(&outward->next);
+    pawl_outward_put(&outward->next);
 }
 
 struct pawl_reload_part pawl_outward_part(struct pawl_outward *outward)
@@ -179,6 +196,6 @@ struct pawl_reload_part pawl_outward_part(struct pawl_outward *outward)
 
 void pawl_outward_deinit(struct pawl_outward *outward)
 {
-    drop_set(&outward->set);
-    drop_set(&outward->next);
+    pawl_outward_put(&outward->set);
+    pawl_outward_put(&outward->next);
 }

@@ -6,10 +6,13 @@
  * A reload builds the whole set anew and checks it; only then does it take the place of the old
  * one, and who connects is told. Connections that are there stay as they are.
  *
- * Life: init -> build and start -> add to the reload -> deinit. One thread: the reload's.
+ * Life: init -> build and start -> add to the reload -> deinit, on the reload's thread; who
+ * connects gets a copy of the set on its own thread.
  */
 #ifndef PAWL_DAEMON_OUTWARD_H
 #define PAWL_DAEMON_OUTWARD_H
+
+#include <pthread.h>
 
 #include "adapter/sys/credential.h"
 #include "ops/reload.h"
@@ -28,6 +31,7 @@ struct pawl_outward_set {
 struct pawl_outward {
     const struct pawl_clock *clock;
     const struct pawl_log *log;
+    pthread_mutex_t lock; /* of set */
     struct pawl_outward_set set;
     struct pawl_outward_set next; /* prepared */
     void (*changed)(void *ctx, const struct pawl_outward_set *set);
@@ -48,13 +52,19 @@ PAWL_MUST_USE enum pawl_status pawl_outward_build(struct pawl_outward *outward,
                                                   struct pawl_error *error);
 
 /**
- * What was built is in use from now on; lent, as long as @outward, until a reload. @changed (may be
- * NULL) hears of each later set: who keeps a context takes a reference, who keeps a password a
- * copy.
+ * What was built is in use from now on; lent until a reload. @changed (may be NULL) hears of each
+ * later set on the reload's thread, before the old one goes.
  */
 const struct pawl_outward_set *pawl_outward_start(
     struct pawl_outward *outward, void (*changed)(void *ctx, const struct pawl_outward_set *set),
     void *ctx);
+
+/** The set of the moment: references and copies of the caller's, for pawl_outward_put(). Any
+ * thread. */
+void pawl_outward_get(struct pawl_outward *outward, struct pawl_outward_set *copy);
+
+/** Let go and wipe; of an empty one nothing. */
+void pawl_outward_put(struct pawl_outward_set *copy);
 
 /** As a part of the reload. */
 struct pawl_reload_part pawl_outward_part(struct pawl_outward *outward);

@@ -153,7 +153,6 @@ static const struct pawl_setting rows[] = {
     { .path = "cluster.tls.name",
       .type = PAWL_SETTING_NAME,
       ROOT(cluster.tls_name, const char *),
-      .flags = RELOAD,
       .max = PAWL_ADDRESS_HOST_MAX,
       .initial = "",
       .initial_help = "the host of the address that is asked",

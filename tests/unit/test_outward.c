@@ -178,10 +178,19 @@ static void a_reload_brings_new_files_or_changes_nothing(void **state)
     struct pawl_error error = { PAWL_OK, 0, "" };
 
     (void)state;
+    struct pawl_outward_set copy;
+
     write_file(world.password, "louder", 0600);
     assert_int_equal(part.prepare(part.self, &world.settings, &world.settings, &error), PAWL_OK);
     assert_string_equal(set->password, "hush"); /* not yet */
+    pawl_outward_get(&world.outward, &copy);
     part.commit(part.self);
+    assert_string_equal(copy.password, "hush"); /* whoever had it still has it, the contexts too */
+    assert_ptr_equal(copy.engine, before);
+    assert_true(pawl_tls_ops.expires_s(copy.peers) > 0);
+    pawl_outward_put(&copy);
+    assert_string_equal(copy.password, "");
+    assert_null(copy.engine);
     assert_int_equal(world.changes, 1);
     assert_ptr_equal(world.told, set);
     assert_string_equal(set->password, "louder");

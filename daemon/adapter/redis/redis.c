@@ -187,6 +187,23 @@ void pawl_redis_set_contexts(struct pawl_redis *redis, struct pawl_tls_context *
     renew(&redis->named.context, engine);
 }
 
+static void change_text(char *out, size_t capacity, const char *text)
+{
+    if (text == NULL || strlen(text) >= capacity) {
+        return;
+    }
+    pawl_wipe(out, capacity);
+    memcpy(out, text, strlen(text));
+}
+
+void pawl_redis_set_passwords(struct pawl_redis *redis, const char *password,
+                              const char *sentinel_password)
+{
+    change_text(redis->login.password, sizeof(redis->login.password), password);
+    change_text(redis->sentinel_login.password, sizeof(redis->sentinel_login.password),
+                sentinel_password);
+}
+
 void pawl_redis_destroy(struct pawl_redis *redis)
 {
     if (redis == NULL) {

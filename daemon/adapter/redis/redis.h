@@ -98,6 +98,10 @@ struct pawl_engine pawl_redis_engine(struct pawl_redis *redis);
 void pawl_redis_set_contexts(struct pawl_redis *redis, struct pawl_tls_context *engine,
                              struct pawl_tls_context *sentinel);
 
+/** Other passwords, in the same way; NULL, or one that is too long: as before. */
+void pawl_redis_set_passwords(struct pawl_redis *redis, const char *password,
+                              const char *sentinel_password);
+
 /** After ops->close has called its done; secrets are wiped. NULL is nothing. */
 void pawl_redis_destroy(struct pawl_redis *redis);
 
