@@ -41,8 +41,13 @@ static bool at_another(const struct pawl_acks *acks, const struct pawl_ack_wait 
     return false;
 }
 
+/* Who they all are is known by a view with this member; and who joins later has read what the
+ * engine had by then. */
 static bool at_all(const struct pawl_acks *acks, const struct pawl_ack_wait *wait)
 {
+    if (!acks->member || pawl_log_appended(acks->options.log) < wait->position) {
+        return false;
+    }
     for (uint32_t i = 0; i < acks->member_count; i++) {
         const struct pawl_member_id *member = &acks->members[i];
 
@@ -180,8 +185,11 @@ void pawl_acks_on_members(struct pawl_acks *acks, const struct pawl_member_id *m
                           uint32_t count, uint64_t now_ms)
 {
     acks->member_count = 0;
+    acks->member = false;
     for (uint32_t i = 0; i < count && acks->member_count < PAWL_MEMBERS_MAX; i++) {
-        if (!pawl_member_id_equal(members[i], acks->options.self)) {
+        if (pawl_member_id_equal(members[i], acks->options.self)) {
+            acks->member = true;
+        } else {
             acks->members[acks->member_count++] = members[i];
         }
     }

@@ -71,6 +71,7 @@ struct pawl_acks {
     uint32_t member_count;
     uint32_t replicas;
     bool up;
+    bool member; /* of the view */
 };
 
 void pawl_acks_init(struct pawl_acks *acks, const struct pawl_acks_options *options);
