@@ -21,18 +21,16 @@ void counts_deinit(struct counts *counts)
     }
 }
 
+#define LOADED_LATE_US UINT64_C(2500000) /* between announcements the engine's clock is guessed */
+
 /* Forget what has left every window that could matter. */
 static void let_pass(struct counts *counts, struct count_key *key)
 {
     uint64_t now = counts->kernel->now_us;
-    uint64_t reach = key->window_us + key->late_us + ROUNDING_US +
-                     (key->kind == COUNT_LOCAL ? PUSHED_LATE_US : 0);
+    uint64_t reach = key->window_us + PUSHED_LATE_US;
 
     while (key->first < key->count && key->events[key->first].at_us + reach < now) {
         key->first++;
-    }
-    if (key->first == key->count) {
-        key->late_us = 0; /* nothing is left that could be younger than it looks */
     }
     if (key->first > 256 && key->first > key->count / 2) {
         key->count -= key->first;
@@ -48,11 +46,11 @@ static uint64_t count_in(const struct count_key *key, uint64_t now_us, uint64_t 
 
     for (uint32_t i = key->first; i < key->count; i++) {
         const struct count_event *event = &key->events[i];
-        uint64_t late_us =
-            key->kind == COUNT_LOCAL && event->state != COUNT_CERTAIN ? PUSHED_LATE_US : 0;
+        bool pushed = key->kind == COUNT_LOCAL && event->state != COUNT_CERTAIN;
+        uint64_t late_us = pushed ? PUSHED_LATE_US : event->late_us;
 
-        if (event->at_us + window_us + late_us > now_us &&
-            (maybe_too || event->state == COUNT_CERTAIN)) {
+        if (maybe_too ? event->at_us + window_us + late_us > now_us
+                      : event->at_us + window_us > now_us && event->state == COUNT_CERTAIN) {
             count++;
         }
     }
@@ -74,6 +72,7 @@ void counts_admitted(struct counts *counts, unsigned index, unsigned node, enum 
     }
     event = &key->events[key->count++];
     event->at_us = now;
+    event->late_us = 0;
     event->node = (uint8_t)node;
     event->state = (uint8_t)state;
     event->acknowledged = acknowledged;
@@ -114,11 +113,18 @@ void counts_denied(struct counts *counts, unsigned index, unsigned node, bool ex
         return;
     }
     counts->checked_denials++;
-    all = count_in(key, counts->kernel->now_us, key->window_us + key->late_us + ROUNDING_US, true);
+    all = count_in(key, counts->kernel->now_us, key->window_us + ROUNDING_US, true);
     if (all < key->limit) {
         kernel_fail(counts->kernel,
                     "C3: key %u denied by node %u with %llu of %llu in its window: counted twice",
                     index, node, (unsigned long long)all, (unsigned long long)key->limit);
+    }
+}
+
+static void become_late(struct count_key *key, uint64_t late_us)
+{
+    for (uint32_t i = key->first; i < key->count; i++) {
+        key->events[i].late_us += late_us;
     }
 }
 
@@ -146,8 +152,8 @@ void counts_loaded(struct counts *counts, uint32_t slot, const struct model_slot
         let_pass(counts, key);
         record = record_of(found, key->id);
         as_of = record != NULL ? record->as_of_us : 0;
-        if (record != NULL && counts->kernel->now_us - as_of > key->late_us) {
-            key->late_us = counts->kernel->now_us - as_of;
+        if (record != NULL) {
+            become_late(key, counts->clocks_jump ? counts->kernel->now_us - as_of : LOADED_LATE_US);
         }
         for (uint32_t i = key->first; i < key->count; i++) {
             struct count_event *event = &key->events[i];
@@ -171,11 +177,11 @@ void counts_loaded(struct counts *counts, uint32_t slot, const struct model_slot
     }
 }
 
-void counts_moved(struct counts *counts, uint32_t slot, uint64_t late_us)
+void counts_moved(struct counts *counts, uint32_t bundle, uint64_t late_us)
 {
     for (unsigned k = 0; k < COUNT_KEYS; k++) {
-        if (counts->keys[k].slot == slot) {
-            counts->keys[k].late_us += late_us;
+        if (counts->keys[k].slot % 64 == bundle) {
+            become_late(&counts->keys[k], late_us);
         }
     }
 }

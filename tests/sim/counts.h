@@ -29,6 +29,7 @@ enum count_state {
 
 struct count_event {
     uint64_t at_us;
+    uint64_t late_us; /* it may have become this much younger on its way between nodes */
     uint8_t node;
     uint8_t state;
     bool acknowledged; /* exact: saved when it was answered */
@@ -40,7 +41,6 @@ struct count_key {
     uint64_t window_us;
     uint32_t slot;
     struct pawl_id id;
-    uint64_t late_us; /* entries may have become this much younger on their way */
     struct count_event *events;
     uint32_t first, count, capacity; /* those before `first` are older than a window */
     uint64_t admitted, denied, maybe;
@@ -48,6 +48,7 @@ struct count_key {
 
 struct counts {
     struct kernel *kernel;
+    bool clocks_jump; /* what is loaded from the engine may be as young as when it was saved */
     struct count_key keys[COUNT_KEYS];
     uint64_t certain_lost; /* admissions that a crash lost, within the bound */
     uint64_t checked_denials;
@@ -72,7 +73,7 @@ void counts_denied(struct counts *counts, unsigned key, unsigned node, bool exac
 /** An owner loads @slot: what it does not find may be gone. @found NULL: nothing is there. */
 void counts_loaded(struct counts *counts, uint32_t slot, const struct model_slot *found,
                    const struct counts_excuse *excuse);
-/** The records of @slot went from node to node: their entries are younger by the way's length. */
-void counts_moved(struct counts *counts, uint32_t slot, uint64_t late_us);
+/** Records of @bundle went from node to node: their entries are younger by the way's length. */
+void counts_moved(struct counts *counts, uint32_t bundle, uint64_t late_us);
 
 #endif

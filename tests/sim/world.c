@@ -476,6 +476,7 @@ static void begin(struct world *world)
     world->peers.deliver = node_deliver;
     world->peers.world = world;
     counts_init(&world->counts, &world->kernel);
+    world->counts.clocks_jump = world->profile.clock_jumps;
     facts_init(&world->facts, &world->kernel);
     logins_init(&world->logins, &world->kernel);
     for (unsigned n = 0; n < SIM_NODES; n++) {
