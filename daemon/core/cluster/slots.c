@@ -246,7 +246,10 @@ void pawl_cluster_slots_on_up(struct pawl_cluster_slots *slots, struct pawl_epoc
 {
     if (!pawl_epoch_equal(epoch, slots->epoch)) {
         slots->epoch = epoch;
-        slots->tables->mark_due = UINT64_MAX; /* it may have lost what it had acknowledged */
+        for (uint32_t bundle = 0; bundle < PAWL_BUNDLES; bundle++) {
+            /* it may have lost what it had acknowledged */
+            pawl_slots_mark(slots, bundle, UINT64_MAX, now_ms, now_ms);
+        }
     }
     slots->up = true;
     slots->tables->load_retry_ms = now_ms;
@@ -269,6 +272,23 @@ void pawl_cluster_slots_set_clock(struct pawl_cluster_slots *slots, uint64_t fle
 
 /* ---- what happens ---- */
 
+void pawl_slots_mark(struct pawl_cluster_slots *slots, uint32_t bundle, uint64_t set,
+                     uint64_t since_ms, uint64_t now_ms)
+{
+    struct pawl_slots_tables *tables = slots->tables;
+
+    since_ms = since_ms < now_ms ? since_ms : now_ms;
+    if ((tables->mark_due >> bundle & 1) == 0) {
+        tables->mark_due |= UINT64_C(1) << bundle;
+        tables->mark[bundle] = 0;
+        tables->mark_since_ms[bundle] = since_ms;
+    } else if (since_ms < tables->mark_since_ms[bundle]) {
+        tables->mark_since_ms[bundle] = since_ms;
+    }
+    tables->mark[bundle] |= set;
+    pawl_slots_due(slots, now_ms);
+}
+
 /* One bundle at a time: a walk over all of it. */
 static void mark_some(struct pawl_cluster_slots *slots, uint64_t now_ms)
 {
@@ -277,21 +297,20 @@ static void mark_some(struct pawl_cluster_slots *slots, uint64_t now_ms)
     if (tables->again_ms != 0 && now_ms >= tables->again_ms) {
         tables->again_ms = 0;
         for (uint32_t bundle = 0; bundle < PAWL_BUNDLES; bundle++) {
-            if ((tables->again[bundle] & tables->held[bundle]) != 0) {
-                (void)pawl_limiter_mark_slots(slots->options.limiter, bundle,
-                                              tables->again[bundle] & tables->held[bundle],
-                                              pawl_slots_leaving(now_ms));
+            if (tables->again[bundle] != 0) {
+                pawl_slots_mark(slots, bundle, tables->again[bundle], now_ms, now_ms);
+                tables->again[bundle] = 0;
             }
-            tables->again[bundle] = 0;
         }
     }
     if (tables->mark_due != 0) {
         uint32_t bundle = pawl_set_first(tables->mark_due);
+        uint64_t set = tables->mark[bundle] & tables->held[bundle];
 
         tables->mark_due &= tables->mark_due - 1;
-        if (tables->held[bundle] != 0) {
-            (void)pawl_limiter_mark_slots(slots->options.limiter, bundle, tables->held[bundle],
-                                          pawl_slots_leaving(now_ms));
+        if (set != 0) { /* dirty since then, not since now: the figure says what could be lost */
+            (void)pawl_limiter_mark_slots(slots->options.limiter, bundle, set,
+                                          pawl_slots_leaving(tables->mark_since_ms[bundle]));
         }
         pawl_slots_due(slots, tables->mark_due != 0 ? now_ms : UINT64_MAX);
     }

@@ -10,7 +10,8 @@
 #define PAWL_SLOTS_EXACTS       1024                             /* answers that wait for a save */
 #define PAWL_SLOTS_DEADLINE_MS  5000
 #define PAWL_SLOTS_BUFFER       (512u * 1024) /* values of one pass of saving */
-#define PAWL_SLOTS_MEMBER_PULLS 4             /* of one member at once */
+#define PAWL_SLOTS_FETCHES_MAX  8 /* pulls that hold what has come: an eighth of a table */
+#define PAWL_SLOTS_MEMBER_PULLS 4 /* of one member at once */
 #define PAWL_SLOTS_NOTHING      UINT32_MAX
 
 _Static_assert(PAWL_SLOTS_WORDS == 64, "a set of a bundle's slots is one word");
@@ -121,7 +122,9 @@ struct pawl_slots_tables {
     uint64_t first;                      /* bundles: requests wait */
     uint64_t recheck;                    /* bundles: they may be ready */
     uint64_t counted;                    /* bundles: something may have to be pushed */
-    uint64_t mark_due;                   /* bundles: all is to be saved again */
+    uint64_t mark_due;                   /* bundles of which `mark` is to be saved again */
+    uint64_t mark[PAWL_BUNDLES];
+    uint64_t mark_since_ms[PAWL_BUNDLES]; /* what it is dirty since */
     uint64_t round;             /* bundles: still to be looked at in this round of saving */
     uint64_t round_ms;          /* the next one begins */
     uint64_t budget, budget_ms; /* bytes that may be saved, as of when */
@@ -213,6 +216,10 @@ bool pawl_slots_in_view(const struct pawl_cluster_slots *slots, const struct paw
 void pawl_slots_tell(struct pawl_cluster_slots *slots);
 
 struct pawl_slot_anchor pawl_slots_anchor(const struct pawl_cluster_slots *slots, uint64_t now_ms);
+
+/** All records of the slots @set are to be saved again, dirty since @since_ms. */
+void pawl_slots_mark(struct pawl_cluster_slots *slots, uint32_t bundle, uint64_t set,
+                     uint64_t since_ms, uint64_t now_ms);
 
 void *pawl_slots_heap(struct pawl_cluster_slots *slots, void *old, size_t size);
 

@@ -241,6 +241,7 @@ static void start_some(struct pawl_cluster_slots *slots, uint32_t bundle, uint64
         const struct pawl_member_id *member = &tables->members[i];
         struct pawl_slots_pull *free = NULL;
         unsigned its = 0;
+        unsigned fetches = 0;
 
         if ((tables->answered[i] >> bundle & 1) != 0 ||
             pawl_member_id_equal(*member, slots->options.self) ||
@@ -251,9 +252,10 @@ static void start_some(struct pawl_cluster_slots *slots, uint32_t bundle, uint64
             struct pawl_slots_pull *pull = &tables->pulls[j];
 
             its += pull->used && pawl_member_id_equal(pull->member, *member) ? 1 : 0;
+            fetches += pull->used && !pull->joined ? 1 : 0;
             free = !pull->used ? pull : free;
         }
-        if (free == NULL || its >= PAWL_SLOTS_MEMBER_PULLS) {
+        if (free == NULL || its >= PAWL_SLOTS_MEMBER_PULLS || fetches >= PAWL_SLOTS_FETCHES_MAX) {
             continue;
         }
         *free = (struct pawl_slots_pull){ .used = true, .member = *member, .bundle = bundle };

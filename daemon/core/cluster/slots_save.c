@@ -185,9 +185,7 @@ static bool save_bundle(struct pawl_cluster_slots *slots, uint32_t bundle, uint6
         uint32_t slot = pawl_slot_number(bundle, pawl_set_first(set));
 
         if (!save_slot(slots, slot, since.ns / NS_PER_MS, 0)) {
-            (void)pawl_limiter_mark_slots(slots->options.limiter, bundle, pawl_slot_bit(slot),
-                                          since);
-            return true; /* with the next round */
+            pawl_slots_mark(slots, bundle, pawl_slot_bit(slot), since.ns / NS_PER_MS, now_ms);
         }
     }
     return status == PAWL_OK;
@@ -277,10 +275,7 @@ static void mark_slot(struct pawl_cluster_slots *slots, const struct pawl_slots_
     if ((slots->tables->held[bundle] & bit) == 0) {
         return;
     }
-    /* dirty since then, not since now: the figure is about what could be lost */
-    (void)pawl_limiter_mark_slots(slots->options.limiter, bundle, bit,
-                                  pawl_slots_leaving(save->since_ms < now_ms ? save->since_ms
-                                                                             : now_ms));
+    pawl_slots_mark(slots, bundle, bit, save->since_ms, now_ms);
     delete_again(slots, save, now_ms);
 }
 
@@ -409,6 +404,10 @@ uint64_t pawl_slots_unsaved_ms(struct pawl_cluster_slots *slots)
             pawl_limiter_bundle_unsaved(slots->options.limiter, bundle, &since) &&
             since.ns / NS_PER_MS < oldest_ms) {
             oldest_ms = since.ns / NS_PER_MS;
+        }
+        if ((tables->mark_due >> bundle & 1) != 0 && tables->mark_since_ms[bundle] < oldest_ms &&
+            (tables->mark[bundle] & tables->held[bundle]) != 0) {
+            oldest_ms = tables->mark_since_ms[bundle];
         }
     }
     for (uint32_t i = 0; i < PAWL_SLOTS_COMMANDS && slots->saves > 0; i++) {
