@@ -265,6 +265,16 @@ static void on_failed(struct pawl_cluster *cluster, struct pawl_cluster_post *po
     answer(cluster, &failed);
 }
 
+static void say_not_answered(struct pawl_cluster *cluster, const Pawl__V1__Reply *reply,
+                             enum pawl_status read, const char *why)
+{
+    pawl_log_event(
+        cluster->options.log, PAWL_LOG_DEBUG, "handover_not_answered",
+        PAWL_F_BYTES("error", reply == NULL ? pawl_bytes_of(NULL, 0)
+                                            : pawl_bytes_of(reply->error.data, reply->error.len)),
+        PAWL_F_TEXT("reply", pawl_status_text(read)), PAWL_F_TEXT("why", why == NULL ? "" : why));
+}
+
 static void on_answer(void *ctx, enum pawl_peer_outcome outcome, struct pawl_bytes bytes,
                       const char *why)
 {
@@ -272,14 +282,15 @@ static void on_answer(void *ctx, enum pawl_peer_outcome outcome, struct pawl_byt
     struct pawl_cluster *cluster = asked->cluster;
     struct pawl_slots_answer answered = { .tag = asked->tag, .status = PAWL_EUNAVAIL };
     Pawl__V1__Reply *reply = NULL;
+    enum pawl_status read = PAWL_OK;
 
-    (void)why;
     free(asked);
     cluster->asks_out--;
     pawl_cold_arena_reset(&cluster->arena);
-    if (outcome == PAWL_PEER_REPLY &&
-        pawl_cold_read_reply(&cluster->arena, bytes, &reply) == PAWL_OK &&
-        reply->status == PAWL__V1__STATUS__STATUS_OK) {
+    if (outcome == PAWL_PEER_REPLY) {
+        read = pawl_cold_read_reply(&cluster->arena, bytes, &reply);
+    }
+    if (reply != NULL && reply->status == PAWL__V1__STATUS__STATUS_OK) {
         answered.status = PAWL_OK;
         if (reply->body_case == PAWL__V1__REPLY__BODY_PULL) {
             answered.records = pawl_bytes_of(reply->pull->records.data, reply->pull->records.len);
@@ -288,6 +299,8 @@ static void on_answer(void *ctx, enum pawl_peer_outcome outcome, struct pawl_byt
         } else if (reply->body_case != PAWL__V1__REPLY__BODY_PUSH) {
             answered.status = PAWL_EUNAVAIL;
         }
+    } else {
+        say_not_answered(cluster, reply, read, why);
     }
     answer(cluster, &answered);
 }
@@ -305,7 +318,9 @@ static bool ask(struct pawl_cluster *cluster, const struct pawl_slots_request *f
         return false;
     }
     if (from->push) {
-        push.view = wire(view.data, view.size);
+        /* A full Push has no room for a large view: who needs that asks the engine. */
+        push.view =
+            wire(view.data, view.size + from->records.size < PAWL_PUSH_WIRE_MAX ? view.size : 0);
         push.member = wire(cluster->self.bytes, sizeof(cluster->self.bytes));
         push.sequence = from->sequence;
         push.records = wire(from->records.data, from->records.size);

@@ -30,6 +30,11 @@
 #define PAWL_CURSORS_MAX     1024  /* origins followed by one watch */
 #define PAWL_LIST_MAX        16384 /* entries of any other repeated field */
 
+/* Between members. */
+#define PAWL_VIEW_WIRE_MAX 49152   /* a sealed view */
+#define PAWL_PUSH_WIRE_MAX 61440   /* records of a Push: within a request */
+#define PAWL_PULL_WIRE_MAX 1044480 /* records of a PullReply: within a reply */
+
 /* Features of the hello, bits (COMPAT.md). */
 #define PAWL_FEATURE_ROUTING (UINT64_C(1) << 0) /* the client asks the owner of a key by itself */
 

@@ -120,6 +120,11 @@ static const struct cap caps[] = {
     { MESSAGE(thaw), 2, PAWL_ACTOR_MAX, 0 },
     { MESSAGE(watch), 1, 0, PAWL_CURSORS_MAX },
     { MESSAGE(watch_reply), 1, PAWL_FACT_BYTES_MAX, 0 },
+    { MESSAGE(pull), 1, PAWL_VIEW_WIRE_MAX, 0 },
+    { MESSAGE(pull_reply), 1, PAWL_PULL_WIRE_MAX, 0 },
+    { MESSAGE(push), 1, PAWL_VIEW_WIRE_MAX, 0 },
+    { MESSAGE(push), 4, PAWL_PUSH_WIRE_MAX, 0 },
+    { MESSAGE(view_push), 1, PAWL_VIEW_WIRE_MAX, 0 },
 };
 
 static struct cap cap_of(const ProtobufCMessageDescriptor *message, uint32_t number)
