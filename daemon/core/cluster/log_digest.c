@@ -10,8 +10,8 @@
 
 #include <string.h>
 
-#define BUCKET_S     65536u /* of expiry; 64 of them are 48 days */
-#define MINUTE_MS    60000u
+#define BUCKET_S     UINT64_C(65536) /* of expiry; 64 of them are 48 days */
+#define MINUTE_MS    UINT64_C(60000)
 #define HASH_BYTES   3
 #define HEAD_BYTES   5 /* version, minute */
 #define BLOB_BYTES   (HEAD_BYTES + PAWL_LOG_BUCKETS * HASH_BYTES)
@@ -50,7 +50,7 @@ static void snapshot(struct pawl_log_inside *in, uint32_t minute, uint64_t now_m
 {
     struct pawl_log_bucket buckets[PAWL_LOG_BUCKETS];
     struct pawl_log_snapshot *out = &in->snapshots[0];
-    uint64_t cut_ms = (uint64_t)(minute - 1) * MINUTE_MS;
+    uint64_t cut_ms = (minute - 1) * MINUTE_MS;
     uint16_t now = (uint16_t)(now_ms >> 13);
 
     in->snapshots[1] = *out;

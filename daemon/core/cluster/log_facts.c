@@ -189,7 +189,7 @@ static bool ids_grow(struct pawl_log_inside *in)
     struct pawl_log_facts *facts = &in->facts;
     uint32_t size = facts->ids == NULL ? 0 : facts->ids_mask + 1;
 
-    if (facts->count + 1 <= size / 4 * 3) {
+    if (facts->count + 1 <= (uint64_t)size / 4 * 3) {
         return true;
     }
     uint32_t more = size == 0 ? IDS_MIN : 2 * size;

@@ -114,19 +114,23 @@ static uint32_t scan_origin(struct pawl_log_inside *in, struct pawl_log_origin *
     return used;
 }
 
-static void scan_slots(struct pawl_log_inside *in)
+static void scan_slots(struct pawl_log_inside *in, uint64_t now_ms)
 {
     uint32_t budget = STEP_SLOTS;
 
-    for (uint32_t i = 0; i < PAWL_ORIGINS_MAX && budget > 0; i++) {
+    while (budget > 0 && now_ms >= in->scan_ms) {
         struct pawl_log_origin *origin = in->origins[in->scan_origin];
 
         if (origin != NULL) {
             budget -= scan_origin(in, origin, budget);
         }
         if (origin == NULL || in->scan_position > origin->hi) {
-            in->scan_origin = (in->scan_origin + 1) % PAWL_ORIGINS_MAX;
+            in->scan_origin++;
             in->scan_position = 0;
+        }
+        if (in->scan_origin == PAWL_ORIGINS_MAX) {
+            in->scan_origin = 0;
+            in->scan_ms = now_ms + PASS_MS;
         }
     }
 }
@@ -265,7 +269,7 @@ void pawl_log_tend(struct pawl_log_inside *in, uint64_t now_ms)
     if (now_ms >= in->tend_ms || in->adopting) {
         in->tend_ms = now_ms + STEP_MS;
         sweep_facts(in, now_ms);
-        scan_slots(in);
+        scan_slots(in, now_ms);
     }
     if (now_ms >= in->trim_ms) {
         in->trim_ms = now_ms + HOUSE_MS;
