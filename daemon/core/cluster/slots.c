@@ -61,14 +61,19 @@ void pawl_slots_set_away(struct pawl_cluster_slots *slots, uint32_t bundle, uint
     pawl_slots_set_all(slots, bundle, set & ~mine, PAWL_SLOT_FOREIGN);
 }
 
-bool pawl_slots_in_view(const struct pawl_cluster_slots *slots, const struct pawl_member_id *id)
+uint16_t pawl_slots_member(const struct pawl_cluster_slots *slots, const struct pawl_member_id *id)
 {
     for (uint16_t i = 0; i < slots->tables->member_count; i++) {
         if (pawl_member_id_equal(slots->tables->members[i], *id)) {
-            return true;
+            return i;
         }
     }
-    return false;
+    return PAWL_RING_NOBODY;
+}
+
+bool pawl_slots_in_view(const struct pawl_cluster_slots *slots, const struct pawl_member_id *id)
+{
+    return pawl_slots_member(slots, id) != PAWL_RING_NOBODY;
 }
 
 void pawl_slots_tell(struct pawl_cluster_slots *slots)
@@ -129,6 +134,7 @@ enum pawl_status pawl_cluster_slots_init(struct pawl_cluster_slots *slots,
     }
     memset(slots->tables, 0, sizeof(*slots->tables));
     slots->tables->self = PAWL_RING_NOBODY;
+    slots->tables->me = PAWL_RING_NOBODY;
     slots->tables->round_ms = now_ms;
     slots->tables->budget_ms = now_ms;
     slots->next_ms = now_ms;
@@ -225,7 +231,8 @@ void pawl_cluster_slots_on_view(struct pawl_cluster_slots *slots,
         return;
     }
     take_view(slots, view);
-    slots->member = pawl_slots_in_view(slots, &slots->options.self);
+    slots->tables->me = pawl_slots_member(slots, &slots->options.self);
+    slots->member = slots->tables->me != PAWL_RING_NOBODY;
     if (was && !slots->member) {
         drop_all(slots);
     }

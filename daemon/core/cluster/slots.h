@@ -57,6 +57,7 @@
 #define PAWL_SLOTS_PULLS_MAX    32  /* pulls under way, each with what has come so far */
 #define PAWL_SLOTS_GIVES_MAX    256 /* bundles that are being given at once */
 #define PAWL_SLOTS_PULL_MAX     (UINT64_C(256) << 20) /* bytes of one pull */
+#define PAWL_SLOTS_PULLED_MAX   (UINT64_C(128) << 20) /* held by all pulls: no new one above it */
 #define PAWL_SLOTS_RETRY_MS     100          /* between attempts at one member, or at one slot */
 #define PAWL_SLOTS_SAVE_BYTES_S (32u << 20)  /* a second, saved in the background */
 #define PAWL_SLOTS_PUSH_MAX     (60u * 1024) /* bytes of one Push: a request's, or one record's */

@@ -10,8 +10,7 @@
 #define PAWL_SLOTS_EXACTS       1024                             /* answers that wait for a save */
 #define PAWL_SLOTS_DEADLINE_MS  5000
 #define PAWL_SLOTS_BUFFER       (512u * 1024) /* values of one pass of saving */
-#define PAWL_SLOTS_FETCHES_MAX  8 /* pulls that hold what has come: an eighth of a table */
-#define PAWL_SLOTS_MEMBER_PULLS 4 /* of one member at once */
+#define PAWL_SLOTS_MEMBER_PULLS 4             /* of one member at once */
 #define PAWL_SLOTS_NOTHING      UINT32_MAX
 
 _Static_assert(PAWL_SLOTS_WORDS == 64, "a set of a bundle's slots is one word");
@@ -22,6 +21,7 @@ struct pawl_slots_pull {
     bool waiting; /* for an answer with `tag` */
     bool joined;  /* all came and was added: now it has to be confirmed */
     struct pawl_member_id member;
+    uint16_t index; /* of the member in the view */
     uint32_t bundle;
     uint64_t tag;
     uint64_t view; /* it began with */
@@ -106,6 +106,7 @@ struct pawl_slots_tables {
     struct pawl_member_id members[PAWL_MEMBERS_MAX];
     uint16_t member_count;
     uint16_t self; /* in ring */
+    uint16_t me;   /* in members */
     uint64_t owned_view[PAWL_RING_SLOTS];
     uint64_t mine[PAWL_BUNDLES];   /* by the view */
     uint64_t wanted[PAWL_BUNDLES]; /* as the states say */
@@ -209,6 +210,9 @@ void pawl_slots_set_all(struct pawl_cluster_slots *slots, uint32_t bundle, uint6
 /** The state of a slot that is not decided here: WANTED if the view gives it to us, else FOREIGN.
  */
 void pawl_slots_set_away(struct pawl_cluster_slots *slots, uint32_t bundle, uint64_t set);
+
+/** Index of @id among all members of the view, or PAWL_RING_NOBODY. */
+uint16_t pawl_slots_member(const struct pawl_cluster_slots *slots, const struct pawl_member_id *id);
 
 bool pawl_slots_in_view(const struct pawl_cluster_slots *slots, const struct pawl_member_id *id);
 

@@ -5,19 +5,6 @@
 
 #define GROWTH_MIN (64u * 1024)
 
-static struct pawl_slots_pull *pull_find(const struct pawl_cluster_slots *slots,
-                                         const struct pawl_member_id *member, uint32_t bundle)
-{
-    for (uint32_t i = 0; i < PAWL_SLOTS_PULLS_MAX; i++) {
-        struct pawl_slots_pull *pull = &slots->tables->pulls[i];
-
-        if (pull->used && pull->bundle == bundle && pawl_member_id_equal(pull->member, *member)) {
-            return pull;
-        }
-    }
-    return NULL;
-}
-
 bool pawl_slots_is_confirming(const struct pawl_cluster_slots *slots, uint32_t bundle)
 {
     for (uint32_t i = 0; i < PAWL_SLOTS_PULLS_MAX; i++) {
@@ -55,7 +42,8 @@ void pawl_slots_pulls_drop(struct pawl_cluster_slots *slots, bool all)
     for (uint32_t i = 0; i < PAWL_SLOTS_PULLS_MAX; i++) {
         struct pawl_slots_pull *pull = &slots->tables->pulls[i];
 
-        if (pull->used && (all || !pawl_slots_in_view(slots, &pull->member))) {
+        pull->index = pawl_slots_member(slots, &pull->member);
+        if (pull->used && (all || pull->index == PAWL_RING_NOBODY)) {
             pull_end(slots, pull);
         }
     }
@@ -156,10 +144,8 @@ static void pull_confirmed(struct pawl_cluster_slots *slots, struct pawl_slots_p
 {
     struct pawl_slots_tables *tables = slots->tables;
 
-    for (uint16_t i = 0; i < tables->member_count; i++) {
-        if (pull->view == slots->view && pawl_member_id_equal(tables->members[i], pull->member)) {
-            tables->answered[i] |= UINT64_C(1) << pull->bundle;
-        }
+    if (pull->view == slots->view) {
+        tables->answered[pull->index] |= UINT64_C(1) << pull->bundle;
     }
     pull_end(slots, pull);
 }
@@ -204,8 +190,7 @@ static bool all_answered(const struct pawl_cluster_slots *slots, uint32_t bundle
     const struct pawl_slots_tables *tables = slots->tables;
 
     for (uint16_t i = 0; i < tables->member_count; i++) {
-        if ((tables->answered[i] >> bundle & 1) == 0 &&
-            !pawl_member_id_equal(tables->members[i], slots->options.self)) {
+        if ((tables->answered[i] >> bundle & 1) == 0 && i != tables->me) {
             return false;
         }
     }
@@ -233,53 +218,73 @@ static void check_ready(struct pawl_cluster_slots *slots, uint32_t bundle, uint6
     pawl_slots_due(slots, now_ms);
 }
 
-static void start_some(struct pawl_cluster_slots *slots, uint32_t bundle, uint64_t now_ms)
+/* What is under way: bundles of each member, how many of his, and a place for one more. */
+struct under_way {
+    uint64_t bundles[PAWL_MEMBERS_MAX];
+    uint8_t count[PAWL_MEMBERS_MAX];
+    uint64_t bytes;
+};
+
+static void look_around(const struct pawl_slots_tables *tables, struct under_way *now)
+{
+    memset(now, 0, sizeof(*now));
+    for (uint32_t i = 0; i < PAWL_SLOTS_PULLS_MAX; i++) {
+        const struct pawl_slots_pull *pull = &tables->pulls[i];
+
+        if (pull->used) {
+            now->bundles[pull->index] |= UINT64_C(1) << pull->bundle;
+            now->count[pull->index]++;
+            now->bytes += pull->capacity;
+        }
+    }
+}
+
+/* Begin pulls of the bundles @wanted. */
+static void start_some(struct pawl_cluster_slots *slots, struct under_way *now, uint64_t wanted,
+                       uint64_t now_ms)
 {
     struct pawl_slots_tables *tables = slots->tables;
+    uint32_t place = 0;
 
     for (uint16_t i = 0; i < tables->member_count; i++) {
-        const struct pawl_member_id *member = &tables->members[i];
-        struct pawl_slots_pull *free = NULL;
-        unsigned its = 0;
-        unsigned fetches = 0;
+        uint64_t todo = i != tables->me ? wanted & ~tables->answered[i] & ~now->bundles[i] : 0;
 
-        if ((tables->answered[i] >> bundle & 1) != 0 ||
-            pawl_member_id_equal(*member, slots->options.self) ||
-            pull_find(slots, member, bundle) != NULL) {
-            continue;
+        for (; todo != 0 && now->count[i] < PAWL_SLOTS_MEMBER_PULLS; todo &= todo - 1) {
+            while (place < PAWL_SLOTS_PULLS_MAX && tables->pulls[place].used) {
+                place++;
+            }
+            if (place == PAWL_SLOTS_PULLS_MAX || now->bytes > PAWL_SLOTS_PULLED_MAX) {
+                return;
+            }
+            tables->pulls[place] = (struct pawl_slots_pull){ .used = true,
+                                                             .member = tables->members[i],
+                                                             .index = i,
+                                                             .bundle = pawl_set_first(todo),
+                                                             .retry_ms = now_ms };
+            now->bundles[i] |= todo & (~todo + 1);
+            now->count[i]++;
         }
-        for (uint32_t j = 0; j < PAWL_SLOTS_PULLS_MAX; j++) {
-            struct pawl_slots_pull *pull = &tables->pulls[j];
-
-            its += pull->used && pawl_member_id_equal(pull->member, *member) ? 1 : 0;
-            fetches += pull->used && !pull->joined ? 1 : 0;
-            free = !pull->used ? pull : free;
-        }
-        if (free == NULL || its >= PAWL_SLOTS_MEMBER_PULLS || fetches >= PAWL_SLOTS_FETCHES_MAX) {
-            continue;
-        }
-        *free = (struct pawl_slots_pull){ .used = true, .member = *member, .bundle = bundle };
-        free->retry_ms = now_ms;
     }
 }
 
 void pawl_slots_pulls_tick(struct pawl_cluster_slots *slots, uint64_t now_ms)
 {
     struct pawl_slots_tables *tables = slots->tables;
+    uint64_t wanted = 0;
 
     for (; tables->recheck != 0; tables->recheck &= tables->recheck - 1) {
         check_ready(slots, pawl_set_first(tables->recheck), now_ms);
     }
-    for (unsigned turn = 0; turn < 2; turn++) {
-        for (uint32_t bundle = 0; bundle < PAWL_BUNDLES; bundle++) {
-            bool first = (tables->first >> bundle & 1) != 0;
+    for (uint32_t bundle = 0; bundle < PAWL_BUNDLES; bundle++) {
+        wanted |= tables->wanted[bundle] != 0 ? UINT64_C(1) << bundle : 0;
+    }
+    tables->first &= wanted;
+    if (wanted != 0) {
+        struct under_way now;
 
-            if (tables->wanted[bundle] == 0) {
-                tables->first &= ~(UINT64_C(1) << bundle);
-            } else if (first == (turn == 0)) {
-                start_some(slots, bundle, now_ms);
-            }
-        }
+        look_around(tables, &now);
+        start_some(slots, &now, wanted & tables->first, now_ms);
+        start_some(slots, &now, wanted & ~tables->first, now_ms);
     }
     for (uint32_t i = 0; i < PAWL_SLOTS_PULLS_MAX; i++) {
         struct pawl_slots_pull *pull = &tables->pulls[i];
