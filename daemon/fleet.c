@@ -285,6 +285,11 @@ enum pawl_status pawl_fleet_start(struct daemon *daemon, struct pawl_error *erro
     enum pawl_status status = pawl_cluster_start(fleet->cluster, error);
 
     fleet->started = status == PAWL_OK;
+    if (fleet->started && !pawl_cluster_wait_joined(fleet->cluster, PAWL_FLEET_JOIN_MS)) {
+        pawl_log_event(&daemon->log, PAWL_LOG_WARN, "not_joined",
+                       PAWL_F_TEXT("why", "the engine or the members do not answer; checks follow "
+                                          "on_error until they do"));
+    }
     return status;
 }
 

@@ -3,9 +3,9 @@
  * cluster's thread, and what it means for start, reload and stop. Beside main.c, because it names
  * adapters. Nothing here does anything where there is no cluster section.
  *
- * Life: open (in place of the embedded store) -> start (the workers run) -> leave (a signal came,
- * everything is still served) -> close -> (the server is destroyed) -> destroy. The main loop's
- * thread, but for what says otherwise.
+ * Life: open (in place of the embedded store) -> start (the server is made) -> leave (a signal
+ * came, everything is still served) -> close -> (the server is destroyed) -> destroy. The main
+ * loop's thread, but for what says otherwise.
  */
 #ifndef PAWL_DAEMON_FLEET_H
 #define PAWL_DAEMON_FLEET_H
@@ -13,6 +13,8 @@
 #include "adapter/redis/redis.h"
 #include "edge/cluster.h"
 #include "outward.h"
+
+#define PAWL_FLEET_JOIN_MS 6000 /* the first member waits for 4 s whether there are others */
 
 struct daemon;
 
@@ -42,7 +44,10 @@ bool pawl_fleet_is_on(const struct daemon *daemon);
  */
 PAWL_MUST_USE enum pawl_status pawl_fleet_open(struct daemon *daemon, struct pawl_error *error);
 
-/** The workers run: join the fleet. */
+/**
+ * Join the fleet, before the workers run: who connects meanwhile waits in the backlog, and is
+ * answered by a member. Takes PAWL_FLEET_JOIN_MS at most; then this node serves what it can.
+ */
 PAWL_MUST_USE enum pawl_status pawl_fleet_start(struct daemon *daemon, struct pawl_error *error);
 
 /** Certificates and passwords follow a reload. Only where pawl_fleet_is_on(). */

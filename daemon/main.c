@@ -375,13 +375,7 @@ static void server_options(struct daemon *daemon, struct pawl_server_options *op
 static void on_started(void *data)
 {
     struct daemon *daemon = data;
-    struct pawl_error error = { PAWL_OK, 0, "" };
 
-    if (pawl_fleet_is_on(daemon) && pawl_fleet_start(daemon, &error) != PAWL_OK) {
-        pawl_log_event(&daemon->log, PAWL_LOG_ERROR, "cluster_start_refused",
-                       PAWL_F_TEXT("why", error.text));
-        pawl_server_stop(daemon->server);
-    }
     pawl_service_ready(&daemon->service, pawl_server_workers(daemon->server));
     pawl_log_event(&daemon->log, PAWL_LOG_INFO, "ready", PAWL_F_TEXT("version", PAWL_VERSION),
                    PAWL_F_U64("workers", pawl_server_workers(daemon->server)),
@@ -450,6 +444,10 @@ static enum pawl_status serve(struct daemon *daemon, struct pawl_error *error)
         return status;
     }
     pawl_service_confine_calls(&daemon->service, daemon->settings);
+    status = pawl_fleet_is_on(daemon) ? pawl_fleet_start(daemon, error) : PAWL_OK;
+    if (status != PAWL_OK) {
+        return status;
+    }
     status = pawl_server_run(daemon->server, error);
     if (status == PAWL_ETIMEDOUT) {
         pawl_log_event(&daemon->log, PAWL_LOG_WARN, "drain_cut",

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "edge/loop.h"
 
@@ -413,6 +414,7 @@ static void on_turn(uv_prepare_t *handle)
     follow_freshness(cluster);
     follow_clock(cluster);
     look_at_leave(cluster, now_ms);
+    atomic_store(&cluster->joined, pawl_cluster_slots_settled(&cluster->node.slots));
     pawl_cluster_show(cluster, now_ms);
     if (cluster->poke) {
         cluster->poke = false;
@@ -863,6 +865,20 @@ void pawl_cluster_call(struct pawl_cluster *cluster, void (*run)(void *ctx), voi
     if (!pawl_cluster_post(cluster, &call->post)) {
         free(call);
     }
+}
+
+bool pawl_cluster_wait_joined(struct pawl_cluster *cluster, uint32_t timeout_ms)
+{
+    const struct timespec step = { .tv_nsec = 2000000 };
+    uint64_t until_ms = pawl_cluster_now_ms(cluster) + timeout_ms;
+
+    while (!atomic_load(&cluster->joined)) {
+        if (pawl_cluster_now_ms(cluster) >= until_ms) {
+            return false;
+        }
+        (void)nanosleep(&step, NULL);
+    }
+    return true;
 }
 
 /* One that never ran has its loop closed here. */
