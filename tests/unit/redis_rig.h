@@ -9,6 +9,7 @@
 #include "adapter/redis/redis.h"
 #include "unit/redis_net.h"
 
+#include <dirent.h>
 #include <hiredis/hiredis.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -33,6 +34,7 @@ struct rig_answer {
 
 struct rig {
     struct net net;
+    void (*turn)(void); /* NULL: net's; else a loop of the test's own */
     struct pawl_log log;
     struct pawl_entropy entropy;
     struct pawl_redis *redis;
@@ -181,6 +183,16 @@ static inline void rig_on_reply(void *self, const struct pawl_engine_reply *repl
 
 /* ---- life ---- */
 
+/** One turn, which waits for up to @wait_ms. */
+static inline void rig_turn(struct rig *rig, int wait_ms)
+{
+    if (rig->turn != NULL) {
+        rig->turn();
+    } else {
+        net_turn(&rig->net, wait_ms);
+    }
+}
+
 static inline void rig_init(struct rig *rig, uint16_t port)
 {
     memset(rig, 0, sizeof(*rig));
@@ -224,7 +236,7 @@ static inline void rig_stop(struct rig *rig)
     rig->engine.ops->close(rig->engine.self, rig_on_closed, rig);
     assert_false(rig->closed);
     while (!rig->closed) {
-        net_turn(&rig->net, 100);
+        rig_turn(rig, 100);
         assert_true(net_clock_ms() < until_ms);
     }
     for (unsigned i = 0; i < NET_STREAMS; i++) {
@@ -238,7 +250,7 @@ static inline void rig_stop(struct rig *rig)
     do {                                                          \
         uint64_t rig_until_ms = net_clock_ms() + RIG_PATIENCE_MS; \
         while (!(condition)) {                                    \
-            net_turn(&(rig)->net, 20);                            \
+            rig_turn((rig), 20);                                  \
             assert_true(net_clock_ms() < rig_until_ms);           \
         }                                                         \
     } while (0)
@@ -248,7 +260,7 @@ static inline void rig_turn_for(struct rig *rig, unsigned ms)
     uint64_t until_ms = net_clock_ms() + ms;
 
     while (net_clock_ms() < until_ms) {
-        net_turn(&rig->net, 5);
+        rig_turn(rig, 5);
     }
 }
 
@@ -477,13 +489,14 @@ static inline void rig_server_kill(struct rig_server *server)
 
 static inline void rig_server_end(struct rig_server *server)
 {
-    static const char *const files[] = { "server.log", "dump.rdb", "sentinel.conf" };
-    char path[128];
+    DIR *folder = opendir(server->folder);
 
     rig_server_kill(server);
-    for (unsigned i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-        (void)snprintf(path, sizeof(path), "%s/%s", server->folder, files[i]);
-        (void)unlink(path);
+    for (struct dirent *at; folder != NULL && (at = readdir(folder)) != NULL;) {
+        (void)unlinkat(dirfd(folder), at->d_name, 0);
+    }
+    if (folder != NULL) {
+        (void)closedir(folder);
     }
     (void)rmdir(server->folder);
 }
