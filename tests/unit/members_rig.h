@@ -19,6 +19,7 @@
 
 #define RIG_MAX      6
 #define RIG_QUEUE    64
+#define RIG_LISTED   64 /* announced ones, dead ones too */
 #define RIG_COPIES   32 /* of the engine, RIG_COPY_MS apart: what a replica may have */
 #define RIG_COPY_MS  100
 #define RIG_ANSWERED 1 /* ms to the engine, and back */
@@ -34,7 +35,7 @@ struct rig_engine {
         uint64_t mark;
         size_t size;
         uint8_t info[PAWL_MEMBER_INFO_MAX];
-    } announced[RIG_MAX];
+    } announced[RIG_LISTED];
     unsigned count;
 };
 
@@ -56,7 +57,8 @@ struct rig_member {
     bool exists, stopped, cut; /* cut: no way to the engine */
     bool connected;
     uint64_t tenure_ms;
-    unsigned expelled, adopted, pushes, done, looks;
+    unsigned expelled, adopted, pushes, done;
+    unsigned lives; /* each has an id of its own */
     struct rig *rig;
     unsigned index;
 };
@@ -69,7 +71,7 @@ struct rig {
     bool no_push;  /* pushes get lost */
     unsigned late; /* of so many VIEW_SETs one is answered UNKNOWN and executed later; 0: none */
     uint64_t random;
-    unsigned looks_away; /* calls that found two who may decide */
+    unsigned overlaps; /* looks that found two who may decide */
     struct rig_engine engine;
     struct rig_engine copies[RIG_COPIES];
     struct rig_member nodes[RIG_MAX];
@@ -111,6 +113,7 @@ static void rig_announce(struct rig *rig, const struct pawl_engine_command *comm
            !pawl_member_id_equal(engine->announced[at].id, command->announce.self)) {
         at++;
     }
+    assert_true(at < RIG_LISTED);
     engine->count = at == engine->count ? at + 1 : engine->count;
     engine->announced[at].id = command->announce.self;
     engine->announced[at].mark = ++rig->mark;
@@ -201,7 +204,7 @@ static void rig_answer(struct rig_member *node, const struct rig_command *queued
                                        .part = PAWL_PART_MEMBERS,
                                        .tag = queued->command.tag,
                                        .result = result };
-    struct pawl_announced announced[RIG_MAX];
+    struct pawl_announced announced[RIG_LISTED];
     struct pawl_bytes view = pawl_bytes_of(queued->then.view, queued->then.view_size);
 
     if (queued->command.verb == PAWL_ENGINE_ANNOUNCE) {
@@ -324,12 +327,23 @@ static struct rig *rig_create(void)
     return rig;
 }
 
+/* It is gone without a word; the next rig_start() there is somebody else. */
+static void rig_kill(struct rig *rig, unsigned index)
+{
+    struct rig_member *node = &rig->nodes[index];
+    unsigned lives = node->lives;
+
+    for (unsigned i = 0; i < node->queued; i++) {
+        free(node->queue[i]);
+    }
+    memset(node, 0, sizeof(*node));
+    node->lives = lives;
+}
+
 static void rig_destroy(struct rig *rig)
 {
     for (unsigned i = 0; i < RIG_MAX; i++) {
-        for (unsigned k = 0; k < rig->nodes[i].queued; k++) {
-            free(rig->nodes[i].queue[k]);
-        }
+        rig_kill(rig, i);
     }
     free(rig);
 }
@@ -348,6 +362,7 @@ static void rig_start(struct rig *rig, unsigned index)
         .seed = index * 7919 + 1,
     };
 
+    options.self.bytes[8] = (uint8_t)node->lives++;
     (void)snprintf(address, sizeof(address), "tcp:host%u:1", index);
     options.address = pawl_bytes_of(address, strlen(address));
     node->rig = rig;
@@ -378,7 +393,7 @@ static void rig_check(struct rig *rig)
 
                 if (view->number > pawl_members_view(&owner->members)->number &&
                     pawl_view_find(view, &owner->members.options.self) == PAWL_RING_NOBODY) {
-                    rig->looks_away++;
+                    rig->overlaps++;
                 }
             }
         }

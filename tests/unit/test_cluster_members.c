@@ -3,7 +3,7 @@
 
 static void end(struct rig *rig)
 {
-    assert_int_equal(rig->looks_away, 0);
+    assert_int_equal(rig->overlaps, 0);
     rig_destroy(rig);
 }
 
@@ -543,9 +543,10 @@ static void silence_and_the_engines_clock_are_told(void **state)
 
 static void disturb(struct rig *rig)
 {
-    struct rig_member *node = &rig->nodes[rig_random(rig) % RIG_MAX];
+    unsigned index = (unsigned)(rig_random(rig) % RIG_MAX);
+    struct rig_member *node = &rig->nodes[index];
 
-    switch (rig_random(rig) % 12) {
+    switch (rig_random(rig) % 16) {
     case 0:
     case 1:
         node->stopped = !node->stopped;
@@ -567,6 +568,25 @@ static void disturb(struct rig *rig)
     case 5:
         rig->no_push = !rig->no_push;
         break;
+    case 6:
+        rig_kill(rig, index);
+        break;
+    case 7:
+    case 8:
+        if (node->done > 0 || !node->exists) {
+            rig_kill(rig, index);
+            rig_start(rig, index);
+        } else if (!node->stopped && node->members.leaving) {
+            pawl_members_gone(&node->members, rig->now_ms);
+        } else if (!node->stopped) {
+            pawl_members_leave(&node->members, rig->now_ms);
+        }
+        break;
+    case 9:
+        if (rig_random(rig) % 4 == 0) { /* FLUSHALL */
+            memset(&rig->engine, 0, sizeof(rig->engine));
+        }
+        break;
     default:
         node->stopped = false;
         node->cut = false;
@@ -586,7 +606,7 @@ static void chance(uint64_t seed)
     for (unsigned i = 0; i < 40; i++) {
         rig_run(rig, rig_random(rig) % 3000);
         disturb(rig);
-        if (rig->looks_away > 0) {
+        if (rig->overlaps > 0) {
             fail_msg("seed %llu: two decide at %llu", (unsigned long long)seed,
                      (unsigned long long)rig->now_ms);
         }
@@ -594,21 +614,28 @@ static void chance(uint64_t seed)
     rig->down = false;
     rig_fail_over(rig, 0);
     rig->no_push = false;
-    for (unsigned i = 0; i < 4; i++) {
+    for (unsigned i = 0; i < RIG_MAX; i++) {
         rig->nodes[i].stopped = false;
         rig->nodes[i].cut = false;
+        if (!rig->nodes[i].exists || rig->nodes[i].members.leaving) {
+            rig_kill(rig, i);
+            rig_start(rig, i);
+        }
     }
-    (void)rig_await(rig, 4, 60000); /* and all is well again */
+    (void)rig_await(rig, RIG_MAX, 60000); /* and all is well again */
     end(rig);
 }
 
 static void whatever_happens_nobody_decides_beside_a_successor(void **state)
 {
     const char *runs = getenv("PAWL_MEMBERS_SEEDS");
+    const char *from = getenv("PAWL_MEMBERS_SEED");
     uint64_t count = runs != NULL ? strtoull(runs, NULL, 10) : 20;
+    uint64_t first = from != NULL ? strtoull(from, NULL, 10) : 1;
 
     (void)state;
-    for (uint64_t seed = 1; seed <= count; seed++) {
+    for (uint64_t seed = first; seed < first + count; seed++) {
+        print_message("seed %llu\n", (unsigned long long)seed);
         chance(seed);
     }
 }

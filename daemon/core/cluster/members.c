@@ -311,6 +311,7 @@ void pawl_members_on_up(struct pawl_members *members, const struct pawl_epoch *e
         members->metrics.epochs++;
         members->announce_tag = 0;
         members->set_tag = 0;
+        members->joining = 0;
         members->engine_view = 0;
         begin_anew(members, false, now_ms);
         if (!members->gone) {
@@ -328,6 +329,7 @@ void pawl_members_on_down(struct pawl_members *members, uint64_t now_ms)
     members->up = false;
     members->announce_tag = 0;
     members->set_tag = 0;
+    members->joining = 0;
     pump(members, now_ms);
 }
 

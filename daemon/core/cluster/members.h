@@ -206,7 +206,7 @@ struct pawl_members {
     uint64_t shown_ms;    /* a reply of this epoch first showed `known`; 0: none */
     bool clear;           /* nobody outside `known` may decide: see above */
     uint64_t proposal;    /* number of the last proposal */
-    uint64_t joining;     /* of a proposal with this member whose end is not known; 0: none */
+    uint64_t joining;     /* number of a proposal with this member that is under way; 0: none */
     uint64_t panic_ms;    /* since when; only with metrics.panic */
 
     struct pawl_member_seen seen[PAWL_MEMBERS_SEEN_MAX];

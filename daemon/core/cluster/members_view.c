@@ -326,9 +326,9 @@ void pawl_members_on_set(struct pawl_members *members, const struct pawl_engine_
         }
         return;
     }
-    if (proposed && reply->result != PAWL_ENGINE_UNKNOWN) {
-        members->joining = 0; /* it was not done, and it will not be */
-    }
+    /* UNKNOWN: should it come to be, the next announcement says so. Not to be taken for one who may
+     * decide until then, for others wait for such before they join. */
+    members->joining = 0;
     if (reply->result == PAWL_ENGINE_REFUSED &&
         pawl_members_shown(members, reply->view_set.view, &number, now_ms)) {
         members->engine_view = number;
