@@ -219,35 +219,26 @@ static void without_owner(struct sim_node *node, struct world_check *check)
 
 /* ---- forwarding ---- */
 
-static struct world_ask *free_ask(struct sim_node *node)
-{
-    for (unsigned i = 0; i < WORLD_ASKS; i++) {
-        if (!node->asks[i].used) {
-            return &node->asks[i];
-        }
-    }
-    return NULL;
-}
-
 static void forward(struct sim_node *node, struct world_check *check, uint16_t to)
 {
     struct world *world = node->world;
     unsigned place = node_place(&node->ring.members[to]);
     struct sim_node *owner = &world->nodes[place];
-    struct world_ask *ask = free_ask(node);
+    struct world_ask *ask = NULL;
     struct peer_message *message;
 
-    if (ask == NULL || peers_is_cut(&world->peers, node->index, place) || !owner->alive ||
-        !node_is(owner, &node->ring.members[to])) {
+    if (!peers_is_cut(&world->peers, node->index, place) && owner->alive &&
+        node_is(owner, &node->ring.members[to])) {
+        ask = node_free_ask(node);
+    }
+    if (ask == NULL) {
         without_owner(node, check); /* there is no link to it */
         return;
     }
-    memset(ask, 0, sizeof(*ask));
-    ask->used = true;
     ask->kind = PEER_CHECK;
     ask->to = (uint8_t)place;
     ask->id = ++node->next_id;
-    ask->deadline_us = check->deadline_us;
+    node_ask_until(node, ask, check->deadline_us);
     ask->check = (uint32_t)(check - node->checks);
     ask->tag = check->id;
     message = peer_message_make();
@@ -307,6 +298,7 @@ static struct world_check *free_check(struct sim_node *node)
         if (!node->checks[i].used) {
             memset(&node->checks[i], 0, sizeof(node->checks[i]));
             node->checks[i].used = true;
+            node->checks_high = i >= node->checks_high ? i + 1 : node->checks_high;
             node->checks[i].id = ++node->next_id;
             return &node->checks[i];
         }
@@ -328,7 +320,7 @@ void checks_begin(struct world *world, struct sim_node *node, unsigned key)
 
 static void on_answer(struct sim_node *node, const struct peer_message *message)
 {
-    for (unsigned i = 0; i < WORLD_ASKS; i++) {
+    for (unsigned i = 0; i < node->asks_high; i++) {
         struct world_ask *ask = &node->asks[i];
         struct world_check *check = &node->checks[ask->check];
 
@@ -378,7 +370,7 @@ void checks_on_message(struct sim_node *node, struct peer_message *message)
 
 void checks_on_change(struct sim_node *node)
 {
-    for (unsigned i = 0; i < WORLD_PARKED; i++) {
+    for (unsigned i = 0; i < node->checks_high; i++) {
         if (node->checks[i].used && node->checks[i].parked) {
             attempt(node, &node->checks[i]);
         }
@@ -390,7 +382,7 @@ uint64_t checks_expire(struct sim_node *node)
     uint64_t now = node->world->kernel.now_us;
     uint64_t next = UINT64_MAX;
 
-    for (unsigned i = 0; i < WORLD_PARKED; i++) {
+    for (unsigned i = 0; i < node->checks_high; i++) {
         struct world_check *check = &node->checks[i];
 
         if (check->used && check->deadline_us <= now) {

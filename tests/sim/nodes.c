@@ -280,15 +280,11 @@ static void check_synced(struct sim_node *node)
 static void on_reply(void *self, const struct pawl_engine_reply *reply)
 {
     struct sim_node *node = self;
-    unsigned server = model_client_server(node->client);
 
     kernel_note(&node->world->kernel, "reply", node->index,
                 (uint64_t)reply->verb << 8 | reply->part, reply->result, reply->tag);
     if (reply->result != PAWL_ENGINE_WON && reply->result != PAWL_ENGINE_REFUSED) {
         node->engine_hurt_us = node->world->kernel.now_us;
-    }
-    if (server != MODEL_SERVERS && server != node->world->engine.primary) {
-        node->old_primary_us = node->world->kernel.now_us;
     }
     if (reply->verb == PAWL_ENGINE_ANNOUNCE && reply->result == PAWL_ENGINE_WON &&
         node->slow_base_s == 0) {
@@ -310,9 +306,7 @@ static void node_on_view(void *self, const struct pawl_view *view)
 {
     struct sim_node *node = self;
 
-    if (pawl_view_ring(view, &node->world->slots_key, &node->ring) != PAWL_OK) {
-        kernel_fail(&node->world->kernel, "a view makes no ring");
-    }
+    node->ring = node->node.ring; /* the same, made a moment ago */
     node->ring_self = PAWL_RING_NOBODY;
     for (uint16_t i = 0; i < node->ring.member_count; i++) {
         if (node_is(node, &node->ring.members[i])) {
@@ -431,19 +425,38 @@ void node_tell_view(struct sim_node *node, unsigned to)
     peers_send(&node->world->peers, message);
 }
 
+struct world_ask *node_free_ask(struct sim_node *node)
+{
+    for (unsigned i = 0; i < WORLD_ASKS; i++) {
+        if (!node->asks[i].used) {
+            memset(&node->asks[i], 0, sizeof(node->asks[i]));
+            node->asks[i].used = true;
+            node->asks_high = i >= node->asks_high ? i + 1 : node->asks_high;
+            return &node->asks[i];
+        }
+    }
+    return NULL;
+}
+
+void node_ask_until(struct sim_node *node, struct world_ask *ask, uint64_t deadline_us)
+{
+    ask->deadline_us = deadline_us;
+    if (deadline_us < node->asks_next_us) {
+        node->asks_next_us = deadline_us;
+    }
+}
+
 static void node_ask(void *self, const struct pawl_slots_request *request)
 {
     struct sim_node *node = self;
     struct world *world = node->world;
     unsigned to = node_place(&request->member);
-    struct world_ask *ask = NULL;
+    struct world_ask *ask;
     struct peer_message *message;
     bool listens = world->nodes[to].is_open && node_is(&world->nodes[to], &request->member) &&
                    !peers_is_cut(&world->peers, node->index, to);
 
-    for (unsigned i = 0; i < WORLD_ASKS && ask == NULL; i++) {
-        ask = node->asks[i].used ? NULL : &node->asks[i];
-    }
+    ask = node_free_ask(node);
     if (ask == NULL) {
         kernel_fail(&world->kernel, "node %u asks more than %d things at once", node->index,
                     WORLD_ASKS);
@@ -452,15 +465,13 @@ static void node_ask(void *self, const struct pawl_slots_request *request)
     if (request->have && world->control == CONTROL_NEVER_CONFIRM) {
         listens = false;
     }
-    memset(ask, 0, sizeof(*ask));
-    ask->used = true;
     ask->kind = request->push ? PEER_PUSH : PEER_PULL;
     ask->to = (uint8_t)to;
     ask->id = ++node->next_id;
     ask->tag = request->tag;
     ask->bundle = request->bundle;
     ask->sent_us = world->kernel.now_us;
-    ask->deadline_us = world->kernel.now_us + (listens ? ASK_US : REFUSED_US);
+    node_ask_until(node, ask, world->kernel.now_us + (listens ? ASK_US : REFUSED_US));
     kernel_note(&world->kernel,
                 request->push   ? "push"
                 : request->have ? "have"
@@ -586,7 +597,7 @@ static void handle(struct sim_node *node, struct peer_message *message)
     if (message->kind == PEER_CHECK) {
         checks_on_message(node, message);
     } else if (message->is_answer) {
-        for (unsigned i = 0; i < WORLD_ASKS; i++) {
+        for (unsigned i = 0; i < node->asks_high; i++) {
             if (node->asks[i].used && node->asks[i].id == message->id) {
                 answer_slots(node, &node->asks[i], message);
                 break;
@@ -625,12 +636,17 @@ void node_deliver(void *context, struct peer_message *message)
 
 /* ---- time ---- */
 
+/* Nothing is due before asks_next_us: it is found anew when it comes. */
 static uint64_t expire_asks(struct sim_node *node)
 {
     uint64_t now = node->world->kernel.now_us;
     uint64_t next = UINT64_MAX;
 
-    for (unsigned i = 0; i < WORLD_ASKS; i++) {
+    if (now < node->asks_next_us) {
+        return node->asks_next_us;
+    }
+    node->asks_next_us = UINT64_MAX; /* what is asked meanwhile sets it lower */
+    for (unsigned i = 0; i < node->asks_high; i++) {
         struct world_ask *ask = &node->asks[i];
 
         if (!ask->used) {
@@ -646,7 +662,10 @@ static uint64_t expire_asks(struct sim_node *node)
             next = ask->deadline_us;
         }
     }
-    return next;
+    if (next < node->asks_next_us) {
+        node->asks_next_us = next;
+    }
+    return node->asks_next_us;
 }
 
 static void look_at_leave(struct sim_node *node)
@@ -793,7 +812,10 @@ static void forget_last_life(struct sim_node *node)
     memset(&node->ownership, 0, sizeof(node->ownership));
     memset(&node->ring, 0, sizeof(node->ring));
     memset(node->asks, 0, sizeof(node->asks));
+    node->asks_high = 0;
+    node->asks_next_us = UINT64_MAX;
     memset(node->checks, 0, sizeof(node->checks));
+    node->checks_high = 0;
     memset(node->last_cutoff_ms, 0, sizeof(node->last_cutoff_ms));
     memset(node->cutoff_seen_ms, 0, sizeof(node->cutoff_seen_ms));
     memset(node->announced, 0, sizeof(node->announced));

@@ -8,7 +8,6 @@
 #define NS            "default"
 #define DEADLINE_MS   3000
 #define MINORITY_US   UINT64_C(3000000) /* how long a primary without replicas goes on, at most */
-#define OLD_US        UINT64_C(20000000)
 #define EVERYWHERE_MS 15000
 
 static uint64_t unix_s(const struct world *world)
@@ -294,7 +293,6 @@ uint64_t node_cutoff_ms(const struct sim_node *node, unsigned subject)
 void tokens_read(struct world *world, struct sim_node *node)
 {
     uint32_t count = world->facts.count;
-    uint64_t now_us = world->kernel.now_us;
     uint64_t synced = node_synced_ms(node);
     uint64_t bound = WORLD_STALENESS_MS * UINT64_C(1000) + MINORITY_US;
     uint32_t token;
@@ -317,9 +315,8 @@ void tokens_read(struct world *world, struct sim_node *node)
     if (!is_fresh || !is_live(world, &world->facts.tokens[token])) {
         return;
     }
-    if (!world->profile.min_replicas && world->engine.server_count > 1 &&
-        node->old_primary_us + OLD_US > now_us && node->old_primary_us != 0) {
-        return; /* README: nothing bounds how long such a primary is believed */
+    if (world_has_two_sides(world)) {
+        return; /* README: nothing bounds how long each side believes its primary */
     }
     facts_read_valid(&world->facts, token, node->index, bound);
 }

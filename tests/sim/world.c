@@ -21,9 +21,15 @@ static void draw_profile(struct world *world)
 
     profile->nodes = (unsigned)kernel_between(kernel, 2, 4);
     profile->servers = (unsigned)kernel_between(kernel, 1, 3);
-    profile->length_us = kernel_between(kernel, 40, 300) * S;
-    profile->fault_gap_us = kernel_between(kernel, 2, 25) * S;
-    profile->step_gap_us = kernel_between(kernel, 50, 400) * 1000;
+    if (kernel_chance(kernel, 75)) { /* one thing after the other, quickly */
+        profile->length_us = kernel_between(kernel, 40, 200) * S;
+        profile->fault_gap_us = kernel_between(kernel, 2, 25) * S;
+        profile->step_gap_us = kernel_between(kernel, 50, 400) * 1000;
+    } else { /* a day at work */
+        profile->length_us = kernel_between(kernel, 1200, 3600) * S;
+        profile->fault_gap_us = kernel_between(kernel, 60, 300) * S;
+        profile->step_gap_us = kernel_between(kernel, 300, 2000) * 1000;
+    }
     profile->journal = kernel_chance(kernel, 40);
     profile->min_replicas = profile->servers > 1 && kernel_chance(kernel, 60);
     profile->kills = kernel_chance(kernel, 70);
@@ -465,6 +471,8 @@ static void begin(struct world *world)
     world->token_keys.sid_count = 1;
     draw_profile(world);
     suit_control(world);
+    kernel_note(&world->kernel, "nodes, servers, min-replicas", SIM_NOBODY, world->profile.nodes,
+                world->profile.servers, world->profile.min_replicas);
     model_engine_init(&world->engine, &world->kernel, world->profile.servers);
     world->engine.min_replicas = world->profile.min_replicas ? (world->profile.servers) / 2 : 0;
     world->engine.close_on_deadline = kernel_chance(&world->kernel, 50);

@@ -143,7 +143,10 @@ struct sim_node {
     void *table_region;
     uint64_t last_cutoff_ms[FACT_SUBJECTS]; /* for CONTROL_LAST_CUTOFF */
     struct world_ask asks[WORLD_ASKS];
+    unsigned asks_high; /* places that were ever used */
+    uint64_t asks_next_us;
     struct world_check checks[WORLD_PARKED];
+    unsigned checks_high;
     uint64_t next_id;
     uint64_t tick_us;                        /* of the event in the queue; 0: none */
     struct peer_message *inbox, **inbox_end; /* while stopped */
@@ -166,7 +169,6 @@ struct sim_node {
     struct pawl_epoch verified_epoch;
     struct world_revocation *revocations; /* of this life, not answered */
     uint64_t engine_hurt_us; /* when it last had no engine, or one that did not answer well */
-    uint64_t old_primary_us; /* when it last talked to one that was replaced */
     uint64_t gone_us;        /* when this life ended, or stopped */
 };
 
@@ -226,6 +228,9 @@ struct pawl_instant node_instant(const struct sim_node *node);
 /** Something was done to its modules: look when the next tick is due. */
 void node_settle(struct sim_node *node);
 void node_end(struct sim_node *node);
+/** A place for a request to another node, used from now on; NULL: there is none. */
+struct world_ask *node_free_ask(struct sim_node *node);
+void node_ask_until(struct sim_node *node, struct world_ask *ask, uint64_t deadline_us);
 void node_tell_view(struct sim_node *node, unsigned to);
 bool node_is_ready(const struct sim_node *node);
 uint64_t node_synced_ms(const struct sim_node *node);
