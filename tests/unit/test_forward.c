@@ -322,6 +322,22 @@ static void an_owner_without_tenure_says_so_and_is_done_without(void **state)
     (void)close(fd);
 }
 
+static void what_may_have_been_counted_is_not_asked_again(void **state)
+{
+    struct fleet *fleet = *state;
+    int fd = node_connect(&fleet->nodes[0]);
+    char key[32];
+    uint32_t slot = fleet_slot(fleet, fleet_key(fleet, 1, 0, key));
+
+    node_state(&fleet->nodes[1], slot, PAWL_SLOT_WANTED); /* it has the request, and waits */
+    client_ask(fleet, fd, (struct asked){ .limit = "near", .keys = { key } });
+    AWAIT(atomic_load(&fleet->nodes[1].wanted) > 0);
+    node_stop(&fleet->nodes[1]);
+    expect_status(client_receive(fd), PAWL__V1__STATUS__STATUS_UNAVAILABLE, "may have counted");
+    assert_int_equal(node_count(&fleet->nodes[0], "near", key), 0);
+    (void)close(fd);
+}
+
 static void without_a_view_nobody_decides(void **state)
 {
     struct fleet *fleet = *state;
@@ -375,6 +391,7 @@ int main(void)
                                         end),
         cmocka_unit_test_setup_teardown(an_owner_without_tenure_says_so_and_is_done_without, three,
                                         end),
+        cmocka_unit_test_setup_teardown(what_may_have_been_counted_is_not_asked_again, three, end),
         cmocka_unit_test_setup_teardown(without_a_view_nobody_decides, three, end),
         cmocka_unit_test_setup_teardown(quiescence_comes_when_every_worker_has_begun_anew, three,
                                         end),
