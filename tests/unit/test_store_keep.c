@@ -17,12 +17,25 @@ static void on_row(void *self, const struct pawl_fact *fact)
     rows.ids[rows.count++] = fact->id;
 }
 
+static struct pawl_fact_id told_cutoffs[8];
+static unsigned told_cutoff_count;
+
+static void on_fact(void *self, const struct pawl_fact *fact)
+{
+    if (fact->kind == PAWL_FACT_CUTOFF) {
+        assert_true(told_cutoff_count < 8);
+        told_cutoffs[told_cutoff_count++] = fact->id;
+    }
+    rig_on_fact(self, fact);
+}
+
 static int setup(void **state)
 {
     struct rig *rig = calloc(1, sizeof(*rig));
 
     rig_init(rig);
     rig->options.events.on_row = on_row;
+    rig->options.events.on_fact = on_fact;
     *state = rig;
     return 0;
 }
@@ -345,6 +358,47 @@ static void without_counters_there_is_no_file_of_them(void **state)
     rig_close(rig);
 }
 
+/* The life's own ids are given out by the log of the fleet: a thaw must not use them too. */
+static void a_thaws_cutoffs_have_ids_of_their_own(void **state)
+{
+    struct rig *rig = *state;
+    struct rig_job job;
+    struct pawl_stamp birth;
+    struct pawl_origin own;
+
+    rig->options.frozen = true;
+    open_again(rig);
+    rig->options.frozen = false;
+    rig->store.ops->identity(rig->store.self, &birth, &own);
+    for (unsigned i = 1; i <= 3; i++) {
+        rig_revocation(&job, "kept", RIG_NOW_S + 3600);
+        job.job.kind = PAWL_JOB_KEEP;
+        job.job.fact.ns = rig_text(i == 1 ? "one" : i == 2 ? "two" : "default");
+        job.job.fact.id = (struct pawl_fact_id){ own, i };
+        assert_int_equal(rig_run(rig, &job), PAWL_OK);
+    }
+    told_cutoff_count = 0;
+    assert_int_equal(rig_thaw(rig, &job), PAWL_OK);
+    assert_int_equal(told_cutoff_count, 3);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(told_cutoffs[i].sequence, i + 1);
+        assert_memory_not_equal(&told_cutoffs[i].origin, &own, sizeof(own));
+    }
+    rig_revocation(&job, "next", RIG_NOW_S + 3600);
+    job.job.kind = PAWL_JOB_KEEP;
+    job.job.fact.id = (struct pawl_fact_id){ own, 4 };
+    assert_int_equal(rig_run(rig, &job), PAWL_OK);
+    rig_close(rig);
+    open_again(rig);
+    assert_int_equal(rows.count, 7);
+    for (unsigned i = 0; i < rows.count; i++) {
+        for (unsigned j = 0; j < i; j++) {
+            assert_int_not_equal(pawl_fact_id_compare(&rows.ids[i], &rows.ids[j]), 0);
+        }
+    }
+    rig_close(rig);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -358,6 +412,7 @@ int main(void)
         TEST(kept_facts_are_followed_in_the_order_in_which_they_came),
         TEST(expired_ones_go_and_may_be_kept_again),
         TEST(a_damaged_journal_freezes_keeps_on_and_thaws),
+        TEST(a_thaws_cutoffs_have_ids_of_their_own),
         TEST(without_counters_there_is_no_file_of_them),
     };
 

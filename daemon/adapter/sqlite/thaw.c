@@ -35,6 +35,11 @@ struct thaw {
     struct pawl_db to;
     struct namespaces *namespaces;
     uint64_t offset; /* added to n of facts from pawl-frozen.db */
+    /*
+     * Of the cutoffs: an origin of their own. In a fleet another part gives out the ids of this
+     * life's origin, and an id has to name one fact.
+     */
+    struct pawl_origin origin;
     int rc;
 };
 
@@ -255,11 +260,13 @@ static uint64_t later_s(struct pawl_now now)
     return stamp_s > wall_s ? stamp_s : wall_s;
 }
 
-static struct pawl_fact cutoff_fact(const struct thaw *thaw, struct pawl_bytes ns)
+static struct pawl_fact cutoff_fact(const struct thaw *thaw, struct pawl_bytes ns,
+                                    uint64_t sequence)
 {
     static const char actor[] = "thaw";
 
     return (struct pawl_fact){
+        .id = { thaw->origin, sequence },
         .kind = PAWL_FACT_CUTOFF,
         .scope = PAWL_SCOPE_NAMESPACE,
         .reason = PAWL_REASON_THAW,
@@ -272,15 +279,13 @@ static struct pawl_fact cutoff_fact(const struct thaw *thaw, struct pawl_bytes n
     };
 }
 
-static void put_cutoff(struct thaw *thaw, struct pawl_bytes ns, uint64_t origin_base)
+static void put_cutoff(struct thaw *thaw, struct pawl_bytes ns, uint64_t sequence)
 {
-    struct pawl_fact fact = cutoff_fact(thaw, ns);
+    struct pawl_fact fact = cutoff_fact(thaw, ns, sequence);
     uint8_t body[PAWL_FACT_BYTES_MAX];
     size_t size = 0;
     struct pawl_fact_row row = { .n = thaw->to.state.next_n, .until_s = fact.until_s };
 
-    fact.id.origin = thaw->store->origin;
-    fact.id.sequence = row.n - origin_base;
     if (pawl_fact_encode(&fact, body, sizeof(body), &size) != PAWL_OK) {
         thaw->rc = SQLITE_INTERNAL;
         return;
@@ -290,13 +295,15 @@ static void put_cutoff(struct thaw *thaw, struct pawl_bytes ns, uint64_t origin_
     thaw->to.state.next_n++;
 }
 
-static void put_cutoffs(struct thaw *thaw, uint64_t origin_base)
+static void put_cutoffs(struct thaw *thaw)
 {
+    uint64_t sequence = 0;
+
     for (unsigned i = 0; i < NAMESPACES_SLOTS && thaw->rc == SQLITE_OK; i++) {
         const struct pawl_name_slot *slot = &thaw->namespaces->slots[i];
 
         if (slot->size > 0) {
-            put_cutoff(thaw, pawl_bytes_of(slot->data, slot->size), origin_base);
+            put_cutoff(thaw, pawl_bytes_of(slot->data, slot->size), ++sequence);
         }
     }
 }
@@ -304,12 +311,14 @@ static void put_cutoffs(struct thaw *thaw, uint64_t origin_base)
 static void tell_cutoffs(struct thaw *thaw)
 {
     const struct pawl_store_events *events = &thaw->store->options.events;
+    uint64_t sequence = 0;
 
     for (unsigned i = 0; i < NAMESPACES_SLOTS && events->on_fact != NULL; i++) {
         const struct pawl_name_slot *slot = &thaw->namespaces->slots[i];
 
         if (slot->size > 0) {
-            struct pawl_fact fact = cutoff_fact(thaw, pawl_bytes_of(slot->data, slot->size));
+            struct pawl_fact fact =
+                cutoff_fact(thaw, pawl_bytes_of(slot->data, slot->size), ++sequence);
 
             events->on_fact(events->self, &fact);
         }
@@ -369,7 +378,7 @@ static enum pawl_status build(struct thaw *thaw, uint64_t *origin_base)
         namespaces_add(thaw, pawl_bytes_of("default", 7));
     }
     if (thaw->rc == SQLITE_OK) {
-        put_cutoffs(thaw, *origin_base);
+        put_cutoffs(thaw);
     }
     if (thaw->rc == SQLITE_OK) {
         thaw->rc = pawl_db_commit(&thaw->to);
@@ -484,6 +493,15 @@ void pawl_thaw(struct pawl_sqlite *store, struct pawl_job *job)
         return;
     }
     memset(thaw.namespaces, 0, sizeof(*thaw.namespaces));
+    thaw.origin = store->origin;
+    job->status = store->options.entropy->fill(store->options.entropy->self,
+                                               thaw.origin.bytes + PAWL_NODE_BYTES,
+                                               sizeof(thaw.origin.bytes) - PAWL_NODE_BYTES);
+    if (job->status != PAWL_OK) {
+        (void)pawl_error_set(&job->error, job->status, 0, "the system gives no randomness");
+        sqlite3_free(thaw.namespaces);
+        return;
+    }
     /* No login was made since it froze, which is longer ago than one is ever born ahead. */
     job->thaw.cutoff_ms = pawl_cutoff_ms(thaw.now.stamp, 0, 0);
     job->status = run(&thaw);
