@@ -58,7 +58,7 @@ struct net {
     struct pawl_stream streams[NET_STREAMS];
     struct pawl_timer timers[NET_TIMERS];
     struct net_extra extras[NET_EXTRA];
-    bool deaf;   /* what comes is not read: the other side seems silent */
+    bool deaf; /* what comes is not read: the other side seems silent */
     unsigned connects;
 };
 

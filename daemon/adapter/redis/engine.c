@@ -39,7 +39,6 @@ void pawl_redis_enter(struct pawl_redis *redis, enum pawl_redis_phase phase)
     }
     redis->phase = phase;
     redis->since_ms = pawl_redis_now_ms(redis);
-    atomic_store_explicit(&redis->figures.up, phase == PAWL_REDIS_UP, memory_order_relaxed);
 }
 
 /* ---- timers ---- */
@@ -211,6 +210,16 @@ static bool ask_role(struct pawl_redis *redis, struct pawl_redis_link *link)
            pawl_redis_ask(redis, link, PAWL_STEP_ROLE, role) == PAWL_OK;
 }
 
+/* What makes it no less of an engine, and should be set otherwise. What does is told with `up`. */
+static void advise(const struct pawl_redis *redis)
+{
+    if (redis->state.warning[0] != '\0' && !redis->state.unsafe) {
+        pawl_log_event(&redis->log, PAWL_LOG_WARN, "engine_advice",
+                       PAWL_F_TEXT("address", redis->state.address),
+                       PAWL_F_TEXT("advice", redis->state.warning));
+    }
+}
+
 static void go_up(struct pawl_redis *redis)
 {
     struct pawl_epoch before = redis->last_epoch;
@@ -224,6 +233,7 @@ static void go_up(struct pawl_redis *redis)
     if (!pawl_epoch_equal(before, redis->state.epoch)) {
         pawl_redis_count(redis, engine_epoch_changes);
         redis->last_epoch = redis->state.epoch;
+        advise(redis);
     }
     redis->announced_ms = pawl_redis_now_ms(redis);
     redis->probing = false;
@@ -232,16 +242,9 @@ static void go_up(struct pawl_redis *redis)
     redis->watch_other = 0;
     redis->last_why[0] = '\0';
     redis->replicas = redis->state.replicas;
-    atomic_store_explicit(&redis->figures.replicas, redis->replicas, memory_order_relaxed);
-    atomic_store_explicit(&redis->figures.unsafe, redis->state.unsafe, memory_order_relaxed);
     redis->old_clients[0] = redis->main->client_id;
     redis->old_clients[1] = redis->tail->client_id;
     memcpy(redis->old_run_id, redis->info.run_id, sizeof(redis->old_run_id));
-    pawl_log_event(&redis->log, redis->state.unsafe ? PAWL_LOG_WARN : PAWL_LOG_INFO, "engine_up",
-                   PAWL_F_TEXT("address", redis->state.address),
-                   PAWL_F_TEXT("version", redis->state.version),
-                   PAWL_F_U64("replicas", redis->state.replicas),
-                   PAWL_F_TEXT("warning", redis->state.warning));
     redis->events.up(redis->events.self, &redis->state);
 }
 
@@ -293,8 +296,6 @@ void pawl_redis_fail(struct pawl_redis *redis, const char *why)
     redis->tail = NULL;
     pawl_redis_drop_seeker(redis);
     if (was_up) {
-        pawl_log_event(&redis->log, PAWL_LOG_WARN, "engine_down",
-                       PAWL_F_TEXT("address", redis->state.address), PAWL_F_TEXT("why", copy));
         redis->backoff_ms = up_ms > PAWL_REDIS_BACKOFF_MAX_MS ? 0 : redis->backoff_ms;
         /* At once, the first time: it may only have been this connection. */
         rest(redis, redis->backoff_ms > 0 ? redis->backoff_ms : 10);

@@ -70,9 +70,6 @@ struct pawl_redis_figures {
     PAWL_REDIS_FIGURES(X)
 #undef X
     _Atomic uint64_t in_flight;
-    _Atomic uint64_t replicas;
-    _Atomic bool up;
-    _Atomic bool unsafe;
 };
 
 struct pawl_redis {

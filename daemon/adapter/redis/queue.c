@@ -261,7 +261,6 @@ static bool look_at(struct pawl_redis *redis, const struct pawl_redis_pending *p
     case PAWL_ENGINE_ANNOUNCE:
         redis->announced_ms = pawl_redis_now_ms(redis);
         redis->replicas = decoded->reply.announce.replicas;
-        atomic_store_explicit(&redis->figures.replicas, redis->replicas, memory_order_relaxed);
         return !decoded->info.has_role || pawl_redis_is_same(redis, &decoded->info);
     case PAWL_ENGINE_READ:
         if (redis->read_shrink > 0 && ++redis->read_good >= READS_GOOD) {

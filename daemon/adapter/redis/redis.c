@@ -17,9 +17,6 @@ static void stats(void *self, const struct pawl_stats_sink *sink)
     PAWL_REDIS_FIGURES(X)
 #undef X
     sink->number(sink->self, "engine_in_flight", LOAD(in_flight));
-    sink->number(sink->self, "engine_replicas", LOAD(replicas));
-    sink->flag(sink->self, "engine_up", LOAD(up));
-    sink->flag(sink->self, "engine_unsafe", LOAD(unsafe));
 #undef LOAD
 }
 
