@@ -298,7 +298,6 @@ static void who_comes_back_just_before_it_is_removed_is_waited_for(void **state)
            rig->nodes[0].members.set_tag == 0) {
         rig_step(rig); /* until the other one has proposed, and the engine has not got it */
     }
-    struct pawl_engine_command command = { .verb = PAWL_ENGINE_NONE };
 
     /* What it does in this moment, with all its waiting behind it. */
     back->stopped = false;
@@ -306,8 +305,7 @@ static void who_comes_back_just_before_it_is_removed_is_waited_for(void **state)
     back->members.again = true;
     pawl_members_tick(&back->members, rig->now_ms);
     for (unsigned i = 0; i < back->queued; i++) {
-        command = back->queue[i]->command;
-        if (command.verb == PAWL_ENGINE_ANNOUNCE && !back->queue[i]->executed) {
+        if (back->queue[i]->command.verb == PAWL_ENGINE_ANNOUNCE && !back->queue[i]->executed) {
             rig_execute(rig, back->queue[i]);
         }
     }

@@ -20,10 +20,12 @@
 #include "core/cluster/ownership.h"
 #include "core/cluster/view.h"
 
-#define PAWL_GATE_WAIT_MS     (2 * PAWL_MEMBER_TTL_MS)
-#define PAWL_GATE_RETRY_MS    1000 /* READY is said again when it is not seen; so is OPEN */
-#define PAWL_GATE_LOOK_MS     250  /* between looks at who is ready, until time opens it */
-#define PAWL_GATE_DEADLINE_MS 2000 /* of a command */
+#define PAWL_GATE_WAIT_MS     10000 /* 2 TTLs: the dead are out of the view by then */
+#define PAWL_GATE_RETRY_MS    1000  /* READY is said again when it is not seen; so is OPEN */
+#define PAWL_GATE_LOOK_MS     250   /* between looks at who is ready, until time opens it */
+#define PAWL_GATE_DEADLINE_MS 2000  /* of a command */
+
+_Static_assert(PAWL_GATE_WAIT_MS == 2 * PAWL_MEMBER_TTL_MS, "the gate waits for two TTLs");
 
 struct pawl_gate_metrics {
     bool open;
