@@ -59,20 +59,34 @@ static enum pawl_status engine_create(void *ctx, const struct pawl_net *net,
 
     copy_addresses(addresses, from->redis, from->redis_count, set->engine);
     copy_addresses(sentinels, from->sentinels, from->sentinel_count, set->engine);
-    enum pawl_status status = pawl_redis_create(&options, events, &fleet->redis, error);
+    struct pawl_redis *redis = NULL;
+    enum pawl_status status = pawl_redis_create(&options, events, &redis, error);
 
     if (status == PAWL_OK) {
-        *engine = pawl_redis_engine(fleet->redis);
+        *engine = pawl_redis_engine(redis);
+        atomic_store(&fleet->redis, redis);
     }
     return status;
+}
+
+/* Nobody asks for figures any more when the engine ends: the server has. */
+static void engine_stats(void *ctx, const struct pawl_stats_sink *sink)
+{
+    struct pawl_fleet *fleet = ctx;
+    struct pawl_redis *redis = atomic_load(&fleet->redis);
+
+    if (redis != NULL) {
+        struct pawl_engine engine = pawl_redis_engine(redis);
+
+        engine.ops->stats(engine.self, sink);
+    }
 }
 
 static void engine_destroy(void *ctx)
 {
     struct pawl_fleet *fleet = ctx;
 
-    pawl_redis_destroy(fleet->redis);
-    fleet->redis = NULL;
+    pawl_redis_destroy(atomic_exchange(&fleet->redis, NULL));
     pawl_outward_put(&fleet->shown);
 }
 
@@ -183,7 +197,7 @@ static enum pawl_status make_cluster(struct pawl_fleet *fleet, struct pawl_error
     struct pawl_cluster_ack acks[PAWL_CLUSTER_ACKS_MAX];
     unsigned ack_count = settings->cluster.ack_count;
     struct pawl_cluster_options options = {
-        .maker = { engine_create, engine_destroy, NULL, fleet },
+        .maker = { engine_create, engine_destroy, engine_stats, fleet },
         .tls = &fleet->tls,
         .advertise = settings->cluster.advertise,
         .version = PAWL_VERSION,

@@ -25,8 +25,7 @@ struct pawl_fleet {
     bool outward_open;
     struct pawl_outward_set shown; /* the cluster's thread: what the engine is shown */
     struct pawl_tls tls;
-    struct pawl_redis *redis; /* the cluster's thread */
-    struct pawl_net net;
+    _Atomic(struct pawl_redis *) redis; /* the cluster's thread; figures are for any */
     struct pawl_cluster *cluster;
     struct pawl_store journal; /* ops NULL: none */
     uint8_t *loaded;           /* facts that the journal held when it was opened */

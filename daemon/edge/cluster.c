@@ -574,13 +574,41 @@ static void store_identity(void *self, struct pawl_stamp *birth, struct pawl_ori
     *origin = cluster->options.self;
 }
 
+/* Counts are not the journal's: its figures about them would stand beside the cluster's. */
+static void journal_number(void *self, const char *name, uint64_t value)
+{
+    const struct pawl_stats_sink *sink = self;
+
+    if (strncmp(name, "counter_", strlen("counter_")) != 0) {
+        sink->number(sink->self, name, value);
+    }
+}
+
+static void journal_flag(void *self, const char *name, bool value)
+{
+    const struct pawl_stats_sink *sink = self;
+
+    sink->flag(sink->self, name, value);
+}
+
+static void journal_text(void *self, const char *name, struct pawl_bytes value)
+{
+    const struct pawl_stats_sink *sink = self;
+
+    sink->text(sink->self, name, value);
+}
+
 static void store_stats(void *self, const struct pawl_stats_sink *sink)
 {
     const struct pawl_cluster *cluster = self;
     const struct pawl_store *journal = &cluster->options.journal;
+    struct pawl_stats_sink through = { journal_number, journal_flag, journal_text,
+                                       (void *)(uintptr_t)sink };
 
     if (journal->ops != NULL) {
-        journal->ops->stats(journal->self, sink);
+        journal->ops->stats(journal->self, &through);
+    } else {
+        sink->flag(sink->self, "frozen", false);
     }
     pawl_cluster_stats(self, sink);
 }

@@ -11,6 +11,7 @@ const struct pawl_metric pawl_metrics[] = {
     { "version", "pawl_build_info", NULL, GAUGE, 0, "Always 1; the version is the label." },
     { "uptime_s", "pawl_uptime_seconds", NULL, GAUGE, 0, "Since the daemon began to serve." },
     { "members", "pawl_members", NULL, GAUGE, 0, "Nodes in the view of this one." },
+#include "ops/http/metrics_rows_cluster.h"
     { "watches_waiting", "pawl_watches_waiting", NULL, GAUGE, 0,
       "Followers of facts that wait for the next one." },
     { "test_clock", "pawl_test_clock", NULL, GAUGE, 0,
