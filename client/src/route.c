@@ -179,6 +179,12 @@ static bool is_serving(const Pawl__V1__Member *member)
            memcmp(member->state.data, serving, sizeof(serving) - 1) == 0;
 }
 
+static bool is_same(const struct pawl_address *a, const struct pawl_address *b)
+{
+    return a->kind == b->kind && a->port == b->port && a->is_abstract == b->is_abstract &&
+           strcmp(a->path, b->path) == 0 && strcmp(a->host, b->host) == 0;
+}
+
 /* A connection stays with whom it leads to, whatever place that has in the new ring. */
 static void keep_conns(struct pawl_client *client, const struct route_member *before)
 {
@@ -196,7 +202,7 @@ static void keep_conns(struct pawl_client *client, const struct route_member *be
             struct route_member *member = &route->members[k];
 
             is_kept = member->address.kind != PAWL_ADDRESS_NONE &&
-                      memcmp(&member->address, &old->address, sizeof(old->address)) == 0;
+                      is_same(&member->address, &old->address);
             if (is_kept) {
                 member->backoff_ms = old->backoff_ms;
                 member->avoid_ns = old->avoid_ns;
