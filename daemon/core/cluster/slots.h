@@ -58,13 +58,14 @@
 #define PAWL_SLOTS_GIVES_MAX    256 /* bundles that are being given at once */
 #define PAWL_SLOTS_PULL_MAX     (UINT64_C(256) << 20) /* bytes of one pull */
 #define PAWL_SLOTS_PULLED_MAX   (UINT64_C(128) << 20) /* held by all pulls: no new one above it */
-#define PAWL_SLOTS_RETRY_MS     100          /* between attempts at one member, or at one slot */
-#define PAWL_SLOTS_SAVE_BYTES_S (32u << 20)  /* a second, saved in the background */
-#define PAWL_SLOTS_PUSH_MAX     (60u * 1024) /* bytes of one Push: a request's, or one record's */
-#define PAWL_SLOTS_SWEEP_MS     1000         /* one own slot's spent fields */
-#define PAWL_SLOTS_LOAD_TRIES   50    /* loads of one slot that the engine answers with an error */
-#define PAWL_SLOTS_RESAVE_MS    10000 /* after an UNKNOWN: once more */
-#define PAWL_SLOTS_PAGE_MIN     (64u * 1024) /* a page has room for the largest record */
+#define PAWL_SLOTS_RETRY_MS     100         /* between attempts at one member, or at one slot */
+#define PAWL_SLOTS_SAVE_BYTES_S (32u << 20) /* a second, saved in the background */
+#define PAWL_SLOTS_PUSH_MAX \
+    ((size_t)60 * 1024)             /* bytes of one Push: a request's, or one record's */
+#define PAWL_SLOTS_SWEEP_MS   1000  /* one own slot's spent fields */
+#define PAWL_SLOTS_LOAD_TRIES 50    /* loads of one slot that the engine answers with an error */
+#define PAWL_SLOTS_RESAVE_MS  10000 /* after an UNKNOWN: once more */
+#define PAWL_SLOTS_PAGE_MIN   ((size_t)64 * 1024) /* a page has room for the largest record */
 
 /* ---- other members ---- */
 

@@ -9,8 +9,8 @@
 #define PAWL_SLOTS_COMMANDS     2048                             /* outstanding, of all kinds */
 #define PAWL_SLOTS_EXACTS       1024                             /* answers that wait for a save */
 #define PAWL_SLOTS_DEADLINE_MS  5000
-#define PAWL_SLOTS_BUFFER       (512u * 1024) /* values of one pass of saving */
-#define PAWL_SLOTS_MEMBER_PULLS 4             /* of one member at once */
+#define PAWL_SLOTS_BUFFER       ((size_t)512 * 1024) /* values of one pass of saving */
+#define PAWL_SLOTS_MEMBER_PULLS 4                    /* of one member at once */
 #define PAWL_SLOTS_NOTHING      UINT32_MAX
 
 _Static_assert(PAWL_SLOTS_WORDS == 64, "a set of a bundle's slots is one word");

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#define GROWTH_MIN (64u * 1024)
+#define GROWTH_MIN ((size_t)64 * 1024)
 
 bool pawl_slots_is_confirming(const struct pawl_cluster_slots *slots, uint32_t bundle)
 {
@@ -166,12 +166,10 @@ bool pawl_slots_pulls_on_answer(struct pawl_cluster_slots *slots,
     }
     pull->waiting = false;
     pawl_slots_due(slots, now_ms);
-    if (answer->status != PAWL_OK) {
+    if (answer->status != PAWL_OK || (!pull->joined && !pull_keep(slots, pull, answer->records))) {
         pull_failed(slots, pull, now_ms);
     } else if (pull->joined) {
         pull_confirmed(slots, pull);
-    } else if (!pull_keep(slots, pull, answer->records)) {
-        pull_failed(slots, pull, now_ms);
     } else {
         pull->whole |= answer->whole;
         pull->cursor = answer->cursor;
