@@ -178,6 +178,10 @@ sentinel parallel-syncs pawl 1
         host, port = self.ask("sentinel", "get-master-addr-by-name", "pawl").split()
         return host, int(port)
 
+    def knows(self, replicas):
+        """Whether it has heard of so many replicas: it asks for them every ten seconds only."""
+        return self.ask("sentinel", "replicas", "pawl").count("runid") >= replicas
+
     @property
     def uri(self):
         return f"redis://{self.host}:{self.port}"
@@ -204,7 +208,7 @@ class Node:
             "secret_file": str(pathlib.Path(folder) / "secret"),
             "cluster": {"advertise": self.tcp, **cluster},
             "server": {"workers": 1, "drain_timeout": "20s"},
-            "memory_max": "32MiB", "revocations_max": 1 << 20,
+            "http": "off", "memory_max": "32MiB", "revocations_max": 1 << 20,
             **(settings or {}),
         }
         if data_dir:
@@ -282,8 +286,10 @@ class Fleet:
             for i in range(sentinels):
                 # Beside an engine each, as they should be.
                 beside = self.engines[i % len(self.engines)].place
-                self.sentinels.append(Sentinel(beside, self.folder / f"s{i}", self.engines[0],
-                                               quorum=sentinels // 2 + 1))
+                sentinel = Sentinel(beside, self.folder / f"s{i}", self.engines[0],
+                                    quorum=sentinels // 2 + 1)
+                self.sentinels.append(sentinel)
+                wait_until(lambda one=sentinel: one.knows(replicas), "the Sentinel's replicas")
         except BaseException:
             self.close()
             raise
