@@ -29,7 +29,13 @@ void pawl_cluster_say_up(struct pawl_cluster *cluster, const struct pawl_engine_
     cluster->engine_up = true;
     cluster->engine_since_ms = now_ms;
     (void)pthread_mutex_unlock(&cluster->stats_lock);
-    /* The adapter has said so in the log. */
+    pawl_log_event(cluster->options.log, PAWL_LOG_INFO, "engine_up",
+                   PAWL_F_TEXT("address", state->address), PAWL_F_TEXT("version", state->version),
+                   PAWL_F_U64("replicas", state->replicas));
+    if (state->unsafe) {
+        pawl_log_event(cluster->options.log, PAWL_LOG_WARN, "engine_unsafe",
+                       PAWL_F_TEXT("address", state->address), PAWL_F_TEXT("why", state->warning));
+    }
     pawl_audit_event(cluster->options.audit, PAWL_AUDIT_ENGINE_UP, NULL,
                      PAWL_F_TEXT("address", state->address), PAWL_F_BOOL("unsafe", state->unsafe));
 }
@@ -43,6 +49,9 @@ void pawl_cluster_say_down(struct pawl_cluster *cluster, const char *why)
     cluster->engine_since_ms = now_ms;
     (void)snprintf(cluster->shown_why, sizeof(cluster->shown_why), "%s", why);
     (void)pthread_mutex_unlock(&cluster->stats_lock);
+    pawl_log_event(cluster->options.log, PAWL_LOG_WARN, "engine_down", PAWL_F_TEXT("why", why),
+                   PAWL_F_TEXT("meanwhile", "checks go on from memory; revocations are kept here "
+                                            "and delivered when it is back"));
     pawl_audit_event(cluster->options.audit, PAWL_AUDIT_ENGINE_DOWN, NULL, PAWL_F_TEXT("why", why));
 }
 
