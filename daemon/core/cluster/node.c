@@ -141,6 +141,13 @@ static void gate_changed(void *self, const struct pawl_epoch *epoch, bool open)
     pawl_families_set_gate(&node->families, open, node->now_ms);
 }
 
+static void gate_look(void *self)
+{
+    struct pawl_node *node = self;
+
+    pawl_members_poke(&node->members);
+}
+
 static bool is_silent(void *self, const struct pawl_member_id *member)
 {
     const struct pawl_node *node = self;
@@ -233,6 +240,7 @@ enum pawl_status pawl_node_init(struct pawl_node *node, const struct pawl_node_o
                                       .self = pawl_member_of(options->self),
                                       .strict = options->strict_gate,
                                       .changed = gate_changed,
+                                      .look = gate_look,
                                       .ctx = node };
     struct pawl_acks_options acks = {
         .log = &node->log, .self = pawl_member_of(options->self), .silent = is_silent, .ctx = node
