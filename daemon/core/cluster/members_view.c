@@ -196,26 +196,48 @@ static bool is_panic(struct pawl_members *members, unsigned gone, unsigned total
     return panic && now_ms < members->panic_ms + PAWL_MEMBERS_PANIC_MS;
 }
 
-static bool drop_dead(struct pawl_members *members, struct pawl_view *view, uint64_t now_ms)
+/* Whether there are dead ones, and they go now. */
+static bool wants_to_drop(struct pawl_members *members, uint64_t now_ms)
 {
-    const struct pawl_view *from = &members->known.view;
-    unsigned total = from->count + (pawl_members_in(members, &members->known) ? 0U : 1U);
+    const struct pawl_view *view = &members->known.view;
+    unsigned total = view->count + (pawl_members_in(members, &members->known) ? 0U : 1U);
     unsigned dead = 0;
     unsigned fading = 0; /* the dead too */
 
-    for (uint16_t i = 0; i < from->count; i++) {
-        dead += pawl_members_is_dead(members, &from->members[i].id) ? 1 : 0;
-        fading += pawl_members_is_fading(members, &from->members[i].id) ? 1 : 0;
+    for (uint16_t i = 0; i < view->count; i++) {
+        dead += pawl_members_is_dead(members, &view->members[i].id) ? 1 : 0;
+        fading += pawl_members_is_fading(members, &view->members[i].id) ? 1 : 0;
     }
-    if (is_panic(members, dead > 0 ? fading : 0, total, now_ms) || dead == 0) {
-        return false;
-    }
+    return !is_panic(members, dead > 0 ? fading : 0, total, now_ms) && dead > 0;
+}
+
+static void drop_dead(const struct pawl_members *members, struct pawl_view *view)
+{
+    const struct pawl_view *from = &members->known.view;
+
     for (uint16_t i = 0; i < from->count; i++) {
         if (pawl_members_is_dead(members, &from->members[i].id)) {
             (void)pawl_view_drop(view, &from->members[i].id);
         }
     }
-    return true;
+}
+
+/* The state that this member wants to have in the view, where it is another than it has. */
+static enum pawl_view_state wants_to_be(const struct pawl_members *members, uint64_t now_ms)
+{
+    const struct pawl_view *view = &members->known.view;
+    uint16_t at = pawl_view_find(view, &members->options.self);
+
+    if (members->leaving) {
+        return at != PAWL_RING_NOBODY && view->members[at].state == PAWL_VIEW_SERVING
+                   ? PAWL_VIEW_LEAVING
+                   : PAWL_VIEW_NONE;
+    }
+    /* Nothing is asked for that would have to wait afterwards, while the slots are nobody's. */
+    return at == PAWL_RING_NOBODY && members->ready && pawl_members_is_settled(members, now_ms) &&
+                   pawl_members_outside_is_quiet(members, now_ms)
+               ? PAWL_VIEW_SERVING
+               : PAWL_VIEW_NONE;
 }
 
 static bool put_self(struct pawl_members *members, struct pawl_view *view,
@@ -228,33 +250,26 @@ static bool put_self(struct pawl_members *members, struct pawl_view *view,
     return status == PAWL_OK;
 }
 
-static bool join_or_leave(struct pawl_members *members, struct pawl_view *view, uint64_t now_ms)
-{
-    uint16_t at = pawl_view_find(view, &members->options.self);
-
-    if (members->leaving) {
-        return at != PAWL_RING_NOBODY && view->members[at].state == PAWL_VIEW_SERVING &&
-               put_self(members, view, PAWL_VIEW_LEAVING);
-    }
-    /* Nothing is asked for that would have to wait afterwards, while the slots are nobody's. */
-    return at == PAWL_RING_NOBODY && members->ready && pawl_members_is_settled(members, now_ms) &&
-           pawl_members_outside_is_quiet(members, now_ms) &&
-           put_self(members, view, PAWL_VIEW_SERVING);
-}
-
 void pawl_members_propose(struct pawl_members *members, uint64_t now_ms)
 {
     bool in = pawl_members_in(members, &members->known);
-    bool changed;
 
     if (members->set_tag != 0 || !members->up || (!in && (!members->ready || members->leaving)) ||
         members->engine_view != members->known.view.number ||
         members->known.view.number != members->acted.view.number) {
         return;
     }
+    bool drops = wants_to_drop(members, now_ms);
+    enum pawl_view_state state = wants_to_be(members, now_ms);
+
+    if (!drops && state == PAWL_VIEW_NONE) {
+        return; /* as nearly always: nothing is copied for it */
+    }
     members->next = members->known;
-    changed = drop_dead(members, &members->next.view, now_ms);
-    if (join_or_leave(members, &members->next.view, now_ms) || changed) {
+    if (drops) {
+        drop_dead(members, &members->next.view);
+    }
+    if ((state != PAWL_VIEW_NONE && put_self(members, &members->next.view, state)) || drops) {
         (void)send_next(members);
     }
 }
