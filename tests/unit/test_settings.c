@@ -649,7 +649,8 @@ static void the_sample_config_is_good(void **state)
 {
     static const char *const sections[] = { "\nlisten:",      "\nhttp:",  "\nlimits:", "\ntokens:",
                                             "\nrotation:",    "\njwt:",   "\ntls:",    "\nserver:",
-                                            "\ncredentials:", "\nstore:", "\nlog:",    "\naudit:" };
+                                            "\ncredentials:", "\nstore:", "\nlog:",    "\naudit:",
+                                            "\ncluster:" };
     char *text = read_project_file("deploy/pawld.yaml");
     struct loaded *loaded = load(text);
 
