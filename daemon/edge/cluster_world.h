@@ -17,6 +17,7 @@
 
 #include "core/cluster/ownership.h"
 #include "edge/handler.h"
+#include "edge/holds.h"
 #include "edge/server.h"
 #include "edge/territory.h"
 #include "port/tls.h"
@@ -101,6 +102,7 @@ struct pawl_cluster_world {
     struct pawl_territory_slot territory;
     struct pawl_world_calls calls;
     /* ---- private ---- */
+    struct pawl_holds holds;
     pthread_mutex_t dial_lock;
     struct pawl_tls tls;
     struct pawl_tls_context *dial_context; /* a reference; NULL: in clear */

@@ -62,6 +62,7 @@ struct pawl_check {
     enum pawl_token_status token_status; /* PAWL_TOKEN_VALID where there is no token */
     bool has_token;
     bool exact;  /* a limit in it is saved before the answer: not put off either */
+    bool held;   /* what it charges may be given back: others are told (holds.h) */
     bool reread; /* dispatch->again holds its request */
     /* Which items are of keys that are never limited: a bit for each; nor is such a check put off.
      */

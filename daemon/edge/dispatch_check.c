@@ -148,12 +148,22 @@ static void count_items(struct pawl_dispatch *dispatch, struct pawl_session *ses
     }
 }
 
+/* Whether a denial is due to a charge that may be given back. */
+static inline void note_contended(struct pawl_dispatch *dispatch, const struct pawl_check *check,
+                                  size_t slot, struct pawl_wire_result *result)
+{
+    if (PAWL_UNLIKELY(!result->allowed) && PAWL_UNLIKELY(dispatch->forward != NULL)) {
+        result->contended = pawl_forward_is_contended(dispatch, check->plan.slots[slot].id);
+    }
+}
+
 /* The results of the limiter as those of the wire. */
 static void fill_results(struct pawl_dispatch *dispatch, const struct pawl_check *check,
                          size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         dispatch->wire_results[i] = wire_result(&dispatch->results[i], check->plan.slots[i].limit);
+        note_contended(dispatch, check, i, &dispatch->wire_results[i]);
     }
 }
 
@@ -263,6 +273,7 @@ static inline void send_limits(struct pawl_dispatch *dispatch, struct pawl_sessi
         struct pawl_wire_result result =
             wire_result(&dispatch->results[i], check->plan.slots[i].limit);
 
+        note_contended(dispatch, check, i, &result);
         pawl_wire_answer_add(&answer, &result);
     }
     pawl_session_commit(session, pawl_wire_answer_end(&answer));
@@ -276,6 +287,9 @@ static void answer_check(struct pawl_dispatch *dispatch, struct pawl_check *chec
 
     if (PAWL_LIKELY(check->plan.slots_count > 0)) {
         pawl_limiter_decide(dispatch->app->limiter, &check->plan, dispatch->results, &outcome);
+    }
+    if (PAWL_UNLIKELY(check->held) && outcome.verdict == PAWL_ALLOW) {
+        pawl_forward_hold(dispatch, check);
     }
     uint32_t verdict = pawl_dispatch_joint_verdict(outcome.verdict, check->token_status);
 
@@ -405,6 +419,7 @@ void pawl_dispatch_check(struct pawl_dispatch *dispatch, struct pawl_session *se
 
     check->session = session;
     check->exact = false;
+    check->held = request->hold && request->forwarded && request->op == PAWL_OP_CHECK;
     check->bypassed = 0;
     check->reread = false;
     check->ns = dispatch->ns;

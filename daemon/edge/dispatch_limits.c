@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "edge/durable.h"
+#include "edge/forward.h"
 
 /* ---- items --------------------------------------------------------------------------------- */
 
@@ -195,6 +196,9 @@ unsigned pawl_dispatch_refund_one(struct pawl_dispatch *dispatch, const Pawl__V1
         (void)snprintf(dispatch->error, sizeof(dispatch->error),
                        "a refund needs a key of 1 to 8 parts and a cost below 2^40");
         return pawl_wire_status(done);
+    }
+    if (PAWL_UNLIKELY(dispatch->request.forwarded)) { /* what a check of several owners held */
+        pawl_forward_end_hold(dispatch, &item);
     }
     *refunded = by_rate[0];
     return 0;

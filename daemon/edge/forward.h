@@ -40,7 +40,6 @@
 #define PAWL_PARCELS_BYTES_MAX ((size_t)16 << 20) /* their frames */
 #define PAWL_FORWARD_TICK_MS   10                 /* while something is parked */
 #define PAWL_FORWARD_OLD_LINKS 16 /* to members that left, with requests under way */
-#define PAWL_CONTENDED_MS      1000
 
 struct pawl_split;
 
@@ -208,6 +207,15 @@ void pawl_forward_check(struct pawl_dispatch *dispatch, struct pawl_session *ses
 /** Decide @check, whose items are at hand, with this member's share, or answer that nobody can. */
 void pawl_forward_degrade(struct pawl_dispatch *dispatch, struct pawl_session *session,
                           struct pawl_check *check, uint32_t slot);
+
+/** The records of @check hold what it charged: it is part of one that asks other members too. */
+void pawl_forward_hold(struct pawl_dispatch *dispatch, const struct pawl_check *check);
+
+/** What @item's records held was given back. */
+void pawl_forward_end_hold(struct pawl_dispatch *dispatch, const struct pawl_limit_item *item);
+
+/** Whether the denial by the record @id may be another's hold; counts it. */
+bool pawl_forward_is_contended(struct pawl_dispatch *dispatch, struct pawl_id id);
 
 /* ---- forward_split.c ---- */
 

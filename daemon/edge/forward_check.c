@@ -137,6 +137,42 @@ void pawl_forward_degrade(struct pawl_dispatch *dispatch, struct pawl_session *s
     pawl_dispatch_decide_now(dispatch, check);
 }
 
+/* ---- holds --------------------------------------------------------------------------------- */
+
+void pawl_forward_hold(struct pawl_dispatch *dispatch, const struct pawl_check *check)
+{
+    for (size_t i = 0; i < check->plan.slots_count; i++) {
+        pawl_hold_begin(&dispatch->forward->world->holds, check->plan.slots[i].id,
+                        pawl_forward_now_ms(dispatch));
+    }
+}
+
+void pawl_forward_end_hold(struct pawl_dispatch *dispatch, const struct pawl_limit_item *item)
+{
+    struct pawl_limiter_slot slots[PAWL_RATES_MAX];
+    struct pawl_limiter_plan plan = { .slots = slots, .slots_max = PAWL_RATES_MAX };
+    const struct pawl_limit_request alone = {
+        .items = item, .items_count = 1, .now = dispatch->now.instant, .wall = dispatch->now.wall
+    };
+
+    if (pawl_limiter_prepare(dispatch->app->limiter, &alone, &plan) != PAWL_OK) {
+        return;
+    }
+    for (size_t i = 0; i < plan.slots_count; i++) {
+        pawl_hold_end(&dispatch->forward->world->holds, slots[i].id);
+    }
+}
+
+bool pawl_forward_is_contended(struct pawl_dispatch *dispatch, struct pawl_id id)
+{
+    bool is = pawl_hold_is(&dispatch->forward->world->holds, id, pawl_forward_now_ms(dispatch));
+
+    if (is) {
+        pawl_count(&dispatch->metrics->contended);
+    }
+    return is;
+}
+
 /* ---- the way of a check -------------------------------------------------------------------- */
 
 void pawl_forward_check(struct pawl_dispatch *dispatch, struct pawl_session *session,

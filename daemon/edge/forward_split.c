@@ -84,7 +84,9 @@ static void give_back_here(struct pawl_parcel *parcel, uint32_t index)
         pawl_limiter_refund(dispatch->app->limiter, &item, charges, dispatch->now.instant, NULL) !=
             PAWL_OK) {
         pawl_count(&dispatch->metrics->holds_kept);
+        return;
     }
+    pawl_forward_end_hold(dispatch, &item);
 }
 
 static ProtobufCBinaryData lent(struct pawl_bytes bytes)
@@ -373,6 +375,28 @@ static void begin_part(struct pawl_split *split, uint64_t items)
     }
 }
 
+/* A charge that others may be told of, or a denial that another's may be the reason of. */
+static void note_hold(struct pawl_dispatch *dispatch, const struct pawl_split *split,
+                      const struct pawl_check *check, struct pawl_wire_result *result)
+{
+    struct pawl_holds *holds = &dispatch->forward->world->holds;
+    uint32_t item = split->part_items[result->item];
+
+    for (size_t i = 0; i < check->plan.slots_count; i++) {
+        const struct pawl_limiter_slot *slot = &check->plan.slots[i];
+        uint32_t own = check->bypassed != 0 ? dispatch->asked_index[slot->item] : slot->item;
+
+        if (own != item || slot->rate_index != result->rate_index) {
+            continue;
+        }
+        if (!result->allowed) {
+            result->contended = pawl_forward_is_contended(dispatch, slot->id);
+        } else if (result->charge != 0 && split->atomic && split->pending != split->sent) {
+            pawl_hold_begin(holds, slot->id, pawl_forward_now_ms(dispatch));
+        }
+    }
+}
+
 static void decide_here(struct pawl_dispatch *dispatch, struct pawl_session *session,
                         struct pawl_parcel *parcel, struct pawl_check *check)
 {
@@ -401,6 +425,7 @@ static void decide_here(struct pawl_dispatch *dispatch, struct pawl_session *ses
             pawl_dispatch_wire_result(&dispatch->results[i],
                                       dispatch->asked[dispatch->results[i].item].limit);
 
+        note_hold(dispatch, split, check, &result);
         (void)note_result(split, &result);
     }
     note_verdict(parcel, outcome.verdict);
@@ -426,6 +451,7 @@ static size_t write_part(struct pawl_dispatch *dispatch, const struct pawl_parce
     part->body = PAWL_BODY_CHECK;
     part->op = op_of(split, check);
     part->mode = dispatch->request.mode;
+    part->hold = split->atomic && split->pending != split->sent;
     part->item_count = split->part_count;
     for (uint32_t i = 0; i < split->part_count; i++) {
         part->items[i] = dispatch->request.items[split->part_items[i]];

@@ -162,6 +162,7 @@ static void same_check(const struct pawl_wire_request *hot, const Pawl__V1__Chec
 {
     require(hot->op == (uint32_t)cold->op);
     require(hot->mode == (uint32_t)cold->mode);
+    require(hot->hold == (cold->hold != 0));
     require(hot->item_count == cold->n_items);
     for (uint32_t i = 0; i < hot->item_count; i++) {
         same_item(&hot->items[i], cold->items[i]);

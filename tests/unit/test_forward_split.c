@@ -223,6 +223,46 @@ static void concurrent_checks_of_several_owners_are_never_over(void **state)
     }
 }
 
+static void a_denial_during_anothers_hold_says_contended(void **state)
+{
+    struct fleet *fleet = *state;
+    int fd = node_connect(&fleet->nodes[0]);
+    int other = node_connect(&fleet->nodes[1]);
+    char first[32];
+    char second[32];
+
+    (void)fleet_key(fleet, 1, 0, first);
+    for (unsigned nth = 0; nth == 0 || fleet_slot(fleet, second) < fleet_slot(fleet, first);) {
+        (void)fleet_key(fleet, 2, nth++, second);
+    }
+    node_state(&fleet->nodes[2], fleet_slot(fleet, second), PAWL_SLOT_WANTED);
+    client_ask(fleet, fd,
+               (struct asked){
+                   .limit = "two", .keys = { first, second }, .cost = 2, .deadline_ms = 400 });
+    AWAIT(atomic_load(&fleet->nodes[2].wanted) > 0); /* so the first one is charged */
+    Pawl__V1__Reply *reply =
+        client_check(fleet, other, (struct asked){ .limit = "two", .keys = { first } });
+
+    expect_ok(reply);
+    assert_int_equal(reply->check->verdict, PAWL__V1__VERDICT__VERDICT_DENY);
+    assert_true(reply->check->results[0]->contended);
+    answer_free(reply);
+    reply = client_receive(fd); /* its second part was not decided in time */
+    assert_int_equal(reply->status, PAWL__V1__STATUS__STATUS_UNAVAILABLE);
+    answer_free(reply);
+    AWAIT(count_of(fleet, "two", 1, first) == 0);
+    expect_verdict(client_check(fleet, other,
+                                (struct asked){ .limit = "two", .keys = { first }, .cost = 2 }),
+                   PAWL__V1__VERDICT__VERDICT_ALLOW);
+    reply = client_check(fleet, other, (struct asked){ .limit = "two", .keys = { first } });
+    assert_int_equal(reply->check->verdict, PAWL__V1__VERDICT__VERDICT_DENY);
+    assert_false(reply->check->results[0]->contended);
+    answer_free(reply);
+    assert_int_equal(FIGURE(&fleet->nodes[1], contended), 1);
+    (void)close(fd);
+    (void)close(other);
+}
+
 /* ---- tokens ---- */
 
 static void revoke_at(struct node *node, const char *jti)
@@ -461,6 +501,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_part_waits_for_its_slot, three, end),
         cmocka_unit_test_setup_teardown(concurrent_checks_of_several_owners_are_never_over, three,
                                         end),
+        cmocka_unit_test_setup_teardown(a_denial_during_anothers_hold_says_contended, three, end),
         cmocka_unit_test_setup_teardown(a_token_is_judged_where_the_check_came, three, end),
         cmocka_unit_test_setup_teardown(a_refund_goes_to_each_owner, three, end),
         cmocka_unit_test_setup_teardown(a_reset_reaches_the_owner, three, end),

@@ -68,6 +68,7 @@ struct pawl_wire_request {
     enum pawl_wire_body body;
     uint32_t op;   /* of check */
     uint32_t mode; /* of check */
+    bool hold;     /* of check; between members */
     uint32_t item_count;
     struct pawl_wire_token token; /* where has_token */
     struct pawl_wire_item items[PAWL_ITEMS_MAX];

@@ -23,7 +23,7 @@ _Static_assert(WIRE_BODY_LAST == (int)PAWL__V1__REQUEST__BODY_TOP, "the last one
 #define KNOWN_RATE  (WIRE_BIT(6) - WIRE_BIT(1))
 #define KNOWN_ITEM  (WIRE_BIT(8) - WIRE_BIT(1))
 #define KNOWN_TOKEN (WIRE_BIT(14) - WIRE_BIT(1))
-#define KNOWN_CHECK (WIRE_BIT(5) - WIRE_BIT(1))
+#define KNOWN_CHECK (WIRE_BIT(6) - WIRE_BIT(1))
 #define KNOWN_REQUEST \
     ((WIRE_BIT(8) - WIRE_BIT(1)) | (WIRE_BIT(WIRE_BODY_LAST + 1) - WIRE_BIT(16)) | WIRE_PEERS)
 
@@ -323,6 +323,9 @@ static inline enum pawl_status read_check(struct pawl_wire_request *request, str
         case LEN(4):
             status = add_token(request, &in);
             break;
+        case VARINT(5):
+            status = wire_bool(&in, &request->hold);
+            break;
         default:
             status = wire_skip(&in, tag, KNOWN_CHECK);
             break;
@@ -356,6 +359,7 @@ static inline void begin_request_body(struct pawl_wire_request *request, enum pa
         request->body = body;
         request->op = 0;
         request->mode = 0;
+        request->hold = false;
         request->item_count = 0;
         request->has_token = false;
     }
@@ -419,6 +423,7 @@ static inline void clear_request(struct pawl_wire_request *request)
     request->body = PAWL_BODY_NONE;
     request->op = 0;
     request->mode = 0;
+    request->hold = false;
     request->item_count = 0;
 }
 

@@ -178,7 +178,7 @@ static uint8_t *put_check(uint8_t *out, const struct pawl_wire_request *request)
         body = wire_put_begin(out, 4);
         out = wire_put_end(body, put_token(body, &request->token));
     }
-    return out;
+    return wire_put_bool(out, 5, request->hold);
 }
 
 static uint8_t *put_token_check(uint8_t *out, const struct pawl_wire_request *request)
@@ -193,7 +193,7 @@ static uint8_t *put_token_check(uint8_t *out, const struct pawl_wire_request *re
 
 size_t pawl_wire_request_bound(const struct pawl_wire_request *request)
 {
-    size_t bound = PAWL_FRAME_HEADER_BYTES + 7 * (size_t)WIRE_VARINT_FIELD;
+    size_t bound = PAWL_FRAME_HEADER_BYTES + 8 * (size_t)WIRE_VARINT_FIELD;
 
     bound += 3 * (size_t)WIRE_SUBMESSAGE + request->namespace_.size + request->hello.size;
     for (uint32_t i = 0; i < request->item_count; i++) {
