@@ -119,7 +119,8 @@ static void on_client(void *ctx, int fd)
         return;
     }
     while (at < buffer + size && *at == '*') {
-        char *words[16];
+        static char none[] = "";
+        char *words[16] = { none, none, none, none };
         size_t count = strtoul(at + 1, &at, 10);
 
         at += 2;

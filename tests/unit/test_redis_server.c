@@ -433,6 +433,60 @@ static void a_full_save_goes_through_and_comes_back(void **state)
     rig_stop(&rig);
 }
 
+/* ---- the smallest user ---- */
+
+/* As deploy/README.md has it: these commands, these keys. */
+#define SMALL_USER                                                                      \
+    "ACL SETUSER small on >pw resetkeys ~{t:* "                                         \
+    "+eval +xread +hmget +wait +exists +ping +info +role +config|get "                  \
+    "+client|setname +client|id +client|no-evict +client|kill "                         \
+    "+time +zadd +zrem +zrevrange +hset +hget +hgetall +hdel +hlen +hexists +get +set " \
+    "+smembers +sadd +xadd +xlen +xrange +xrevrange +xtrim +xinfo|stream +del "         \
+    "+pexpire +pexpireat"
+
+static void a_user_of_the_needed_commands_can_do_it_all(void **state)
+{
+    const struct pawl_slot_entry entry = { { 1, 2 }, { (const uint8_t *)"count", 5 } };
+    struct pawl_engine_command all[14] = { rig_announce(1, ""), rig_append(1, 1, "a"),
+                                           family_set(0, 1, "one"), slot_save(1, &entry, 1) };
+    struct pawl_slot_entry gone = entry;
+
+    (void)state;
+    NEED_REDIS();
+    rig_admin_do(&server, SMALL_USER);
+    rig.options.user = "small";
+    rig.options.password = "pw";
+    up();
+    assert_string_equal(rig.state.warning, "");
+    gone.value.size = 0;
+    all[4].verb = PAWL_ENGINE_GATE_READY;
+    all[5].verb = PAWL_ENGINE_GATE_OPEN;
+    all[6].verb = PAWL_ENGINE_FAMILY_GET;
+    all[7].verb = PAWL_ENGINE_SLOT_LOAD;
+    all[8].verb = PAWL_ENGINE_TRIM;
+    all[8].trim.origin = rig_origin(1);
+    all[8].trim.position = 2;
+    all[9] = rig_append(1, 2, "b"); /* behind one that was trimmed empty */
+    all[10].verb = PAWL_ENGINE_VIEW_SET;
+    all[10].view_set.number = 1;
+    all[11].verb = PAWL_ENGINE_RETIRE;
+    all[12] = rig_wait(0, 10);
+    all[13] = slot_save(1, &gone, 1);
+    for (unsigned i = 0; i < 14; i++) {
+        assert_int_equal(rig_do(&rig, all[i]), PAWL_ENGINE_WON);
+    }
+    assert_int_equal(read_from(1, 0, 0), PAWL_ENGINE_WON);
+    all[8].trim.position = 3;
+    assert_int_equal(rig_do(&rig, all[8]), PAWL_ENGINE_WON);
+    all[0].verb = PAWL_ENGINE_DROP_ORIGIN;
+    all[0].drop.origin = rig_origin(1);
+    assert_int_equal(rig_do(&rig, all[0]), PAWL_ENGINE_WON);
+    all[1] = family_set(1, 2, "gated");
+    all[1].family.gated = true;
+    assert_int_equal(rig_do(&rig, all[1]), PAWL_ENGINE_WON);
+    rig_stop(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -454,6 +508,7 @@ int main(void)
                                         end),
         cmocka_unit_test_setup_teardown(a_slot_is_saved_by_its_latest_owner_only, begin, end),
         cmocka_unit_test_setup_teardown(a_full_save_goes_through_and_comes_back, begin, end),
+        cmocka_unit_test_setup_teardown(a_user_of_the_needed_commands_can_do_it_all, begin, end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

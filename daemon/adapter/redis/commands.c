@@ -27,7 +27,7 @@ static const char digits[] = "0123456789abcdef";
 
 void pawl_redis_hex(char *out, const uint8_t bytes[16])
 {
-    for (unsigned i = 0; i < 16; i++) {
+    for (size_t i = 0; i < 16; i++) {
         out[2 * i] = digits[bytes[i] >> 4];
         out[2 * i + 1] = digits[bytes[i] & 15];
     }
@@ -436,7 +436,7 @@ enum pawl_status pawl_redis_encode_words(const char *const *words, char **out, s
     size_t sizes[16];
     int count = 0;
 
-    for (; words[count] != NULL && count < 16; count++) {
+    for (; count < 16 && words[count] != NULL; count++) {
         list[count] = words[count];
         sizes[count] = strlen(words[count]);
     }

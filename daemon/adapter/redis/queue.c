@@ -25,7 +25,7 @@ static void grow_pool(struct pawl_redis *redis)
     if (block == NULL) {
         /* A command without an answer would leave its emitter waiting for ever. */
         pawl_log_event(&redis->log, PAWL_LOG_ERROR, "engine_no_memory",
-                       PAWL_F_U64("commands", redis->block_count * PAWL_REDIS_BLOCK));
+                       PAWL_F_U64("commands", (uint64_t)redis->block_count * PAWL_REDIS_BLOCK));
         abort();
     }
     redis->blocks[redis->block_count++] = block;

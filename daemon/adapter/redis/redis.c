@@ -190,7 +190,7 @@ static void change_text(char *out, size_t capacity, const char *text)
         return;
     }
     pawl_wipe(out, capacity);
-    memcpy(out, text, strlen(text));
+    memcpy(out, text, strlen(text) + 1);
 }
 
 void pawl_redis_set_passwords(struct pawl_redis *redis, const char *password,

@@ -352,8 +352,10 @@ static bool take_entry(const struct pawl_resp *value, struct pawl_log_entry *ent
     if (!position_of(id, &entry->position)) {
         return false;
     }
-    entry->bytes =
-        name.size == 1 && name.data[0] == 'd' ? bytes_of(field->next) : pawl_bytes_of(NULL, 0);
+    entry->bytes = pawl_bytes_of(NULL, 0);
+    if (field != NULL && name.size == 1 && name.data[0] == 'd') {
+        entry->bytes = bytes_of(field->next);
+    }
     return true;
 }
 
