@@ -179,3 +179,15 @@ def test_help_of_the_first_word_of_a_command_names_those_that_begin_so(make_daem
         said = nobody.ctl("help", word, json_output=False, check=0).text
         assert all(command in said for command in commands), said
     assert nobody.ctl("help", "tok", json_output=False).code == 2
+
+
+def test_members_of_a_node_alone_are_itself(pawld):
+    answer = pawld.ctl("members")
+    assert answer.code == 0 and answer.json["view"] == 0
+    member, = answer.json["members"]
+    assert member["state"] == "serving" and member["frozen"] is False
+    assert len(bytes.fromhex(member["node"])) == 16 and member["address"] is None
+    assert member["version"] == pawld.ctl("status").json["version"]
+    lines = pawld.ctl("members", json_output=False).text.splitlines()
+    assert lines[0].split() == ["node", "address", "state", "version", "uptime", "view"]
+    assert lines[1].split()[0] == member["node"] and len(lines) == 2
