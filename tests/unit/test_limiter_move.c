@@ -1,4 +1,5 @@
 /* Records joined, and walked by slot: what a cluster asks of the limiter's table. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -726,6 +727,83 @@ static void dirty_records_leave_by_slot_and_come_again_when_marked(void **state)
     table_end(&table);
 }
 
+/* ---- threads ---- */
+
+#define THREAD_CALLS 4000
+
+struct caller {
+    struct table *table;
+    const struct pawl_limit *limit;
+    unsigned number;
+    unsigned admitted;
+};
+
+static void *call(void *data)
+{
+    struct caller *caller = data;
+    char key[16];
+
+    for (unsigned i = 0; i < THREAD_CALLS; i++) {
+        struct pawl_bytes part =
+            pawl_bytes_of(key, (size_t)snprintf(key, sizeof(key), "%u-%u", caller->number, i % 50));
+        struct pawl_limit_item item = { caller->limit, pawl_bytes_of("ns", 2), &part, 1, 1, NULL };
+        struct pawl_limit_request request = { &item,         1,          PAWL_MODE_ATOMIC,
+                                              PAWL_OP_CHECK, at(MS + i), { 0 } };
+        struct pawl_limit_result its;
+        struct pawl_limit_outcome outcome;
+
+        if (pawl_limiter_check(&caller->table->limiter, &request, &its, 1, &outcome) == PAWL_OK &&
+            outcome.verdict == PAWL_ALLOW) {
+            caller->admitted++;
+        }
+    }
+    return NULL;
+}
+
+static void walks_beside_calls_lose_none_of_them(void **state)
+{
+    static struct kept kept;
+    struct table table;
+    struct pawl_limit limit;
+    struct caller callers[2];
+    pthread_t threads[2];
+    uint64_t total = 0;
+    char key[16];
+
+    (void)state;
+    table_begin(&table);
+    limit = limit_of(&table, PAWL_ALGORITHM_SLIDING, 1000000, 3600000);
+    for (unsigned i = 0; i < 2; i++) {
+        callers[i] = (struct caller){ &table, &limit, i, 0 };
+        assert_int_equal(pthread_create(&threads[i], NULL, call, &callers[i]), 0);
+    }
+    for (unsigned i = 0; i < 300; i++) {
+        uint64_t cursor = 0;
+
+        (void)pawl_limiter_mark_slots(&table.limiter, i % 64, UINT64_MAX, at(MS));
+        assert_int_equal(pawl_limiter_collect_slots(&table.limiter, i % 64, UINT64_MAX, false,
+                                                    &cursor, SIZE_MAX, at(MS), scratch, keep, &kept,
+                                                    NULL),
+                         PAWL_OK);
+        kept_free(&kept);
+        assert_int_equal(pawl_limiter_collect_dirty_slots(&table.limiter, i % 64, UINT64_MAX,
+                                                          SIZE_MAX, at(MS), scratch, keep, &kept,
+                                                          NULL),
+                         PAWL_OK);
+        kept_free(&kept);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_int_equal(callers[i].admitted, THREAD_CALLS);
+        for (unsigned j = 0; j < 50; j++) {
+            (void)snprintf(key, sizeof(key), "%u-%u", i, j);
+            total += count_of(&table, &limit, key, 2 * MS);
+        }
+    }
+    assert_int_equal(total, 2 * THREAD_CALLS);
+    table_end(&table);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -744,6 +822,7 @@ int main(void)
         cmocka_unit_test(a_walk_meets_each_record_once_whatever_comes_and_goes_beside_it),
         cmocka_unit_test(what_is_taken_or_forgotten_is_gone_and_nothing_else_is),
         cmocka_unit_test(dirty_records_leave_by_slot_and_come_again_when_marked),
+        cmocka_unit_test(walks_beside_calls_lose_none_of_them),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
