@@ -15,8 +15,8 @@ import suites
 
 FOLDER = suites.ROOT / "tests" / "fuzz"
 RUNS = 200_000
-#: A run of these makes a handshake.
-FEWER_RUNS = {"fuzz_tls": 10_000}
+#: A run of these makes a handshake, or runs a program of two hundred steps.
+FEWER_RUNS = {"fuzz_log": 10_000, "fuzz_tls": 10_000}
 COVERAGE_MIN = 90
 
 #: fuzzer -> the parser's sources, of which its kept corpus has to reach COVERAGE_MIN percent
@@ -52,6 +52,10 @@ PARSERS = {
     "fuzz_redis_reply": ["daemon/adapter/redis/info.c", "daemon/adapter/redis/reader.c",
                          "daemon/adapter/redis/replies.c"],
     # No parser, but a machine that bytes drive.
+    "fuzz_log": ["daemon/core/cluster/log_append.c", "daemon/core/cluster/log_digest.c",
+                 "daemon/core/cluster/log_facts.c", "daemon/core/cluster/log_origins.c",
+                 "daemon/core/cluster/log_read.c", "daemon/core/cluster/log_tend.c",
+                 "daemon/core/cluster/log_tops.c"],
     "fuzz_limiter": ["daemon/core/window.c", "daemon/core/limiter.c",
                      "daemon/core/limiter_slab.c"],
     "fuzz_algorithms": ["daemon/core/gcra.c", "daemon/core/slots.c", "daemon/core/quota.c"],
