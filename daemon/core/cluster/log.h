@@ -27,7 +27,7 @@
  * Pure step functions, one thread, no clock: `now_ms` is BOOTTIME. Memory comes from the heap of
  * the options. Commands carry PAWL_PART_LOG; their replies come back by pawl_log_on_reply(). Events
  * are called from inside the functions below that can bring them; they must not call back into
- * the log, but for its queries and pawl_log_want(). Storage is the caller's: some 10 KiB.
+ * the log, but for its queries and pawl_log_want(). An empty log takes some 60 KiB of it.
  */
 #ifndef PAWL_CORE_CLUSTER_LOG_H
 #define PAWL_CORE_CLUSTER_LOG_H
