@@ -16,7 +16,7 @@ import suites
 FOLDER = suites.ROOT / "tests" / "fuzz"
 RUNS = 200_000
 #: A run of these makes a handshake, or runs a program of two hundred steps.
-FEWER_RUNS = {"fuzz_log": 10_000, "fuzz_tls": 10_000}
+FEWER_RUNS = {"fuzz_log": 3_000, "fuzz_tls": 10_000}
 COVERAGE_MIN = 90
 
 #: fuzzer -> the parser's sources, of which its kept corpus has to reach COVERAGE_MIN percent
