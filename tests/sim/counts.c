@@ -85,9 +85,9 @@ void counts_admitted(struct counts *counts, unsigned index, unsigned node, enum 
     certain = count_in(key, now, key->window_us - 1000, false);
     if (certain > key->limit) {
         kernel_fail(counts->kernel,
-                    "%s: key %u admitted %llu times in its window, the limit is %llu (node %u)",
-                    key->kind == COUNT_EXACT ? "C1" : "C3/C4", index, (unsigned long long)certain,
-                    (unsigned long long)key->limit, node);
+                    "C3, C4, C6: key %u admitted %llu times in its window, the limit is %llu (node "
+                    "%u)",
+                    index, (unsigned long long)certain, (unsigned long long)key->limit, node);
     }
 }
 
@@ -167,9 +167,9 @@ void counts_loaded(struct counts *counts, uint32_t slot, const struct model_slot
             if (!excuse->may_be_lost(excuse->world, event->node, event->at_us,
                                      event->acknowledged)) {
                 kernel_fail(counts->kernel,
-                            "C3: key %u: an admission of node %u, %llu ms ago, is not in what is "
+                            "%s: key %u: an admission of node %u, %llu ms ago, is not in what is "
                             "loaded of slot %u (saved as of %llu ms ago)",
-                            k, event->node,
+                            event->acknowledged ? "C1" : "C3", k, event->node,
                             (unsigned long long)(counts->kernel->now_us - event->at_us) / 1000,
                             slot, (unsigned long long)(counts->kernel->now_us - as_of) / 1000);
             }

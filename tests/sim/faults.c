@@ -360,6 +360,7 @@ static void flush_engine(struct world *world)
     hurt_begins(world);
     model_engine_flush(&world->engine, world->engine.primary);
     world->losses++;
+    memset(world->saved, 0, sizeof(world->saved)); /* the fences, too */
     tokens_check_holders(world);
     hurt_ends(world);
 }
@@ -368,6 +369,7 @@ static void evict(struct world *world)
 {
     hurt_begins(world);
     model_engine_evict(&world->engine, (unsigned)kernel_between(&world->kernel, 1, 40));
+    memset(world->saved, 0, sizeof(world->saved));
     hurt_ends(world);
 }
 
@@ -446,7 +448,7 @@ static void step_clock(struct world *world)
         struct sim_node *node = some_open(world);
 
         if (node != NULL) {
-            node->wall_offset_ms = some_step(world);
+            node->wall_offset_ms = 3 * some_step(world);
             kernel_note(&world->kernel, "wall clock", node->index, (uint64_t)node->wall_offset_ms,
                         0, 0);
         }

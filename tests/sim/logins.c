@@ -85,13 +85,15 @@ void logins_answered(struct logins *logins, const struct login_attempt *attempt,
             kernel_fail(logins->kernel, "T2: a retry of login %u was taken for theft",
                         attempt->login);
         }
-        login->reuse_us = logins->kernel->now_us;
-        login->reuse_losses = losses;
-        login->over = true;
+        if (login->reuse_us == 0) {
+            login->reuse_us = logins->kernel->now_us;
+            login->reuse_losses = losses;
+            login->last_tries = 3;
+        }
         break;
     case PAWL_ROTATION_REVOKED:
     case PAWL_ROTATION_FAMILY_EXPIRED:
-        login->over = true;
+        login->over = login->last_tries == 0;
         break;
     case PAWL_ROTATION_UNKNOWN:
         logins->unknown++;

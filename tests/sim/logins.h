@@ -32,7 +32,7 @@ struct login {
     uint64_t reuse_us;               /* when a REUSE was acknowledged; 0: never */
     uint32_t reuse_losses;
     bool retrying, busy, over, forked;
-    uint8_t failures; /* attempts in a row without an answer that counts */
+    uint8_t last_tries; /* after a theft was seen its user goes on for a while, in vain */
 };
 
 struct logins {

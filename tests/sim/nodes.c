@@ -96,6 +96,9 @@ static void *heap_take(void *self, void *old, size_t size)
         return NULL;
     }
     node->heap_used = node->heap_used - had + size;
+    if (node->heap_used > node->world->heap_max) {
+        node->world->heap_max = node->heap_used;
+    }
     if (node->heap_used > WORLD_HEAP_MAX) {
         kernel_fail(&node->world->kernel, "C5: node %u has taken %zu bytes", node->index,
                     node->heap_used);
@@ -767,6 +770,13 @@ static void make_limiter(struct sim_node *node)
     }
 }
 
+static bool always_silent(void *self, const struct pawl_member_id *member)
+{
+    (void)self;
+    (void)member;
+    return true;
+}
+
 static void make_node(struct sim_node *node)
 {
     struct world *world = node->world;
@@ -804,6 +814,9 @@ static void make_node(struct sim_node *node)
 
     if (pawl_node_init(&node->node, &options, node_now_ms(node)) != PAWL_OK) {
         kernel_fail(&world->kernel, "a node cannot be made");
+    }
+    if (world->control == CONTROL_SILENCE_IS_KNOWLEDGE) {
+        node->node.acks.options.silent = always_silent;
     }
 }
 

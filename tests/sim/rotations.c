@@ -284,6 +284,12 @@ void rotations_step(struct world *world, struct sim_node *node)
     if (!login->opened) {
         return;
     }
+    if (login->reuse_us != 0) {
+        login->over = --login->last_tries == 0;
+        login->proposed = login->tokens++;
+        rotate(world, node, index, login->current, login->proposed, false, false);
+        return;
+    }
     if (login->previous != LOGIN_NOT_YET && kernel_chance(&world->kernel, 8)) {
         rotate(world, node, index, (uint32_t)kernel_below(&world->kernel, login->current),
                login->tokens++, false, true);

@@ -88,6 +88,12 @@ static bool say(struct sim_node *node, struct pawl_fact *fact, enum pawl_ack_lev
         now_ms + (level == PAWL_ACK_LEVEL_EVERYWHERE ? EVERYWHERE_MS : DEADLINE_MS);
     revocation->wait.journaled = world->profile.journal; /* it was kept when it was added */
     revocation->wait.done = done;
+    if (world->control == CONTROL_ACK_AT_ONCE) {
+        revocation->wait.reached = level;
+        done(&revocation->wait, PAWL_OK, NULL);
+        node_settle(node);
+        return true;
+    }
     pawl_acks_begin(&node->node.acks, &revocation->wait, now_ms);
     node_settle(node);
     return true;
@@ -290,6 +296,19 @@ uint64_t node_cutoff_ms(const struct sim_node *node, unsigned subject)
     return entry.cutoff_ms;
 }
 
+/* What a node has shown as revoked it also still has to say again, after whatever clock's steps. */
+static void check_kept(struct world *world, struct sim_node *node, uint32_t index)
+{
+    const struct fact_token *token = &world->facts.tokens[index];
+    bool canceled;
+
+    if (is_live(world, token) && token->id.sequence != 0 && token->canceled_us == 0 &&
+        !pawl_log_has(&node->node.log, &token->id, &canceled)) {
+        kernel_fail(&world->kernel, "R5: node %u has forgotten revocation %u before its time",
+                    node->index, index);
+    }
+}
+
 void tokens_read(struct world *world, struct sim_node *node)
 {
     uint32_t count = world->facts.count;
@@ -310,6 +329,7 @@ void tokens_read(struct world *world, struct sim_node *node)
     is_fresh = synced != 0 && node_now_ms(node) - synced <= WORLD_STALENESS_MS;
     if (is_revoked(node, token)) {
         world->facts.hits++;
+        check_kept(world, node, token);
         return;
     }
     if (!is_fresh || !is_live(world, &world->facts.tokens[token])) {

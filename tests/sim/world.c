@@ -171,6 +171,31 @@ static void check_family(struct world *world, const struct model_server *server,
     free(family);
 }
 
+/* C3: who owned a slot earlier changes nothing that its owner has saved. */
+static void check_save(struct world *world, const struct model_server *server,
+                       const struct sim_node *node, const struct pawl_engine_command *command)
+{
+    uint32_t slot = command->slot.slot;
+
+    if (!pawl_epoch_equal(world->saved[slot].epoch, server->epoch)) {
+        world->saved[slot].epoch = server->epoch;
+        world->saved[slot].view = 0;
+    }
+    if (!node->is_open || !node_is(node, &command->slot.owner)) {
+        return;
+    }
+    if (node->ring.view < world->saved[slot].view) {
+        kernel_fail(&world->kernel, "C3: node %u saves slot %u under a view that is over",
+                    node->index, slot);
+    }
+    /* It may know a newer view by now than when it sent this. */
+    if (command->slot.view == node->ring.view) {
+        world->saved[slot].view = node->ring.view;
+    } else if (world->control == CONTROL_OLD_VIEW_SAVES) {
+        world->saved[slot].view = node->ring.view;
+    }
+}
+
 static void executed(void *self, unsigned index, unsigned place,
                      const struct pawl_engine_command *command, uint64_t emitted_us,
                      const struct model_outcome *outcome)
@@ -195,6 +220,9 @@ static void executed(void *self, unsigned index, unsigned place,
         break;
     case PAWL_ENGINE_FAMILY_SET:
         check_family(world, server, command);
+        break;
+    case PAWL_ENGINE_SLOT_SAVE:
+        check_save(world, server, node, command);
         break;
     default:
         break;

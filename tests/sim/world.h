@@ -16,11 +16,11 @@
 #include "sim/peers.h"
 
 #define WORLD_LIMITER_BYTES (size_t)(4u << 20)
-#define WORLD_STALENESS_MS  5000 /* tokens.staleness_max */
-#define WORLD_INTERVAL_MS   1000 /* between saves of counters */
-#define WORLD_ASKS          1024 /* requests of one node to others under way */
-#define WORLD_PARKED        64   /* checks that wait for a slot */
-#define WORLD_HEAP_MAX      (size_t)(64u << 20)
+#define WORLD_STALENESS_MS  5000               /* tokens.staleness_max */
+#define WORLD_INTERVAL_MS   1000               /* between saves of counters */
+#define WORLD_ASKS          1024               /* requests of one node to others under way */
+#define WORLD_PARKED        64                 /* checks that wait for a slot */
+#define WORLD_HEAP_MAX      (size_t)(3u << 20) /* of one node: it takes 2.7 MB at once */
 
 /** Protections that can be taken away; the checkers have to object to each (README.md). */
 #define WORLD_CONTROLS(X)                                                                       \
@@ -208,6 +208,11 @@ struct world {
     uint32_t losses;          /* faults so far that may lose something somebody holds alone */
     uint64_t engine_hurt_us;  /* when an engine last lost or refused something */
     uint64_t steps, faults_done;
+    size_t heap_max; /* the most that a node ever took */
+    struct {
+        uint64_t view;           /* the highest under which it was saved ... */
+        struct pawl_epoch epoch; /* ... in this life of the engine */
+    } saved[PAWL_RING_SLOTS];
 };
 
 /** One whole run. Returns whether it kept all promises; if not, world->kernel.why says which. */
