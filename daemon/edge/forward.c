@@ -522,13 +522,25 @@ static void on_whole(void *ctx, enum pawl_peer_outcome outcome, struct pawl_byte
     pass_reply_on(parcel, reply);
 }
 
+bool pawl_parcel_await_drain(struct pawl_parcel *parcel, uint16_t to)
+{
+    const struct pawl_peer_link *link = parcel->forward->links[to];
+
+    if (link == NULL || pawl_peer_link_state(link) != PAWL_PEER_LINK_PARTING ||
+        ++parcel->drains > PAWL_FORWARD_DRAINS) {
+        return false;
+    }
+    pawl_parcel_park(parcel, parcel->slot, PAWL_FORWARD_TICK_MS);
+    return true;
+}
+
 /* Send @parcel as it lies to member @to. False: not now. */
 static bool send_whole(struct pawl_parcel *parcel, uint16_t to)
 {
     struct pawl_forward *forward = parcel->forward;
     uint32_t left_ms = pawl_parcel_left_ms(parcel, clock_ms(forward));
     struct pawl_envelope envelope = { .view = forward->territory->view,
-                                      .deadline_ms = left_ms,
+                                      .deadline_ms = pawl_forward_share_ms(left_ms),
                                       .namespace_ = pawl_parcel_ns(parcel) };
     struct pawl_peer_link *link = pawl_forward_link(forward, to, &envelope.id);
 
@@ -582,7 +594,7 @@ void pawl_forward_whole(struct pawl_dispatch *dispatch, struct pawl_session *ses
     parcel->slot = ways->slot;
     if (ways->way == PAWL_WAY_WAIT) {
         pawl_parcel_park(parcel, ways->slot, 0);
-    } else if (!send_whole(parcel, ways->to)) {
+    } else if (!send_whole(parcel, ways->to) && !pawl_parcel_await_drain(parcel, ways->to)) {
         parcel->degrade = true;
         pawl_dispatch_run_again(dispatch, session, parcel);
     }

@@ -34,6 +34,7 @@
 #include "edge/peer_link.h"
 
 #define PAWL_FORWARD_TRIES     3    /* after the first */
+#define PAWL_FORWARD_DRAINS    20   /* times 10 ms that a draining owner is waited for */
 #define PAWL_FORWARD_MS        5000 /* of a request that brings no deadline; of any, at most */
 #define PAWL_FORWARD_MS_MAX    30000
 #define PAWL_PARCELS_MAX       4096               /* of one worker */
@@ -57,6 +58,7 @@ struct pawl_parcel {
     bool degrade; /* at hand again: nobody else can be asked */
     bool waits;   /* PARKED for a change of `slot`, else until retry_ms */
     unsigned tries;
+    unsigned drains; /* times that its owner was just draining */
     uint32_t slot;
     uint64_t view;               /* PARKED for a change: the territory's then */
     uint64_t retry_ms;           /* BOOTTIME */
@@ -147,6 +149,18 @@ void pawl_parcel_drop(struct pawl_parcel *parcel);
 
 /** Keep it until something changes for @slot, its deadline passes, or @in_ms (0: not) are over. */
 void pawl_parcel_park(struct pawl_parcel *parcel, uint32_t slot, uint32_t in_ms);
+
+/**
+ * Its owner, member @to, cannot be sent anything now. One that drains has handed over what it
+ * counts or does so: true, and the parcel is parked for a moment, in which the view of that comes.
+ */
+bool pawl_parcel_await_drain(struct pawl_parcel *parcel, uint16_t to);
+
+/** Of what is left, what the member gets that it is sent to: its refusal has to be back in time. */
+static inline uint32_t pawl_forward_share_ms(uint32_t left_ms)
+{
+    return left_ms - left_ms / 8;
+}
 
 /** What is left of its time, at least 1. */
 uint32_t pawl_parcel_left_ms(const struct pawl_parcel *parcel, uint64_t now_ms);

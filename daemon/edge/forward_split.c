@@ -440,7 +440,7 @@ static size_t write_part(struct pawl_dispatch *dispatch, const struct pawl_parce
     const struct pawl_split *split = parcel->split;
 
     part->id = id;
-    part->deadline_ms = left_ms;
+    part->deadline_ms = pawl_forward_share_ms(left_ms);
     part->now_ms = 0;
     part->view = forward->territory->view;
     part->forwarded = true;
@@ -672,11 +672,14 @@ void pawl_forward_split(struct pawl_dispatch *dispatch, struct pawl_session *ses
         if (ways.way == PAWL_WAY_LOCAL) {
             decide_here(dispatch, session, parcel, check);
             dispatch->ns = check->ns;
-        } else if (ways.way == PAWL_WAY_LAPSED || parcel->degrade ||
-                   !send_part(dispatch, parcel, check, ways.to)) {
-            degrade(dispatch, session, parcel, check, ways.slot);
-            return;
         } else {
+            bool asked = ways.way == PAWL_WAY_FORWARD && !parcel->degrade &&
+                         (send_part(dispatch, parcel, check, ways.to) ||
+                          pawl_parcel_await_drain(parcel, ways.to));
+
+            if (!asked) {
+                degrade(dispatch, session, parcel, check, ways.slot);
+            }
             return;
         }
     }

@@ -27,7 +27,7 @@ static const struct place {
     const char *types; /* by number from 1: v varint, l length-prefixed, - not known */
 } places[] = {
     { NULL, 0, "vvlvlvv--------lllllllllllllllllll" },
-    { to_check, 1, "lvvlv" },
+    { to_check, 1, "lvvl-----------v" },
     { to_item, 2, "llvlvvl" },
     { to_rate, 3, "vvvvv" },
     { to_check_token, 2, "llllllvvlllll" },

@@ -23,7 +23,7 @@ _Static_assert(WIRE_BODY_LAST == (int)PAWL__V1__REQUEST__BODY_TOP, "the last one
 #define KNOWN_RATE  (WIRE_BIT(6) - WIRE_BIT(1))
 #define KNOWN_ITEM  (WIRE_BIT(8) - WIRE_BIT(1))
 #define KNOWN_TOKEN (WIRE_BIT(14) - WIRE_BIT(1))
-#define KNOWN_CHECK (WIRE_BIT(6) - WIRE_BIT(1))
+#define KNOWN_CHECK (WIRE_BIT(5) - WIRE_BIT(1) + WIRE_BIT(16))
 #define KNOWN_REQUEST \
     ((WIRE_BIT(8) - WIRE_BIT(1)) | (WIRE_BIT(WIRE_BODY_LAST + 1) - WIRE_BIT(16)) | WIRE_PEERS)
 
@@ -323,7 +323,7 @@ static inline enum pawl_status read_check(struct pawl_wire_request *request, str
         case LEN(4):
             status = add_token(request, &in);
             break;
-        case VARINT(5):
+        case VARINT(16):
             status = wire_bool(&in, &request->hold);
             break;
         default:

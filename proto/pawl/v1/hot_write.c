@@ -178,7 +178,7 @@ static uint8_t *put_check(uint8_t *out, const struct pawl_wire_request *request)
         body = wire_put_begin(out, 4);
         out = wire_put_end(body, put_token(body, &request->token));
     }
-    return wire_put_bool(out, 5, request->hold);
+    return wire_put_bool(out, 16, request->hold);
 }
 
 static uint8_t *put_token_check(uint8_t *out, const struct pawl_wire_request *request)
