@@ -102,8 +102,8 @@ static const struct pawl_setting rows[] = {
       .flags = PAWL_SETTING_EMPTY_OK,
       .initial_help = "the state directory: /var/lib/pawl for root, else ~/.local/state/pawl; none "
                       "in a cluster",
-      .help =
-          "Folder of pawl.db, counters and secret, in a cluster of facts alone; made 0700 and locked." },
+      .help = "Folder of pawl.db, counters and secret, in a cluster of facts alone; made 0700 and "
+              "locked." },
     { .path = "secret_file",
       .type = PAWL_SETTING_PATH,
       ROOT(secret_file, const char *),
