@@ -85,14 +85,12 @@ static void sweep_tick(struct pawl_cluster_slots *slots, uint64_t now_ms)
     pawl_slots_due(slots, tables->sweep_ms);
 }
 
-void pawl_slots_loads_tick(struct pawl_cluster_slots *slots, uint64_t now_ms)
+static void load_tick(struct pawl_cluster_slots *slots, uint64_t now_ms)
 {
     struct pawl_slots_tables *tables = slots->tables;
+    uint64_t due = 0;
     bool room = true;
 
-    if (!slots->up) {
-        return;
-    }
     for (uint32_t bundle = 0; bundle < PAWL_BUNDLES; bundle++) {
         if (now_ms >= tables->load_retry_ms) {
             tables->load_due[bundle] |= tables->load_later[bundle];
@@ -100,14 +98,22 @@ void pawl_slots_loads_tick(struct pawl_cluster_slots *slots, uint64_t now_ms)
         } else if (tables->load_later[bundle] != 0) {
             pawl_slots_due(slots, tables->load_retry_ms);
         }
+        due |= tables->load_due[bundle] != 0 ? UINT64_C(1) << bundle : 0;
     }
-    for (unsigned turn = 0; turn < 2; turn++) {
-        for (uint32_t bundle = 0; room && bundle < PAWL_BUNDLES; bundle++) {
-            if (((tables->first >> bundle & 1) != 0) == (turn == 0)) {
-                room = load_bundle(slots, bundle);
-            }
-        }
+    for (uint64_t set = due & tables->first; room && set != 0; set &= set - 1) {
+        room = load_bundle(slots, pawl_set_first(set));
     }
+    for (uint64_t set = due & ~tables->first; room && set != 0; set &= set - 1) {
+        room = load_bundle(slots, pawl_set_first(set));
+    }
+}
+
+void pawl_slots_loads_tick(struct pawl_cluster_slots *slots, uint64_t now_ms)
+{
+    if (!slots->up) {
+        return;
+    }
+    load_tick(slots, now_ms);
     sweep_tick(slots, now_ms);
 }
 
