@@ -98,6 +98,23 @@ static void a_wrong_password_is_said_and_a_right_one_goes_up(void **state)
     rig_stop(&rig);
 }
 
+static void a_changed_password_is_used_by_the_next_connection(void **state)
+{
+    (void)state;
+    NEED_REDIS();
+    rig_admin_do(&server, "CONFIG SET requirepass old");
+    rig.options.password = "old";
+    up();
+    rig_admin_do(&server, "AUTH old");
+    rig_admin_do(&server, "CONFIG SET requirepass new");
+    rig_admin_do(&server, "CLIENT KILL TYPE normal SKIPME yes");
+    rig_until(&rig, rig.refused[0] != '\0');
+    assert_int_equal(rig.ups, 1);
+    pawl_redis_set_passwords(rig.redis, "new", NULL);
+    rig_until(&rig, rig.ups == 2);
+    rig_stop(&rig);
+}
+
 /* What is needed of a user, and no more: no INFO, no CONFIG, no CLIENT. */
 static void a_user_who_may_ask_nothing_about_the_server_still_goes_up(void **state)
 {
@@ -469,6 +486,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_wrong_password_is_said_and_a_right_one_goes_up, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(a_changed_password_is_used_by_the_next_connection, begin,
                                         end),
         cmocka_unit_test_setup_teardown(a_user_who_may_ask_nothing_about_the_server_still_goes_up,
                                         begin, end),

@@ -197,6 +197,25 @@ static void who_cannot_prove_who_it_is_is_no_engine(void **state)
     pawl_tls_context_unref(rig.addresses[0].context);
 }
 
+static void other_certificates_are_used_by_the_next_connection(void **state)
+{
+    struct pawl_tls_context *wrong = NULL;
+    struct pawl_tls_context *right = NULL;
+
+    (void)state;
+    NEED_REDIS();
+    wrong = context_of(&other_ca, true);
+    right = context_of(&ca, true);
+    aim(tls_port, wrong);
+    rig_start(&rig);
+    rig_until(&rig, rig.refused[0] != '\0');
+    pawl_redis_set_contexts(rig.redis, right, NULL);
+    rig_until(&rig, rig.ups == 1);
+    rig_stop(&rig);
+    pawl_tls_context_unref(wrong);
+    pawl_tls_context_unref(right);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -204,6 +223,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_engine_is_reached_over_tls_with_a_certificate, begin,
                                         end),
         cmocka_unit_test_setup_teardown(who_cannot_prove_who_it_is_is_no_engine, begin, end),
+        cmocka_unit_test_setup_teardown(other_certificates_are_used_by_the_next_connection, begin,
+                                        end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
