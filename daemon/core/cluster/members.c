@@ -5,8 +5,7 @@
 
 #include <string.h>
 
-#define NEVER   UINT64_MAX
-#define HEAR_MS 20 /* between announcements because of what others say */
+#define NEVER UINT64_MAX
 
 uint64_t pawl_members_random(struct pawl_members *members)
 {
@@ -359,7 +358,7 @@ void pawl_members_set_blob(struct pawl_members *members, struct pawl_bytes blob)
 void pawl_members_hear(struct pawl_members *members, uint64_t number, uint64_t now_ms)
 {
     if (number > members->known.view.number) {
-        members->due_ms = members->sent_ms + HEAR_MS;
+        members->again = true; /* one at a time: no more often than the engine answers */
         pump(members, now_ms);
     }
 }
