@@ -202,7 +202,9 @@ void world_start(struct world *world, unsigned i)
     struct pawl_epoch epoch = { { 1 } };
 
     memset(node, 0, sizeof(*node));
+    node->ownership.tenure_until_ms = UINT64_MAX;
     node->alive = true;
+    atomic_store(&node->ownership.tenure_until_ms, UINT64_MAX);
     node->id.bytes[0] = (uint8_t)i;
     node->id.bytes[15] = (uint8_t)++lives;
     node->id.bytes[14] = (uint8_t)(lives >> 8);
