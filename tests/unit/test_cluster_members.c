@@ -628,7 +628,7 @@ static void whatever_happens_nobody_decides_beside_a_successor(void **state)
 {
     const char *runs = getenv("PAWL_MEMBERS_SEEDS");
     const char *from = getenv("PAWL_MEMBERS_SEED");
-    uint64_t count = runs != NULL ? strtoull(runs, NULL, 10) : 20;
+    uint64_t count = runs != NULL ? strtoull(runs, NULL, 10) : 5;
     uint64_t first = from != NULL ? strtoull(from, NULL, 10) : 1;
 
     (void)state;
