@@ -104,7 +104,6 @@ void pawl_redis_complain(struct pawl_redis *redis, const struct pawl_redis_place
 
     pawl_redis_place_text(place, address, sizeof(address));
     (void)snprintf(line, sizeof(line), "%.80s: %.160s", address, why);
-    pawl_redis_count(redis, engine_connect_failed);
     if (strcmp(line, redis->last_why) == 0 && now_ms - redis->last_why_ms < LOG_AGAIN_MS) {
         return;
     }
@@ -162,7 +161,6 @@ void pawl_redis_connect(struct pawl_redis *redis, const struct pawl_redis_place 
 
     pawl_redis_enter(redis, PAWL_REDIS_GREETING);
     redis->current = *place;
-    pawl_redis_count(redis, engine_connects);
     redis->main = pawl_redis_dial(&redis->net, &dial, &pawl_redis_primary_events, redis);
     redis->links += redis->main != NULL ? 1 : 0;
     redis->tail = pawl_redis_dial(&redis->net, &dial, &pawl_redis_primary_events, redis);
@@ -225,6 +223,7 @@ static void go_up(struct pawl_redis *redis)
     struct pawl_epoch before = redis->last_epoch;
 
     pawl_redis_enter(redis, PAWL_REDIS_UP);
+    pawl_redis_count(redis, engine_connects);
     if (redis->sentinels.count > 0) {
         pawl_redis_prefer(&redis->sentinels);
     } else {
@@ -303,6 +302,7 @@ void pawl_redis_fail(struct pawl_redis *redis, const char *why)
                                 ? redis->backoff_ms + PAWL_REDIS_BACKOFF_MIN_MS
                                 : redis->backoff_ms;
     } else {
+        pawl_redis_count(redis, engine_connect_failed);
         pawl_redis_complain(redis, &redis->current, copy);
         pawl_redis_next(redis, redis->sentinels.count > 0 ? &redis->sentinels : &redis->servers);
     }
