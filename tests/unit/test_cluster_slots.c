@@ -720,6 +720,18 @@ static void what_was_counted_without_an_owner_comes_to_him_once(void **state)
         assert_true(take_at(0, key, 500, PAWL_OP_CHECK, NULL));
     }
     pawl_cluster_slots_counted(&world.nodes[0].slots, slot_of(key), world.now_ms);
+    atomic_store(&world.nodes[0].ownership.tenure_until_ms, 0);
+    atomic_store(&world.nodes[1].ownership.tenure_until_ms, 0);
+    world_run(&world, 1500, 50); /* nobody may decide: each goes on counting against its share */
+    assert_int_equal(count_of(key), 1);
+    uint64_t used = 0;
+
+    assert_true(take_at(0, key, 500, PAWL_OP_PEEK, &used));
+    assert_int_equal(used, 5);
+    atomic_store(&world.nodes[0].ownership.tenure_until_ms, UINT64_MAX);
+    world_run(&world, 1500, 50); /* the owner may not yet */
+    assert_int_equal(count_of(key), 1);
+    atomic_store(&world.nodes[1].ownership.tenure_until_ms, UINT64_MAX);
     world.cut = 1;
     world_run(&world, 1500, 50);
     assert_int_equal(count_of(key), 1);

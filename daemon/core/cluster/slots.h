@@ -269,8 +269,8 @@ PAWL_MUST_USE enum pawl_status pawl_cluster_slots_page(struct pawl_cluster_slots
  *
  * @known  out: it had been added before.
  *
- * Returns PAWL_OK; PAWL_EAGAIN: some of it is not this member's by its view (answer MOVED);
- * PAWL_ECORRUPT: malformed. Then nothing was added.
+ * Returns PAWL_OK; PAWL_EAGAIN: some of it is not this member's by its view, or it may not decide
+ * now (answer MOVED); PAWL_ECORRUPT: malformed. Then nothing was added.
  */
 PAWL_MUST_USE enum pawl_status pawl_cluster_slots_pushed(struct pawl_cluster_slots *slots,
                                                          const struct pawl_member_id *sender,

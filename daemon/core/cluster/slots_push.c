@@ -86,11 +86,22 @@ static bool push_fill(struct pawl_cluster_slots *slots, uint32_t bundle, uint64_
     return false;
 }
 
+static bool may_decide(const struct pawl_cluster_slots *slots, uint64_t now_ms)
+{
+    return now_ms < atomic_load(&slots->options.ownership->tenure_until_ms);
+}
+
 void pawl_slots_push_tick(struct pawl_cluster_slots *slots, uint64_t now_ms)
 {
     struct pawl_slots_tables *tables = slots->tables;
 
     if (!slots->member || (tables->counted == 0 && !tables->push.used) || tables->push.waiting) {
+        return;
+    }
+    /* What leaves the table is not counted here any more: while the engine is away, when nobody
+     * may decide, this member's share would begin anew with each push. */
+    if (!tables->push.used && !may_decide(slots, now_ms)) {
+        pawl_slots_due(slots, now_ms + PUSH_RETRY_MS);
         return;
     }
     if (now_ms < tables->push_ms) {
@@ -183,6 +194,9 @@ enum pawl_status pawl_cluster_slots_pushed(struct pawl_cluster_slots *slots,
 
     *known = false;
     if (from == NULL || !pawl_slots_in_view(slots, sender)) {
+        return PAWL_EAGAIN;
+    }
+    if (!may_decide(slots, now_ms)) { /* the counts stay with their sender */
         return PAWL_EAGAIN;
     }
     if (sequence <= from->sequence) {
