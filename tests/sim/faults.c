@@ -100,6 +100,7 @@ static void leave_node(struct world *world)
         return;
     }
     node_leave(world, node->index);
+    world->rings_lost++; /* what it wrote of families lately goes with it */
     kernel_at(&world->kernel, in_ms(world, 8000, 30000), start_again, world, node->index);
 }
 

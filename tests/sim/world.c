@@ -10,6 +10,7 @@
 #define HEAL_US    (60 * S) /* PAWL_MEMBERS_PANIC_MS, and twice what a removal takes */
 #define QUIET_US   (8 * S)  /* the last part of it: nothing new is said, all has to be everywhere */
 #define EARLY_US   (9 * S)  /* a gate that opens by time opens no earlier */
+#define HEIR_US    (9 * S)  /* until a dead member is out of the view, and a save more */
 #define UNSAVED_MS (WORLD_INTERVAL_MS + 1500) /* the printed bound of an owner's crash */
 
 /* ---- the profile ---- */
@@ -204,6 +205,10 @@ static void executed(void *self, unsigned index, unsigned place,
     struct model_server *server = &world->engine.servers[index];
     struct sim_node *node = &world->nodes[place];
 
+    if (command->verb == PAWL_ENGINE_APPEND) {
+        kernel_note(&world->kernel, "append carried out", place, command->append.position,
+                    outcome->result, command->append.origin.bytes[0] - 1u);
+    }
     if (outcome->result != PAWL_ENGINE_WON) {
         return;
     }
@@ -258,9 +263,17 @@ static bool may_be_lost(void *self, unsigned place, uint64_t at_us, bool acknowl
     if (acknowledged) {
         return false;
     }
-    return at_us >= node->born_us ? (!node->is_open || node->stopped || node->gone_us > at_us) &&
-                                        node->gone_us <= at_us + UNSAVED_MS * UINT64_C(1000)
-                                  : node->gone_us <= at_us + UNSAVED_MS * UINT64_C(1000);
+    for (unsigned i = 0; i < SIM_NODES; i++) {
+        uint64_t gone_us = world->nodes[i].gone_us;
+        /* Its own end, or that of an heir who had fetched it and did not decide yet: such a one
+         * saves nothing while it waits for a member that is dead. */
+        uint64_t bound_us = i == place ? UNSAVED_MS * UINT64_C(1000) : HEIR_US;
+
+        if (gone_us >= at_us && gone_us <= at_us + bound_us) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void loaded(void *self, unsigned server, unsigned place, uint32_t slot,
@@ -428,6 +441,16 @@ static void check_node_alive(struct world *world, struct sim_node *node, uint64_
     }
 }
 
+static bool has_backlog(const struct world *world)
+{
+    for (unsigned n = 0; n < SIM_NODES; n++) {
+        if (world->nodes[n].is_open && world->nodes[n].node.log.stats.backlog != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void check_slots_held(struct world *world)
 {
     for (uint32_t slot = 0; slot < PAWL_RING_SLOTS && !world->kernel.failed; slot++) {
@@ -542,6 +565,10 @@ bool world_run(struct world *world, uint64_t seed, enum world_control control, b
         kernel_run(&world->kernel, world->kernel.now_us + HEAL_US - QUIET_US);
         world->is_quiet = true;
         kernel_run(&world->kernel, world->kernel.now_us + QUIET_US);
+    }
+    /* A stream may be trimmed just now: what lives on is said again, and that has an end. */
+    for (unsigned i = 0; i < 20 && !world->kernel.failed && has_backlog(world); i++) {
+        kernel_run(&world->kernel, world->kernel.now_us + S / 4);
     }
     if (!world->kernel.failed) {
         check_end(world);
