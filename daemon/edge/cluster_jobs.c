@@ -148,6 +148,9 @@ static void on_ack(struct pawl_ack_wait *wait, enum pawl_status status, const ch
     pawl_cluster_task_end(task, status, why);
 }
 
+static const char nothing_to_cancel[] = "none of the ids names a token's fact that is held and "
+                                        "counts in this namespace";
+
 static void append(struct pawl_cluster *cluster, struct pawl_cluster_task *task)
 {
     struct pawl_job *job = task->job;
@@ -164,6 +167,12 @@ static void append(struct pawl_cluster *cluster, struct pawl_cluster_task *task)
                               status == PAWL_EFULL
                                   ? "the log holds as many facts as revocations_max allows"
                                   : pawl_status_text(status));
+        return;
+    }
+    if (job->kind == PAWL_JOB_CANCEL && job->canceled == 0) {
+        /* Of another namespace, or no token's: the log does not count such a cancel, nor do the
+         * others' logs. */
+        pawl_cluster_task_end(task, PAWL_ENOENT, nothing_to_cancel);
         return;
     }
     pawl_acks_begin(&cluster->node.acks, &task->wait, pawl_cluster_now_ms(cluster));
@@ -189,9 +198,7 @@ static void cancel(struct pawl_cluster *cluster, struct pawl_cluster_task *task)
 
     job->canceled = 0;
     if (job->fact.kind != PAWL_FACT_CANCEL || !names_something(cluster, &job->fact)) {
-        pawl_cluster_task_end(task, PAWL_ENOENT,
-                              "none of the ids names a token's fact that is held and counts in "
-                              "this namespace");
+        pawl_cluster_task_end(task, PAWL_ENOENT, nothing_to_cancel);
         return;
     }
     append(cluster, task);

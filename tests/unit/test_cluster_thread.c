@@ -490,7 +490,7 @@ static void a_cancel_of_nothing_is_not_found_and_of_something_counts(void **stat
     struct rig *rig = *state;
     struct flagged fact = revoke(rig, "a", PAWL_ACK_MEMORY);
     struct flagged cancel = { .job = { .kind = PAWL_JOB_CANCEL, .ack = PAWL_ACK_MEMORY } };
-    struct flagged again;
+    struct flagged again, foreign;
     uint8_t id[PAWL_FACT_ID_BYTES] = { 7 };
 
     start_synced(rig);
@@ -504,6 +504,11 @@ static void a_cancel_of_nothing_is_not_found_and_of_something_counts(void **stat
     assert_int_equal(cancel.job.status, PAWL_ENOENT);
     run_job(rig, &fact);
     pawl_fact_id_write(id, &fact.job.id);
+    foreign = again;
+    foreign.job.fact.ns = pawl_bytes_of("another", 7);
+    run_job(rig, &foreign); /* an id is easily guessed */
+    assert_int_equal(foreign.job.status, PAWL_ENOENT);
+    assert_int_equal(atomic_load(&rig->cancels), 0);
     run_job(rig, &again);
     assert_int_equal(again.job.status, PAWL_OK);
     assert_int_equal(again.job.canceled, 1);
