@@ -20,7 +20,7 @@ static const struct {
 struct options {
     uint64_t seeds, first;
     double minutes;
-    bool one_seed, trace, controls, hash;
+    bool one_seed, trace, controls, hash, names;
     enum world_control control;
 };
 
@@ -156,7 +156,7 @@ static bool run_controls(const struct options *options)
 static int usage(void)
 {
     fprintf(stderr, "usage: sim_cluster [--seeds N | --minutes M | --seed S] [--first S] [--trace]"
-                    " [--hash] [--control NAME] [--controls]\n");
+                    " [--hash] [--control NAME] [--controls] [--names]\n");
     return 2;
 }
 
@@ -169,6 +169,8 @@ static bool parse(int argc, char **argv, struct options *options)
             options->trace = true;
         } else if (strcmp(argv[i], "--hash") == 0) {
             options->hash = true;
+        } else if (strcmp(argv[i], "--names") == 0) {
+            options->names = true;
         } else if (strcmp(argv[i], "--controls") == 0) {
             options->controls = true;
         } else if (strcmp(argv[i], "--seeds") == 0) {
@@ -209,6 +211,12 @@ int main(int argc, char **argv)
 
     if (!parse(argc, argv, &options)) {
         return usage();
+    }
+    if (options.names) {
+        for (unsigned control = CONTROL_NONE + 1; control < CONTROL_COUNT; control++) {
+            puts(controls[control].name);
+        }
+        return 0;
     }
     good = options.controls ? run_controls(&options) : run_seeds(&options);
     return good ? 0 : 1;

@@ -13,9 +13,10 @@ import time
 
 import fuzz
 import plants
+import sim
 import suites
 
-SUITES = ("unit", "integration", "python", "fuzz", "gates", "plants", "demo")
+SUITES = ("unit", "sim", "integration", "python", "fuzz", "gates", "plants", "demo")
 
 
 def unit():
@@ -84,8 +85,8 @@ def demo():
 
 
 def run_suite(name):
-    return {"unit": unit, "integration": integration, "python": python, "fuzz": fuzz.cases,
-            "gates": gates, "plants": plants.sample_cases, "demo": demo}[name]()
+    return {"unit": unit, "sim": sim.cases, "integration": integration, "python": python,
+            "fuzz": fuzz.cases, "gates": gates, "plants": plants.sample_cases, "demo": demo}[name]()
 
 
 def main():

@@ -1,9 +1,9 @@
 """./dev soak: what takes too long for ./dev test.
 
     ./dev soak [MINUTES]        kills, floods and fuzzers in turns for MINUTES (30), then 10 minutes of
-                                mutated tokens, then set-up and ./dev demo in a bare root, then the
-                                packages in another
-    ./dev soak --only loops|tokens|bare-root|package|newer
+                                mutated tokens and 10 of simulation, then set-up and ./dev demo in a
+                                bare root, then the packages in another
+    ./dev soak --only loops|tokens|sim|bare-root|package|newer
     ./dev soak --only bare-root --then "./dev test"    run more in the bare root, after the demo
 
 Kills and mutated frames take a new seed each time and print it when they fail; PAWL_SEED repeats
@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 
+import sim
 import suites
 
 BARE_SUITE = "bookworm"
@@ -29,6 +30,7 @@ SEEDED = ["test_kills.py", "test_edge.py::test_thousands_of_mutated_frames_harm_
           "test_damage.py::test_every_single_flip_is_harmless_or_noticed"]
 FUZZ_SECONDS = 20  # for each fuzzer, in each round
 TOKEN_SECONDS = 600
+SIM_MINUTES = 10  # unless --only sim says for how long
 
 
 def say(text):
@@ -221,8 +223,8 @@ def newer():
 def main():
     parser = argparse.ArgumentParser(prog="./dev soak")
     parser.add_argument("minutes", nargs="?", type=float, default=30)
-    parser.add_argument("--only", choices=("loops", "tokens", "bare-root", "package",
-                                           "newer"))
+    parser.add_argument("--only", choices=("loops", "tokens", "sim", "bare-root",
+                                           "package", "newer"))
     parser.add_argument("--then", action="append", default=[], metavar="COMMAND",
                         help="run in the bare root after ./dev demo; repeatable")
     arguments = parser.parse_args()
@@ -231,6 +233,8 @@ def main():
         outcomes["loops"] = loops(arguments.minutes)
     if arguments.only in (None, "tokens"):
         outcomes["tokens"] = fuzz("fuzz_jwt", TOKEN_SECONDS)
+    if arguments.only in (None, "sim"):
+        outcomes["sim"] = sim.soak(arguments.minutes if arguments.only else SIM_MINUTES, say)
     if arguments.only in (None, "bare-root"):
         outcomes["bare root"] = bare_root(arguments.then)
     if arguments.only in (None, "package"):
