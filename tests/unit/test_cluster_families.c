@@ -375,6 +375,13 @@ static void too_few_replicas_are_no_acknowledgement(void **state)
     rig->engine.held = 0;
     start(&rig->a, &call, 'a');
     turn_all(&rig->a);
+    assert_int_equal(call.ended, 0); /* it is asked again, until the deadline */
+    pawl_families_tick(&rig->a.families, 1100);
+    turn_all(&rig->a);
+    assert_int_equal(rig->engine.waits, 2);
+    pawl_families_tick(&rig->a.families, 2000);
+    turn_all(&rig->a);
+    assert_int_equal(call.ended, 1);
     assert_int_equal(call.status, PAWL_EUNAVAIL);
     assert_true(call.call.written);
     rig->engine.held = 1; /* and the primary: two of three */

@@ -221,7 +221,7 @@ static void wait_more(struct pawl_families *families)
     command.tag = families->wait_tag;
     command.deadline_ms = families->options.command_ms;
     command.wait.replicas = pawl_families_quorum(families->replicas);
-    command.wait.timeout_ms = families->options.command_ms - families->options.command_ms / 4;
+    command.wait.timeout_ms = families->options.command_ms / 4 + 1; /* it holds up all behind it */
     pawl_engine_emit(families->options.out, &command);
 }
 
@@ -332,10 +332,16 @@ static void on_wait(struct pawl_families *families, const struct pawl_engine_rep
             continue;
         }
         slot->call->replicas = held;
-        families->stats.wait_short += enough ? 0 : 1;
-        finish(families, slot, enough ? PAWL_OK : PAWL_EUNAVAIL, enough ? NULL : no_majority);
+        if (enough) {
+            finish(families, slot, PAWL_OK, NULL);
+        } else {
+            slot->step = PAWL_FAMILY_STEP_WON; /* once more at the next tick, until its deadline */
+            families->stats.wait_short++;
+        }
     }
-    wait_more(families);
+    if (enough) {
+        wait_more(families);
+    }
 }
 
 /* ---- from outside -------------------------------------------------------------------------- */

@@ -9,7 +9,7 @@
  *                                       |           v
  *                  other version there, +---- SETTING --won--> WAITING --enough replicas--> done
  *                  outcome unknown                                 |
- *                                                                  +--too few--> PAWL_EUNAVAIL
+ *                                       too few: asked again,      +--deadline--> PAWL_EUNAVAIL
  *
  * A write is compared on the version that was read and gated by the epoch in which it was read, so
  * of two nodes that decide at once one decides again on what the other wrote. After an outcome that
