@@ -7,6 +7,8 @@
 
 #define SLOTS (PAWL_FAMILIES_CALLS_MAX + PAWL_FAMILIES_MERGES + 1) /* the last: WAIT's tag */
 
+#define TICK_MS 20 /* while calls are under way */
+
 static const char engine_away[] = "the engine of the cluster cannot be reached; nothing was "
                                   "written, try again";
 static const char gate_closed[] = "after a failover the nodes are still saying again what they "
@@ -363,8 +365,9 @@ static void admit(struct pawl_families *families, uint64_t now_ms)
         families->calls++;
         begin(families, &families->slots[at]);
     }
-    families->next_ms =
-        families->calls > 0 && families->next_ms == UINT64_MAX ? now_ms + 100 : families->next_ms;
+    if (families->calls > 0 && families->next_ms > now_ms + TICK_MS) {
+        families->next_ms = now_ms + TICK_MS;
+    }
 }
 
 void pawl_families_start(struct pawl_families *families, struct pawl_family_call *call,
@@ -484,6 +487,6 @@ void pawl_families_tick(struct pawl_families *families, uint64_t now_ms)
         pawl_families_merge_more(families);
         wait_more(families);
     }
-    families->next_ms = now_ms + (families->calls > 0 ? 20 : families->is_merged ? 1000 : 100);
+    families->next_ms = now_ms + (families->calls > 0 ? TICK_MS : families->is_merged ? 1000 : 100);
     admit(families, now_ms);
 }
