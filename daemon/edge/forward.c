@@ -386,18 +386,19 @@ struct pawl_ways pawl_forward_way(struct pawl_dispatch *dispatch, uint32_t slot)
         pawl_route(ownership, &territory->ring, territory->self, slot, now_ms);
     struct pawl_ways ways = { .way = PAWL_WAY_LAPSED, .to = route.to, .slot = slot };
 
+    /* Ours by the view, and not lapsed: between a view and the states that follow it. */
+    bool follows = state != PAWL_SLOT_HELD && territory->self != PAWL_RING_NOBODY &&
+                   territory->ring.owner[slot] == territory->self &&
+                   now_ms < atomic_load_explicit(&ownership->tenure_until_ms, memory_order_acquire);
+
     if (route.kind == PAWL_ROUTE_LOCAL) {
         ways.way = PAWL_WAY_LOCAL;
-    } else if (route.kind == PAWL_ROUTE_WAIT) {
+    } else if (route.kind == PAWL_ROUTE_WAIT || (follows && !dispatch->request.forwarded)) {
         ways.way = PAWL_WAY_WAIT;
     } else if (dispatch->request.forwarded) {
         return way_of_forwarded(dispatch, slot, state);
     } else if (route.kind == PAWL_ROUTE_FORWARD) {
         ways.way = PAWL_WAY_FORWARD;
-    } else if (state != PAWL_SLOT_HELD && territory->self != PAWL_RING_NOBODY &&
-               territory->ring.owner[slot] == territory->self &&
-               now_ms < atomic_load_explicit(&ownership->tenure_until_ms, memory_order_acquire)) {
-        ways.way = PAWL_WAY_WAIT; /* between a view and the states that follow it */
     }
     return ways;
 }
@@ -615,10 +616,9 @@ const char *pawl_forward_why_lapsed(struct pawl_dispatch *dispatch, uint32_t slo
     const char *why =
         forward->links[owner] != NULL ? pawl_peer_link_why(forward->links[owner]) : "";
 
-    (void)snprintf(
-        dispatch->error, sizeof(dispatch->error),
-        "the member that counts this key (%.64s) cannot be asked; nothing was done%s%.80s",
-        territory->members[owner].address, why[0] != '\0' ? ": " : "", why);
+    (void)snprintf(dispatch->error, sizeof(dispatch->error),
+                   "the member that counts this key cannot be asked; nothing was done: %.150s",
+                   why[0] != '\0' ? why : territory->members[owner].address);
     return dispatch->error;
 }
 

@@ -134,7 +134,7 @@ static bool send_part(struct joint *joint, const Pawl__V1__Refund *all, const ui
 void pawl_forward_refund(struct pawl_dispatch *dispatch, struct pawl_session *session,
                          const Pawl__V1__Request *request, const uint32_t *slots)
 {
-    uint16_t owners[PAWL_ITEMS_MAX];
+    uint16_t owners[PAWL_ITEMS_MAX] = { 0 };
     struct joint *joint = calloc(1, sizeof(*joint));
     struct pawl_parcel *parcel = joint != NULL ? pawl_parcel_take(dispatch, session) : NULL;
     const Pawl__V1__Refund *refund = request->refund;

@@ -150,7 +150,9 @@ static uint64_t rest_ms(struct pawl_peer_link *link)
 
 static void tell(struct pawl_peer_link *link, bool open, const char *why)
 {
-    if (link->options.changed != NULL && !link->dead) {
+    bool is_news = open || link->failures <= 1; /* of an outage its beginning */
+
+    if (link->options.changed != NULL && !link->dead && is_news) {
         link->options.changed(link->options.ctx, &link->options.member, open, why);
     }
 }
@@ -232,15 +234,15 @@ static const char *hello_fault(const struct pawl_peer_link *link, const Pawl__V1
     return "it does not give this node the role peer: see tls.clients and listen in its settings";
 }
 
+/* What waited, oldest first as far as the table tells: a request may lie among later ones. */
 static void send_held(struct pawl_peer_link *link)
 {
-    uint64_t end = link->next_id;
-    uint64_t first = end > 2 * PAWL_PEER_IN_FLIGHT_MAX ? end - 2 * PAWL_PEER_IN_FLIGHT_MAX : 1;
+    uint64_t first = link->next_id;
 
-    for (uint64_t id = first; id < end && link->state == PAWL_PEER_LINK_OPEN; id++) {
-        struct pawl_peer_call *call = find_call(link, id);
+    for (unsigned i = 0; i < PAWL_PEER_IN_FLIGHT_MAX && link->state == PAWL_PEER_LINK_OPEN; i++) {
+        struct pawl_peer_call *call = &link->calls[(first + i) & CALL_MASK];
 
-        if (call == NULL || call->held == NULL) {
+        if (call->id == 0 || call->held == NULL) {
             continue;
         }
         if (link->options.net.ops->write(link->stream, call->held, call->held_size) != PAWL_OK) {

@@ -72,7 +72,7 @@ struct pawl_peer_link_options {
     const struct pawl_tls_ops *tls; /* gives the reference back; NULL without @context */
     void *ctx;
     uint64_t seed; /* of the jitter; any number that others have not */
-    /** The link came or went, for the log; may be NULL. @why is NULL when it opened. */
+    /** The link came or went, once for each time; may be NULL. @why is NULL when it opened. */
     void (*changed)(void *ctx, const struct pawl_member_id *member, bool open, const char *why);
 };
 
