@@ -6,7 +6,7 @@
 #include <string.h>
 
 static const struct pawl_setting_part *const parts[] = {
-    &pawl_setting_rows_listen, &pawl_setting_rows_limits, &pawl_setting_rows_tokens,
+    &pawl_setting_rows_listen, &pawl_setting_rows_limits,  &pawl_setting_rows_tokens,
     &pawl_setting_rows_access, &pawl_setting_rows_cluster, &pawl_setting_rows_server,
 };
 
