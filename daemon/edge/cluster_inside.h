@@ -186,6 +186,22 @@ uint64_t pawl_cluster_now_ms(struct pawl_cluster *cluster);
 /** Any thread: run @post on the cluster's thread. False: it runs no more, nothing was done. */
 bool pawl_cluster_post(struct pawl_cluster *cluster, struct pawl_cluster_post *post);
 
+/** Any thread: have the loop turn, if it still does. */
+void pawl_cluster_wake(struct pawl_cluster *cluster);
+void pawl_cluster_drain_posts(struct pawl_cluster *cluster);
+void pawl_cluster_drain_jobs(struct pawl_cluster *cluster);
+void pawl_cluster_on_wake(uv_async_t *handle);
+void pawl_cluster_on_turn(uv_prepare_t *handle);
+/** What workers, the engine and the node call. */
+struct pawl_world_calls pawl_cluster_world_calls(struct pawl_cluster *cluster);
+struct pawl_engine_events pawl_cluster_engine_events(struct pawl_cluster *cluster);
+void pawl_cluster_wire(struct pawl_cluster *cluster, struct pawl_node_options *options);
+
+/* ---- cluster_store.c ---- */
+
+/** Seconds since 1970 on a clock that does not run fast; any thread. */
+uint64_t pawl_cluster_slow_s(struct pawl_cluster *cluster);
+
 /* ---- cluster_jobs.c ---- */
 
 void pawl_cluster_job(struct pawl_cluster *cluster, struct pawl_job *job);
