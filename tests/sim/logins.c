@@ -26,7 +26,7 @@ static void won(struct logins *logins, const struct login_attempt *attempt, uint
     uint32_t *winner = &login->winner[attempt->presented];
 
     if (login->reuse_us != 0 && attempt->begun_us > login->reuse_us) {
-        if (losses - login->reuse_losses >= 2) {
+        if (losses - login->reuse_losses >= 2 || split) {
             logins->excused++;
         } else {
             kernel_fail(logins->kernel, "T3: login %u rotates after a reuse was acknowledged",
