@@ -436,6 +436,40 @@ static void a_lease_leads_back_to_who_granted_it(void **state)
     (void)close(other);
 }
 
+static void a_reservation_wants_keys_of_one_member(void **state)
+{
+    struct fleet *fleet = *state;
+    int fd = node_connect(&fleet->nodes[0]);
+    Pawl__V1__Reserve reserve = PAWL__V1__RESERVE__INIT;
+    Pawl__V1__CheckItem items[3];
+    Pawl__V1__CheckItem *list[3];
+    ProtobufCBinaryData parts[3];
+    Pawl__V1__Request request = PAWL__V1__REQUEST__INIT;
+    char keys[3][32];
+
+    keys_of_all(fleet, 0, keys);
+    for (unsigned i = 0; i < 3; i++) {
+        pawl__v1__check_item__init(&items[i]);
+        parts[i] = wire_text(keys[i]);
+        items[i].limit = wire_text("api");
+        items[i].n_key = 1;
+        items[i].key = &parts[i];
+        list[i] = &items[i];
+    }
+    reserve.n_items = 3;
+    reserve.items = list;
+    request.body_case = PAWL__V1__REQUEST__BODY_RESERVE;
+    request.reserve = &reserve;
+    Pawl__V1__Reply *reply = exchange(fleet, fd, &request);
+
+    assert_int_equal(reply->status, PAWL__V1__STATUS__STATUS_UNSUPPORTED);
+    answer_free(reply);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(count_of(fleet, "api", i, keys[i]), 0);
+    }
+    (void)close(fd);
+}
+
 /* ---- between members ---- */
 
 static void a_pull_is_answered_by_the_clusters_thread(void **state)
@@ -506,6 +540,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_refund_goes_to_each_owner, three, end),
         cmocka_unit_test_setup_teardown(a_reset_reaches_the_owner, three, end),
         cmocka_unit_test_setup_teardown(a_lease_leads_back_to_who_granted_it, three, end),
+        cmocka_unit_test_setup_teardown(a_reservation_wants_keys_of_one_member, three, end),
         cmocka_unit_test_setup_teardown(a_pull_is_answered_by_the_clusters_thread, three, end),
     };
 
