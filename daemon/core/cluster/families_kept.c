@@ -38,7 +38,7 @@ enum pawl_status pawl_families_kept_init(struct pawl_families *families)
 
 void pawl_families_kept_deinit(struct pawl_families *families)
 {
-    for (uint32_t i = 0; i < families->kept_max; i++) {
+    for (uint32_t i = 0; families->kept != NULL && i < families->kept_max; i++) {
         if (families->kept[i].bytes != NULL) {
             (void)pawl_families_take(families, families->kept[i].bytes, 0);
         }
@@ -303,10 +303,8 @@ void pawl_families_merge_reply(struct pawl_families *families, struct pawl_famil
         merge_end(families, slot, true);
     } else if (!known || (!is_set && reply->result != PAWL_ENGINE_WON)) {
         merge_end(families, slot, false);
-    } else if (merge_step(families, slot, reply, &failed)) {
-        merge_end(families, slot, true);
-    } else if (failed) {
-        merge_end(families, slot, false);
+    } else if (merge_step(families, slot, reply, &failed) || failed) {
+        merge_end(families, slot, !failed);
     } else {
         slot->epoch = families->epoch;
         pawl_family_slot_set(families, slot, false);
