@@ -20,7 +20,7 @@ static const char too_late[] = "the engine did not answer in time; the same requ
 
 struct pawl_family_place pawl_family_place_of(struct pawl_id key, uint64_t version)
 {
-    struct pawl_family_place place;
+    struct pawl_family_place place = { { 0 } };
 
     pawl_put_le(place.bytes, key.lo, 8);
     pawl_put_le(place.bytes + 8, key.hi, 8);
