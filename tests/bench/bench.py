@@ -26,6 +26,8 @@ import sys
 import tempfile
 import time
 
+import bench_cluster
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MILLION = 1_000_000
 PATIENCE_S = 60
@@ -50,6 +52,7 @@ BUDGETS = {
     "counters_load_1m": ("value", "<=", 5),
     # "Flat" in the design: as far as a miss of the cache for each key allows.
     "keys_10m": ("ratio", ">=", 0.8),
+    "seen_p99_ms": ("value", "<=", 10),
 }
 
 
@@ -484,6 +487,9 @@ def plan(bench):
     calls["start_1m"] = (bench.start_1m,)
     calls["counters_save_1m"] = calls["counters_load_1m"] = None  # together, below
     calls["keys_10m"] = (bench.keys_10m,)
+    wire = sys.modules[__name__] # fields and varints of this file
+    calls["seen_p99_ms"] = (lambda name: bench_cluster.seen_p99_ms(bench, name, wire),)
+    calls["forwarded_unix_50x1"] = (lambda name: bench_cluster.forwarded(bench, name),)
     return calls
 
 
@@ -505,7 +511,7 @@ def measure(bench, only):
             elif name in pending:
                 bench.counters(pending)
                 pending = set()
-        except (Trouble, OSError) as trouble:
+        except (Trouble, bench_cluster.rig.Trouble, OSError) as trouble:
             failed[name] = str(trouble)
             print(f"  {name}: {trouble}", file=sys.stderr, flush=True)
             for server in list(bench.running):
