@@ -323,6 +323,7 @@ void pawl_fleet_tick(struct daemon *daemon)
     if (!fleet->started) {
         return;
     }
+    pawl_cluster_set_staleness(fleet->cluster, daemon->settings->tokens.staleness_max_ms);
     daemon->app.store.ops->identity(daemon->app.store.self, &birth, &origin);
     if (birth.us / 1000 >= daemon->birth_ms) {
         return;

@@ -52,7 +52,8 @@ PAWL_MUST_USE enum pawl_status pawl_fleet_start(struct daemon *daemon, struct pa
 /** Certificates and passwords follow a reload. Only where pawl_fleet_is_on(). */
 struct pawl_reload_part pawl_fleet_part(struct daemon *daemon);
 
-/** Once a second: what the fleet has told of the store's birth reaches the rules. */
+/** Once a second: what the fleet has told of the store's birth reaches the rules; what a reload has
+ * changed reaches the fleet. */
 void pawl_fleet_tick(struct daemon *daemon);
 
 /**

@@ -130,6 +130,10 @@ void pawl_cluster_close(struct pawl_cluster *cluster);
 /** NULL is nothing. */
 void pawl_cluster_destroy(struct pawl_cluster *cluster);
 
+/** tokens.staleness_max after a reload: for how long a silent member may answer as fresh. Any
+ * thread. */
+void pawl_cluster_set_staleness(struct pawl_cluster *cluster, uint64_t staleness_max_ms);
+
 /** Run @run on the cluster's thread soon; nothing where it runs no more. Any thread. */
 void pawl_cluster_call(struct pawl_cluster *cluster, void (*run)(void *ctx), void *ctx);
 

@@ -161,6 +161,7 @@ struct pawl_cluster {
     _Atomic uint64_t slow_base_s, slow_base_ms; /* the engine's clock, and when it was read */
     _Atomic uint64_t birth_us;
     _Atomic bool joined;
+    _Atomic uint64_t staleness_max_ms;
     struct pawl_cluster_figures figures;
     pthread_mutex_t stats_lock;
     struct pawl_node_figures shown, figures_next; /* a copy, renewed now and then */

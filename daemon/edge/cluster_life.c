@@ -178,6 +178,7 @@ static enum pawl_status copy_options(struct pawl_cluster *cluster,
     }
     cluster->self = pawl_member_of(options->self);
     atomic_store(&cluster->birth_us, options->birth.us);
+    atomic_store(&cluster->staleness_max_ms, options->staleness_max_ms);
     pawl_cold_arena_init(&cluster->arena, cluster->arena_memory, sizeof(cluster->arena_memory));
     return PAWL_OK;
 }
@@ -376,6 +377,11 @@ void pawl_cluster_call(struct pawl_cluster *cluster, void (*run)(void *ctx), voi
     if (!pawl_cluster_post(cluster, &call->post)) {
         free(call);
     }
+}
+
+void pawl_cluster_set_staleness(struct pawl_cluster *cluster, uint64_t staleness_max_ms)
+{
+    atomic_store(&cluster->staleness_max_ms, staleness_max_ms);
 }
 
 bool pawl_cluster_wait_joined(struct pawl_cluster *cluster, uint32_t timeout_ms)

@@ -327,7 +327,7 @@ void pawl_cluster_stats(struct pawl_cluster *cluster, const struct pawl_stats_si
     struct pawl_node_figures figures;
     struct pawl_engine_state state;
     char why[sizeof(cluster->shown_why)];
-    uint64_t bound_ms = cluster->options.staleness_max_ms;
+    uint64_t bound_ms = atomic_load(&cluster->staleness_max_ms);
     uint64_t since_ms, pending_ms;
     bool up;
 
