@@ -352,6 +352,7 @@ static void restart_engine(struct world *world)
     model_engine_kill(&world->engine, primary, kernel_chance(&world->kernel, 80));
     model_engine_restart(&world->engine, primary, empty);
     world->losses += empty;
+    world->emptied_us = world->kernel.now_us;
     tokens_check_holders(world);
     hurt_ends(world);
 }
@@ -361,6 +362,7 @@ static void flush_engine(struct world *world)
     hurt_begins(world);
     model_engine_flush(&world->engine, world->engine.primary);
     world->losses++;
+    world->emptied_us = world->kernel.now_us;
     memset(world->saved, 0, sizeof(world->saved)); /* the fences, too */
     tokens_check_holders(world);
     hurt_ends(world);

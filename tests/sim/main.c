@@ -114,10 +114,12 @@ static bool run_seeds(const struct options *options)
         runs++;
         (void)fflush(stdout);
     }
-    printf("%llu seeds from %llu, %llu failed, hash %016llx, %.1f simulated hours, %.0f a minute\n",
+    printf("%llu seeds from %llu, %llu failed, hash %016llx, %.1f simulated hours, %.0f a minute "
+           "(%.0f a minute of the processor), heap at most %zu\n",
            (unsigned long long)runs, (unsigned long long)options->first, (unsigned long long)failed,
            (unsigned long long)all, (double)simulated_us / 3.6e9,
-           (double)simulated_us / 3.6e9 / ((wall_s() - begun) / 60));
+           (double)simulated_us / 3.6e9 / ((wall_s() - begun) / 60),
+           (double)simulated_us / 3.6e9 / ((double)clock() / CLOCKS_PER_SEC / 60), heap_max);
     return failed == 0;
 }
 

@@ -7,7 +7,8 @@
 
 #define NS            "default"
 #define DEADLINE_MS   3000
-#define MINORITY_US   UINT64_C(3000000) /* how long a primary without replicas goes on, at most */
+#define MINORITY_US   UINT64_C(3000000)  /* how long a primary without replicas goes on, at most */
+#define AGAIN_US      UINT64_C(30000000) /* until all that was lost is said again */
 #define EVERYWHERE_MS 15000
 
 static uint64_t unix_s(const struct world *world)
@@ -338,6 +339,10 @@ void tokens_read(struct world *world, struct sim_node *node)
     if (world_has_two_sides(world)) {
         return; /* README: nothing bounds how long each side believes its primary */
     }
+    if (world->emptied_us > world->facts.tokens[token].acked_us &&
+        world->kernel.now_us < world->emptied_us + AGAIN_US) {
+        return; /* README: whoever comes now cannot know what nobody has said again yet */
+    }
     facts_read_valid(&world->facts, token, node->index, bound);
 }
 
@@ -431,6 +436,17 @@ void tokens_acknowledged(struct world *world, uint32_t index)
     }
 }
 
+/* Said again when that machine's node starts again. */
+static bool in_a_journal(const struct world *world, uint32_t token)
+{
+    for (unsigned i = 0; i < SIM_NODES; i++) {
+        if (!world->nodes[i].is_open && journal_holds(&world->nodes[i], token)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* In the end all know the same, and all that was acknowledged. */
 void tokens_check_end(struct world *world)
 {
@@ -451,7 +467,7 @@ void tokens_check_end(struct world *world)
             kernel_fail(&world->kernel, "R4: revocation %u is known by %u of %u nodes in the end",
                         i, know, open);
         } else if (know == 0 && token->level >= PAWL_ACK_LEVEL_DURABLE && token->canceled_us == 0 &&
-                   !token->excused) {
+                   !token->excused && !in_a_journal(world, i)) {
             kernel_fail(&world->kernel, "R1: revocation %u, acknowledged at level %u, is forgotten",
                         i, token->level);
         }

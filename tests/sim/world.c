@@ -322,9 +322,11 @@ static void check_stream(struct world *world, struct sim_node *node,
         if (stream->entries[i].position <= top->top &&
             !tokens_node_knows(node, pawl_bytes_of(bytes->bytes, bytes->size))) {
             kernel_fail(&world->kernel,
-                        "%s: node %u calls itself fresh without an entry that was "
-                        "there before its announcement",
-                        is_first ? "R6" : "R3", node->index);
+                        "%s: node %u calls itself fresh without entry %llu of node %u's stream, "
+                        "which was there before its announcement",
+                        is_first ? "R6" : "R3", node->index,
+                        (unsigned long long)stream->entries[i].position,
+                        stream->origin.bytes[0] - 1u);
             return;
         }
     }
@@ -339,7 +341,9 @@ void world_check_synced(struct world *world, struct sim_node *node, uint64_t syn
 
     for (unsigned i = 0; i < 4; i++) {
         if (node->announced[i].emitted_us != 0 &&
-            (node->boot_us + node->announced[i].emitted_us) / 1000 == synced_ms) {
+            (node->boot_us + node->announced[i].emitted_us) / 1000 == synced_ms &&
+            (announced == NULL || node->announced[i].emitted_us < announced->emitted_us)) {
+            /* Of two that were sent in one millisecond the first one may be meant. */
             announced = &node->announced[i];
         }
     }

@@ -168,6 +168,7 @@ struct sim_node {
     unsigned verified_count, verified_server;
     struct pawl_epoch verified_epoch;
     struct world_revocation *revocations; /* of this life, not answered */
+    uint64_t emptied_us;                  /* when the engine last lost something of its own */
     uint32_t rings_lost;                  /* nodes that left, with their memory of families */
     uint64_t engine_hurt_us; /* when it last had no engine, or one that did not answer well */
     uint64_t gone_us;        /* when this life ended, or stopped */
@@ -207,6 +208,7 @@ struct world {
     uint64_t two_sides_us;    /* when there last were two primaries */
     unsigned engine_troubles; /* under way */
     uint32_t losses;          /* faults so far that may lose something somebody holds alone */
+    uint64_t emptied_us;      /* when the engine last lost something of its own */
     uint32_t rings_lost;      /* nodes that left, with their memory of families */
     uint64_t engine_hurt_us;  /* when an engine last lost or refused something */
     uint64_t steps, faults_done;
