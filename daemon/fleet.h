@@ -45,7 +45,8 @@ PAWL_MUST_USE enum pawl_status pawl_fleet_open(struct daemon *daemon, struct paw
 
 /**
  * Join the fleet, before the workers run: who connects meanwhile waits in the backlog, and is
- * answered by a member. Takes PAWL_FLEET_JOIN_MS at most; then this node serves what it can.
+ * answered by a member. What is asked about slots still on their way waits for them. Takes
+ * PAWL_FLEET_JOIN_MS at most; then this node serves what it can.
  */
 PAWL_MUST_USE enum pawl_status pawl_fleet_start(struct daemon *daemon, struct pawl_error *error);
 

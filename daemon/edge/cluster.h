@@ -110,8 +110,11 @@ void pawl_cluster_load(struct pawl_cluster *cluster, const struct pawl_fact *fac
 PAWL_MUST_USE enum pawl_status pawl_cluster_start(struct pawl_cluster *cluster,
                                                   struct pawl_error *error);
 
-/** Wait until this node is in the view and has all slots that it gives it; false: not within
- * @timeout_ms. Any thread but the cluster's. */
+/**
+ * Wait until this node is in the view; false: not within @timeout_ms. Not for its slots: two that
+ * join at once fetch them from each other, and for that their workers have to run. Any thread but
+ * the cluster's.
+ */
 bool pawl_cluster_wait_joined(struct pawl_cluster *cluster, uint32_t timeout_ms);
 
 /** The store, for jobs. Its close is pawl_cluster_close(). */

@@ -10,6 +10,7 @@ from conftest import BUILD, ROOT, Connection, check_request, in_parallel
 
 sys.path.insert(0, str(ROOT / "deploy" / "demo"))
 import fleet as rig # noqa: E402
+import tls # noqa: E402
 
 # Leases run out under a sanitizer's load.
 pytestmark = pytest.mark.release
@@ -24,7 +25,8 @@ def make_fleet(tmp_path):
     def make(nodes=3, **options):
         fleet = rig.Fleet(BUILD, tmp_path, **options)
         made.append(fleet)
-        fleet.add(nodes)
+        if nodes:
+            fleet.add(nodes)
         return fleet
 
     yield make
@@ -268,4 +270,36 @@ def test_families_are_one_across_nodes(make_fleet, wire):
     rig.wait_until(lambda: rotate(connections[2], successors.copy().pop(), b"a2").result ==
                    wire.ROTATE_REVOKED, "the log-out at another node")
     for connection in connections:
+        connection.close()
+
+
+def test_members_talk_over_mutual_tls_and_strangers_are_no_members(make_fleet, wire, tmp_path):
+    fleet = make_fleet(nodes=0)
+    authority = tls.Authority(tmp_path)
+    certificate, key = authority.leaf("node", "DNS:node.pawl,IP:127.0.0.1")
+    place = rig.Loopback()
+    for i in range(3):
+        port = place.port()
+        node = rig.Node(BUILD, place, tmp_path, f"n{i}",
+                        {**fleet.where(), "advertise": f"tls:127.0.0.1:{port}"},
+                        settings={
+                            "listen": [f"unix:{tmp_path}/n{i}/pawld.sock",
+                                       {"uri": f"tls:127.0.0.1:{port}"}],
+                            "tls": {"certificate": str(certificate), "key": str(key),
+                                    "ca": str(authority.certificate),
+                                    "client_certificates": "optional",
+                                    "clients": [{"san": "dns:node.pawl", "namespaces": ["*"],
+                                                 "role": ["check", "read", "revoke", "peer"]}]}})
+        fleet.nodes.append(node.start(wait=False))
+    fleet.settle()
+    connections = [Connection(wire, node.unix) for node in fleet.nodes]
+    answers = [connections[i % 3].call(deadline_ms=3000,
+                                       check=check_request(wire, b"t", (9, HOUR_MS)))
+               for i in range(30)]
+    assert sum(reply.check.verdict == wire.VERDICT_ALLOW for reply in answers) == 9
+    stranger = tls.TlsConnection(wire, port, tls.client_context(authority.certificate),
+                                 name="node.pawl")
+    refused = stranger.call(pull=wire.Pull(view=b"x", bundle=0, member=bytes(16)))
+    assert refused.status == wire.STATUS_DENIED, refused
+    for connection in connections + [stranger]:
         connection.close()
