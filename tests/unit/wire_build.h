@@ -6,11 +6,12 @@
 #define PAWL_TESTS_WIRE_BUILD_H
 
 #include "core/types.h"
+#include "pawl/v1/caps.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define BUILD_BYTES 80000
+#define BUILD_BYTES (PAWL_REPLY_BYTES_MAX + 16384) /* the largest field there is, and more */
 
 enum build_type {
     BUILD_VARINT = 0,
