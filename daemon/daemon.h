@@ -67,7 +67,7 @@ struct daemon {
     struct pawl_http_bridge http_bridge;
     struct pawl_security security;         /* who may connect */
     struct pawl_verification verification; /* of tokens */
-    struct pawl_fleet fleet; /* in a cluster */
+    struct pawl_fleet fleet;               /* in a cluster */
     uint64_t birth_ms;
 
     struct pawl_service service;
@@ -108,8 +108,7 @@ PAWL_MUST_USE enum pawl_status pawl_build_rules_check(const struct pawl_settings
 PAWL_MUST_USE enum pawl_status pawl_build_store(struct daemon *daemon,
                                                 const struct pawl_store_events *events,
                                                 const struct pawl_counter_source *counters,
-                                                struct pawl_store *store,
-                                                struct pawl_error *error);
+                                                struct pawl_store *store, struct pawl_error *error);
 
 /** The store, loaded, and what workers share; needs all of the above. */
 PAWL_MUST_USE enum pawl_status pawl_build_app(struct daemon *daemon, struct pawl_error *error);

@@ -224,7 +224,7 @@ static void a_new_epoch_closes_it_and_the_same_one_does_not(void **state)
     assert_false(pawl_gate_is_open(&rig.gate, &second));
     unsigned emitted = rig.emitted;
 
-    rig.ready_count = 0; /* they are of an epoch each */
+    rig.ready_count = 0;  /* they are of an epoch each */
     rig.open_for = first; /* the old one's, still there */
     announce();
     assert_false(pawl_gate_is_open(&rig.gate, &second));

@@ -180,7 +180,7 @@ struct pawl_log_inside {
     uint64_t sweep_ms;           /* when it began */
     uint32_t scan_origin;        /* slots: where that sweep is */
     uint64_t scan_position;
-    uint64_t scan_ms; /* when the next pass begins */
+    uint64_t scan_ms;                   /* when the next pass begins */
     uint64_t tend_ms, trim_ms, hole_ms; /* not before */
     uint64_t overflow_ms;
     bool adopting; /* there is more to adopt than goes out at once */

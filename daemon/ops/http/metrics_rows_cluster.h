@@ -1,7 +1,7 @@
 /*
  * Rows of metrics_table.c: figures of a fleet. Without a cluster section none of them is there.
  */
-/* clang-format off: a row a line where it fits */
+/* clang-format off */
     { "members_serving", "pawl_members_serving", NULL, GAUGE, 0,
       "Members that count keys: all but those that leave." },
     { "view", "pawl_view_number", NULL, GAUGE, 0,
@@ -195,4 +195,3 @@
     { "engine_address", NULL, NULL, GAUGE, 0, NULL },
     { "engine_version", NULL, NULL, GAUGE, 0, NULL },
     { "engine_note", NULL, NULL, GAUGE, 0, NULL },
-/* clang-format on */
