@@ -245,12 +245,9 @@ static struct pawl_window *walk_next(struct walk *walk)
     return NULL;
 }
 
-static bool walk_hand(struct walk *walk, struct pawl_window *record)
+/* Hand out what @record holds; false: no room for it now. */
+static bool walk_save(struct walk *walk, struct pawl_window *record)
 {
-    if (!is_tombstone(record) &&
-        pawl_record_is_spent(record, walk->now, pawl_table_wall(walk->limiter))) {
-        return true;
-    }
     if (walk->budget == 0) {
         return false;
     }
@@ -262,6 +259,18 @@ static bool walk_hand(struct walk *walk, struct pawl_window *record)
     walk->budget -= size < walk->budget ? size : walk->budget;
     walk->shard->metrics.collected++;
     walk->count++;
+    return true;
+}
+
+static bool walk_hand(struct walk *walk, struct pawl_window *record)
+{
+    if (!is_tombstone(record) &&
+        pawl_record_is_spent(record, walk->now, pawl_table_wall(walk->limiter))) {
+        return true;
+    }
+    if (!walk_save(walk, record)) {
+        return false;
+    }
     if (walk->act == WALK_TAKE) {
         pawl_table_remove(walk->limiter, walk->shard, record);
     }
@@ -381,17 +390,9 @@ static bool page_dirty(struct walk *walk, struct pawl_slab_page *page, bool *lef
             *left = true;
             continue;
         }
-        if (walk->budget == 0) {
+        if (!walk_save(walk, record)) {
             return false;
         }
-        size_t size = pawl_record_save(record, walk->now, walk->scratch);
-
-        if (!walk->sink(walk->data, walk->scratch, size)) {
-            return false;
-        }
-        walk->budget -= size < walk->budget ? size : walk->budget;
-        walk->shard->metrics.collected++;
-        walk->count++;
         record->flags &= (uint8_t)~PAWL_RECORD_DIRTY;
         if ((record->flags & PAWL_RECORD_RESET) != 0) {
             pawl_table_remove(walk->limiter, walk->shard, record);
