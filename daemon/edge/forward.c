@@ -446,18 +446,18 @@ void pawl_forward_say_moved(struct pawl_dispatch *dispatch, struct pawl_session 
     pawl_reply_hot(session, &reply);
 }
 
-bool pawl_forward_on_moved(struct pawl_forward *forward, const struct pawl_member_id *member,
-                           uint64_t number)
+enum pawl_again pawl_forward_on_moved(struct pawl_forward *forward,
+                                      const struct pawl_member_id *member, uint64_t number)
 {
     pawl_count(&forward->dispatch->metrics->moved);
     if (number == 0) {
         forward->world->calls.unreachable(forward->world->calls.self, *member);
-        return false;
+        return PAWL_AGAIN_ALONE;
     }
     if (number > forward->territory->view) {
         forward->world->calls.refresh(forward->world->calls.self, number);
     }
-    return true;
+    return PAWL_AGAIN_MOVED;
 }
 
 static void pass_reply_on(struct pawl_parcel *parcel, struct pawl_bytes reply)
@@ -479,15 +479,17 @@ static void pass_reply_on(struct pawl_parcel *parcel, struct pawl_bytes reply)
     pawl_parcel_drop(parcel);
 }
 
-/* Nothing was done: once more, or without its owner. */
-static void try_again(struct pawl_parcel *parcel, bool owner_there)
+void pawl_parcel_again(struct pawl_parcel *parcel, enum pawl_again why)
 {
-    if (!owner_there || ++parcel->tries > PAWL_FORWARD_TRIES) {
+    unsigned pause = ++parcel->tries < PAWL_FORWARD_PAUSES ? parcel->tries : PAWL_FORWARD_PAUSES;
+
+    parcel->unsent += why == PAWL_AGAIN_UNSENT ? 1 : 0;
+    if (why == PAWL_AGAIN_ALONE || parcel->unsent > PAWL_FORWARD_TRIES) {
         parcel->degrade = true;
         pawl_parcel_run(parcel);
         return;
     }
-    pawl_parcel_park(parcel, parcel->slot, PAWL_FORWARD_TICK_MS * parcel->tries);
+    pawl_parcel_park(parcel, parcel->slot, PAWL_FORWARD_TICK_MS * pause);
 }
 
 static void on_whole(void *ctx, enum pawl_peer_outcome outcome, struct pawl_bytes reply,
@@ -503,7 +505,7 @@ static void on_whole(void *ctx, enum pawl_peer_outcome outcome, struct pawl_byte
         return;
     }
     if (outcome == PAWL_PEER_UNSENT) {
-        try_again(parcel, true);
+        pawl_parcel_again(parcel, PAWL_AGAIN_UNSENT);
         return;
     }
     if (outcome != PAWL_PEER_REPLY || pawl_envelope_read_reply(&envelope, reply) != PAWL_OK) {
@@ -517,18 +519,31 @@ static void on_whole(void *ctx, enum pawl_peer_outcome outcome, struct pawl_byte
         return;
     }
     if (envelope.status == PAWL__V1__STATUS__STATUS_MOVED) {
-        try_again(parcel, pawl_forward_on_moved(forward, &parcel->owner, envelope.view_number));
+        pawl_parcel_again(parcel,
+                          pawl_forward_on_moved(forward, &parcel->owner, envelope.view_number));
         return;
     }
     pass_reply_on(parcel, reply);
 }
 
-bool pawl_parcel_await_drain(struct pawl_parcel *parcel, uint16_t to)
+bool pawl_parcel_await_link(struct pawl_parcel *parcel, uint16_t to)
 {
     const struct pawl_peer_link *link = parcel->forward->links[to];
 
-    if (link == NULL || pawl_peer_link_state(link) != PAWL_PEER_LINK_PARTING ||
-        ++parcel->drains > PAWL_FORWARD_DRAINS) {
+    if (link == NULL) {
+        return false;
+    }
+    switch (pawl_peer_link_state(link)) {
+    case PAWL_PEER_LINK_OPENING: /* full: its owner is there, and decides when its turn comes */
+    case PAWL_PEER_LINK_OPEN:
+        break;
+    case PAWL_PEER_LINK_PARTING:
+    case PAWL_PEER_LINK_IDLE: /* the end of the connection before is not through */
+        if (++parcel->drains > PAWL_FORWARD_DRAINS) {
+            return false;
+        }
+        break;
+    default:
         return false;
     }
     pawl_parcel_park(parcel, parcel->slot, PAWL_FORWARD_TICK_MS);
@@ -595,7 +610,7 @@ void pawl_forward_whole(struct pawl_dispatch *dispatch, struct pawl_session *ses
     parcel->slot = ways->slot;
     if (ways->way == PAWL_WAY_WAIT) {
         pawl_parcel_park(parcel, ways->slot, 0);
-    } else if (!send_whole(parcel, ways->to) && !pawl_parcel_await_drain(parcel, ways->to)) {
+    } else if (!send_whole(parcel, ways->to) && !pawl_parcel_await_link(parcel, ways->to)) {
         parcel->degrade = true;
         pawl_dispatch_run_again(dispatch, session, parcel);
     }

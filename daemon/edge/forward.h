@@ -16,7 +16,9 @@
  * A request that does not take the straight way is a parcel: a copy of its frame and of who asked.
  *
  *   at hand -> SENT -> reply: passed on
- *           |       -> moved, not sent: at hand again, at most PAWL_FORWARD_TRIES times
+ *           |       -> moved: at hand again until its deadline, for its owner is there, and what
+ *           |          members know of the view is about to agree
+ *           |       -> not sent: at hand again, at most PAWL_FORWARD_TRIES times
  *           |       -> unknown: STATUS_UNAVAILABLE, for it may have been counted
  *           -> PARKED -> (a change, time to try again) at hand again
  *                     -> (deadline) STATUS_UNAVAILABLE
@@ -33,7 +35,8 @@
 #include "edge/dispatch.h"
 #include "edge/peer_link.h"
 
-#define PAWL_FORWARD_TRIES     3    /* after the first */
+#define PAWL_FORWARD_TRIES     3    /* of what is not sent, after the first */
+#define PAWL_FORWARD_PAUSES    5    /* times 10 ms between two tries, at most */
 #define PAWL_FORWARD_DRAINS    20   /* times 10 ms that a draining owner is waited for */
 #define PAWL_FORWARD_MS        5000 /* of a request that brings no deadline; of any, at most */
 #define PAWL_FORWARD_MS_MAX    30000
@@ -58,6 +61,7 @@ struct pawl_parcel {
     bool degrade; /* at hand again: nobody else can be asked */
     bool waits;   /* PARKED for a change of `slot`, else until retry_ms */
     unsigned tries;
+    unsigned unsent; /* of them, those that ended unsent */
     unsigned drains; /* times that its owner was just draining */
     uint32_t slot;
     uint64_t view;               /* PARKED for a change: the territory's then */
@@ -151,10 +155,21 @@ void pawl_parcel_drop(struct pawl_parcel *parcel);
 void pawl_parcel_park(struct pawl_parcel *parcel, uint32_t slot, uint32_t in_ms);
 
 /**
- * Its owner, member @to, cannot be sent anything now. One that drains has handed over what it
- * counts or does so: true, and the parcel is parked for a moment, in which the view of that comes.
+ * Its owner, member @to, cannot be sent anything now. True, and the parcel is parked for a moment,
+ * where it is there all the same: its link is full, or it drains, and the view of that comes. An
+ * owner that is there is never done without: both would admit.
  */
-bool pawl_parcel_await_drain(struct pawl_parcel *parcel, uint16_t to);
+bool pawl_parcel_await_link(struct pawl_parcel *parcel, uint16_t to);
+
+/** Why a parcel that was sent is at hand again; nothing was done for it. */
+enum pawl_again {
+    PAWL_AGAIN_UNSENT = 0,
+    PAWL_AGAIN_MOVED, /* another counts it by now */
+    PAWL_AGAIN_ALONE, /* its owner may not decide: nobody else can be asked */
+};
+
+/** Once more after a pause, or without its owner. */
+void pawl_parcel_again(struct pawl_parcel *parcel, enum pawl_again why);
 
 /** Of what is left, what the member gets that it is sent to: its refusal has to be back in time. */
 static inline uint32_t pawl_forward_share_ms(uint32_t left_ms)
@@ -205,9 +220,9 @@ const char *pawl_forward_why_lapsed(struct pawl_dispatch *dispatch, uint32_t slo
 void pawl_forward_say_moved(struct pawl_dispatch *dispatch, struct pawl_session *session,
                             uint32_t slot);
 
-/** A member answered STATUS_MOVED with @number: note it. False: it may not decide now itself. */
-bool pawl_forward_on_moved(struct pawl_forward *forward, const struct pawl_member_id *member,
-                           uint64_t number);
+/** A member answered STATUS_MOVED with @number: note it. ALONE: it may not decide now itself. */
+enum pawl_again pawl_forward_on_moved(struct pawl_forward *forward,
+                                      const struct pawl_member_id *member, uint64_t number);
 
 /* ---- forward_check.c ---- */
 

@@ -282,15 +282,10 @@ static void give_up(struct pawl_parcel *parcel, unsigned status, const char *tex
     pawl_parcel_refuse(parcel, status, text);
 }
 
-static void on_moved(struct pawl_parcel *parcel, bool owner_there)
+static void part_again(struct pawl_parcel *parcel, enum pawl_again why)
 {
     parcel->split->sent = 0;
-    if (!owner_there || ++parcel->tries > PAWL_FORWARD_TRIES) {
-        parcel->degrade = true;
-        pawl_parcel_run(parcel);
-        return;
-    }
-    pawl_parcel_park(parcel, parcel->slot, PAWL_FORWARD_TICK_MS * parcel->tries);
+    pawl_parcel_again(parcel, why);
 }
 
 static void on_reply(struct pawl_parcel *parcel, struct pawl_bytes message)
@@ -306,7 +301,7 @@ static void on_reply(struct pawl_parcel *parcel, struct pawl_bytes message)
         return;
     }
     if (reply->status == PAWL__V1__STATUS__STATUS_MOVED) {
-        on_moved(parcel, pawl_forward_on_moved(forward, &parcel->owner, reply->view_number));
+        part_again(parcel, pawl_forward_on_moved(forward, &parcel->owner, reply->view_number));
         return;
     }
     if (reply->status != PAWL__V1__STATUS__STATUS_OK || reply->body != PAWL_BODY_CHECK) {
@@ -345,7 +340,7 @@ static void on_part(void *ctx, enum pawl_peer_outcome outcome, struct pawl_bytes
         on_reply(parcel, reply);
         return;
     case PAWL_PEER_UNSENT:
-        on_moved(parcel, true);
+        part_again(parcel, PAWL_AGAIN_UNSENT);
         return;
     default:
         (void)snprintf(text, sizeof(text),
@@ -472,6 +467,11 @@ static bool send_part(struct pawl_dispatch *dispatch, struct pawl_parcel *parcel
     struct pawl_peer_link *link = pawl_forward_link(forward, to, &id);
     size_t size = link != NULL ? write_part(dispatch, parcel, check, id, left_ms) : 0;
 
+    if (link != NULL && size == 0) {
+        give_up(parcel, PAWL__V1__STATUS__STATUS_INVALID,
+                "too large to be passed on to the members that count its keys");
+        return true;
+    }
     parcel->owner = forward->territory->members[to].id;
     for (uint32_t i = 0; i < split->part_count; i++) {
         split->owners[split->part_items[i]] = parcel->owner;
@@ -675,7 +675,7 @@ void pawl_forward_split(struct pawl_dispatch *dispatch, struct pawl_session *ses
         } else {
             bool asked = ways.way == PAWL_WAY_FORWARD && !parcel->degrade &&
                          (send_part(dispatch, parcel, check, ways.to) ||
-                          pawl_parcel_await_drain(parcel, ways.to));
+                          pawl_parcel_await_link(parcel, ways.to));
 
             if (!asked) {
                 degrade(dispatch, session, parcel, check, ways.slot);

@@ -322,6 +322,65 @@ static void an_owner_without_tenure_says_so_and_is_done_without(void **state)
     (void)close(fd);
 }
 
+/* More than a link takes at once (PAWL_PEER_IN_FLIGHT_MAX) for an owner that takes its time. */
+static void what_a_link_has_no_room_for_waits_for_its_owner(void **state)
+{
+    enum {
+        CLIENTS = 6,
+        EACH = 700
+    };
+    struct fleet *fleet = *state;
+    char key[32];
+    uint32_t slot = fleet_slot(fleet, fleet_key(fleet, 1, 0, key));
+    int fds[CLIENTS];
+    unsigned allowed = 0;
+
+    node_state(&fleet->nodes[1], slot, PAWL_SLOT_WANTED);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        fds[i] = node_connect(&fleet->nodes[0]);
+        for (unsigned j = 0; j < EACH; j++) {
+            client_ask(fleet, fds[i],
+                       (struct asked){ .limit = "near", .keys = { key }, .deadline_ms = 20000 });
+        }
+    }
+    AWAIT(FIGURE(&fleet->nodes[1], parked) >= PAWL_PEER_IN_FLIGHT_MAX - 2);
+    node_state(&fleet->nodes[1], slot, PAWL_SLOT_HELD);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        for (unsigned j = 0; j < EACH; j++) {
+            Pawl__V1__Reply *reply = client_receive(fds[i]);
+
+            assert_int_equal(reply->status, PAWL__V1__STATUS__STATUS_OK);
+            allowed += reply->check->verdict == PAWL__V1__VERDICT__VERDICT_ALLOW;
+            answer_free(reply);
+        }
+        (void)close(fds[i]);
+    }
+    assert_int_equal(allowed, 10);
+    assert_int_equal(node_count(&fleet->nodes[0], "near", key), 0);
+    assert_int_equal(FIGURE(&fleet->nodes[0], degraded), 0);
+}
+
+/* Two members know different views for longer than a few tries: the owner is there all the same. */
+static void an_owner_that_is_there_is_never_done_without(void **state)
+{
+    struct fleet *fleet = *state;
+    int fd = node_connect(&fleet->nodes[0]);
+    char key[32];
+    uint32_t slot = fleet_slot(fleet, fleet_key(fleet, 1, 0, key));
+
+    node_learn(fleet, &fleet->nodes[1], fleet->view + 65536, ALL & ~2U); /* it has left */
+    node_state(&fleet->nodes[1], slot, PAWL_SLOT_FOREIGN);
+    client_ask(fleet, fd, (struct asked){ .limit = "near", .keys = { key }, .deadline_ms = 20000 });
+    AWAIT(FIGURE(&fleet->nodes[0], moved) > 2 * PAWL_FORWARD_TRIES);
+    assert_int_equal(FIGURE(&fleet->nodes[0], degraded), 0);
+    fleet_settle(fleet, ALL & ~2U);
+    Pawl__V1__Reply *reply = client_receive(fd);
+
+    expect_verdict(reply, PAWL__V1__VERDICT__VERDICT_ALLOW);
+    assert_int_equal(FIGURE(&fleet->nodes[0], degraded), 0);
+    (void)close(fd);
+}
+
 static void what_may_have_been_counted_is_not_asked_again(void **state)
 {
     struct fleet *fleet = *state;
@@ -391,6 +450,9 @@ int main(void)
                                         end),
         cmocka_unit_test_setup_teardown(an_owner_without_tenure_says_so_and_is_done_without, three,
                                         end),
+        cmocka_unit_test_setup_teardown(what_a_link_has_no_room_for_waits_for_its_owner, three,
+                                        end),
+        cmocka_unit_test_setup_teardown(an_owner_that_is_there_is_never_done_without, three, end),
         cmocka_unit_test_setup_teardown(what_may_have_been_counted_is_not_asked_again, three, end),
         cmocka_unit_test_setup_teardown(without_a_view_nobody_decides, three, end),
         cmocka_unit_test_setup_teardown(quiescence_comes_when_every_worker_has_begun_anew, three,
