@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import pathlib
+import random
 import secrets
 import shutil
 import signal
@@ -43,9 +44,13 @@ class Loopback:
     insecure = False
 
     def port(self):
-        with socket.socket() as probe:
-            probe.bind((self.host, 0))
-            return probe.getsockname()[1]
+        """Below those that the system gives to outgoing connections: it stays free, and stays the
+        server's while that is being restarted."""
+        while True:
+            number = random.randrange(10240, 32000)
+            with socket.socket() as probe, contextlib.suppress(OSError):
+                probe.bind((self.host, number))
+                return number
 
     def wrap(self, command):
         return command
@@ -107,17 +112,26 @@ class Server:
 
 
 class Redis(Server):
-    """One redis-server. Persistence is off unless said otherwise: what is lost is really lost."""
+    """One redis-server. Persistence is off unless said otherwise: what is lost is really lost.
 
-    def __init__(self, place, folder, port=None, replica_of=None, **settings):
+    @image, a dump.rdb, is what it holds when it starts for the first time.
+    """
+
+    def __init__(self, place, folder, port=None, replica_of=None, image=None, **settings):
         self.place, self.folder = place, pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.host, self.port = place.host, port or place.port()
+        self.unix = self.folder / "redis.sock"
         self.settings = {"save": "", "appendonly": "no", "protected-mode": "no",
+                         "unixsocket": self.unix,
                          "repl-diskless-sync-delay": "0", "maxmemory-policy": "volatile-ttl",
                          "bind": self.host, **settings}
         self.replica_of = replica_of
+        dump = self.folder / "dump.rdb"
+        if image is not None:
+            shutil.copy(image, dump)
         self.start()
+        dump.unlink(missing_ok=True)
 
     def start(self):
         command = ["redis-server", "--port", self.port, "--dir", self.folder]
@@ -268,16 +282,24 @@ class Node:
 
 
 class Fleet:
-    """An engine and nodes. close() ends all of it, last started first."""
+    """An engine and nodes. close() ends all of it, last started first.
+
+    @image, a folder, is where leave_in_order() has left the state of another one: nodes that find an
+    empty engine wait four seconds for others before the first of them decides.
+    """
 
     def __init__(self, build, folder, place=None, replicas=0, sentinels=0, settings=None,
-                 cluster=None, data_dir=False, redis=None):
+                 cluster=None, data_dir=False, redis=None, image=None):
         self.build, self.folder = pathlib.Path(build), pathlib.Path(folder)
         self.place = place or (lambda name: Loopback())
         self.settings, self.cluster, self.data_dir = settings, cluster or {}, data_dir
         self.nodes, self.engines, self.sentinels = [], [], []
         try:
-            self.engines.append(Redis(self.place("e0"), self.folder / "e0", **(redis or {})))
+            if image is not None:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                shutil.copy(image / "secret", self.folder / "secret")
+            self.engines.append(Redis(self.place("e0"), self.folder / "e0",
+                                      image=image and image / "dump.rdb", **(redis or {})))
             for i in range(1, 1 + replicas):
                 replica = Redis(self.place(f"e{i}"), self.folder / f"e{i}",
                                 replica_of=self.engines[0], **(redis or {}))
@@ -300,16 +322,18 @@ class Fleet:
             return {"sentinel": {"name": "pawl", "nodes": [s.uri for s in self.sentinels]}}
         return {"redis": [engine.uri for engine in self.engines]}
 
-    def add(self, count=1, **options):
-        """Start @count nodes more and wait until all members agree."""
+    def add(self, count=1, start=True, **options):
+        """@count nodes more: start them and wait until all members agree, or leave them for later."""
         for _ in range(count):
             name = f"n{len(self.nodes)}"
             self.nodes.append(Node(self.build, self.place(name), self.folder, name,
                                    {**self.where(), **self.cluster},
                                    settings=options.get("settings", self.settings),
                                    data_dir=options.get("data_dir", self.data_dir)))
-            self.nodes[-1].start(wait=False)
-        self.settle()
+            if start:
+                self.nodes[-1].start(wait=False)
+        if start:
+            self.settle()
         return self.nodes[-count:]
 
     def up(self):
@@ -333,8 +357,18 @@ class Fleet:
                     return engine
         return None
 
+    def leave_in_order(self, image):
+        """Stop all nodes as an operator would, the engine then; what is left goes to @image."""
+        for node in self.up():
+            node.stop()
+        self.engines[0].ask("save")
+        shutil.copy(self.engines[0].folder / "dump.rdb", image)
+        shutil.copy(self.folder / "secret", image)
+        self.close()
+
     def close(self):
-        for server in [node.server for node in self.nodes] + self.sentinels + self.engines[::-1]:
+        servers = [node.server for node in self.nodes]
+        for server in servers + self.sentinels + self.engines[::-1]:
             if server is not None and server.running():
                 with contextlib.suppress(Trouble):
                     server.kill()

@@ -226,6 +226,59 @@ def pawld(make_daemon):
     return make_daemon()
 
 
+@pytest.fixture(scope="session")
+def left_in_order(tmp_path_factory):
+    """What a fleet that was stopped in order has left in its engine: the next one begins at once."""
+    sys.path.insert(0, str(ROOT / "deploy" / "demo"))
+    import fleet as rig
+    image = tmp_path_factory.mktemp("image")
+    fleet = rig.Fleet(BUILD, tmp_path_factory.mktemp("before"))
+    try:
+        fleet.add(1)
+        fleet.leave_in_order(image)
+    finally:
+        fleet.close()
+    return image
+
+
+@pytest.fixture
+def make_fleet(tmp_path, left_in_order):
+    """A factory: make_fleet(nodes=3, networks=True, ...) gives a fleet whose nodes agree, in network
+    namespaces or on the loopback; all of it is gone when the test ends."""
+    import fleet as rig
+    made = []
+
+    def make(nodes=3, networks=False, **options):
+        network = rig.Network() if networks else None
+        if networks:
+            made.append(network)
+            options["place"] = network.place
+        fleet = rig.Fleet(BUILD, tmp_path, **{"image": left_in_order, **options})
+        made.append(fleet)
+        if nodes:
+            fleet.add(nodes)
+        return fleet
+
+    yield make
+    for thing in reversed(made):
+        thing.close()
+
+
+@pytest.fixture
+def make_callers():
+    """A factory of Callers (cluster_rig.py), gone when the test ends."""
+    import cluster_rig
+    made = []
+
+    def make(*arguments, **options):
+        made.append(cluster_rig.Callers(*arguments, **options))
+        return made[-1]
+
+    yield make
+    for callers in made:
+        callers.close()
+
+
 class Connection:
     """A plain socket that speaks frames; blocking, with a generous time-out."""
 
