@@ -112,6 +112,9 @@ static size_t pawl_write(void *state, uint32_t slot, uint32_t place, uint8_t *ou
     } else {
         key = ((load_random(&pawl->random) >> 32) * keys) >> 32;
     }
+    if (pawl->options.numbers != NULL) {
+        key = pawl->options.numbers[key];
+    }
     return load_template_write(&pawl->frame, place, (uint32_t)key, out);
 }
 

@@ -25,8 +25,9 @@ struct load_pawl_options {
     uint64_t rate_counts[LOAD_PAWL_RATES_MAX];
     uint32_t rate_windows_ms[LOAD_PAWL_RATES_MAX];
     uint32_t rate_count;
-    uint64_t keys;   /* 1 to 2^32 different ones */
-    bool sequential; /* one key after the other instead of random ones */
+    uint64_t keys;           /* 1 to 2^32 different ones */
+    const uint32_t *numbers; /* of the keys, so many; lent until the end. NULL = 0 to keys - 1 */
+    bool sequential;         /* one key after the other instead of random ones */
     uint64_t seed;
     uint64_t now_s; /* civil time: tokens were issued a minute ago and live for an hour */
     bool verify;    /* decode each answer and count its verdict; else only its status is read */

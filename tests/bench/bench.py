@@ -27,6 +27,7 @@ import tempfile
 import time
 
 import bench_cluster
+import bench_cost
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MILLION = 1_000_000
@@ -490,6 +491,7 @@ def plan(bench):
     wire = sys.modules[__name__] # fields and varints of this file
     calls["seen_p99_ms"] = (lambda name: bench_cluster.seen_p99_ms(bench, name, wire),)
     calls["forwarded_unix_50x1"] = (lambda name: bench_cluster.forwarded(bench, name),)
+    calls["cluster_cost"] = (lambda name: bench_cost.cluster_cost(bench, name),)
     return calls
 
 
@@ -537,14 +539,14 @@ def shown(number):
 
 
 def table(figures, failed, quick):
-    line = "{:<18} {:>14} {:<5} {:>14} {:>8}  {:<15} {}"
+    line = "{:<28} {:>14} {:<5} {:>14} {:>8}  {:<15} {}"
     print(line.format("name", "value", "unit", "baseline", "ratio", "budget", ""))
     for figure in figures:
         verdict, budget = judged(figure)
         print(line.format(figure["name"], shown(figure["value"]), figure["unit"],
                           shown(figure["baseline"]), shown(figure["ratio"]), budget, verdict))
     for name, why in failed.items():
-        print(f"{name:<18} not measured: {why}")
+        print(f"{name:<28} not measured: {why}")
     if quick:
         print("--quick: fewer and shorter rounds, smaller tables; not the figures to compare")
 
@@ -570,7 +572,7 @@ def main():
     finally:
         bench.close()
     order = list(plan(bench))
-    bench.figures.sort(key=lambda figure: order.index(figure["name"]))
+    bench.figures.sort(key=lambda figure: order.index(figure.get("plan", figure["name"])))
     asked.out.write_text(json.dumps({"figures": bench.figures, "machine": machine(),
                                      "quick": asked.quick}, indent=1) + "\n", encoding="utf-8")
     table(bench.figures, failed, asked.quick)

@@ -9,6 +9,7 @@
  *
  * Exits 0 when every request was answered and none refused, 1 otherwise, 2 for wrong usage.
  */
+#include "fleet_keys.h"
 #include "load_secure.h"
 #include "memory.h"
 #include "protocols.h"
@@ -24,7 +25,7 @@
 
 struct settings {
     uint64_t connections, in_flight, requests, duration_ms, warmup_ms, stall_ms;
-    uint64_t keys, sequential, seed, count, window_ms, verify, cpu, echo_bytes, first;
+    uint64_t keys, sequential, seed, count, window_ms, verify, cpu, echo_bytes, first, whose;
 };
 
 static const struct option {
@@ -53,11 +54,14 @@ static const struct option {
     OPTION("--cpu", cpu, 1024, 1024, "run on this processor only; 1024 = any"),
     OPTION("--echo", echo_bytes, 0, 65536, "the server is an echo: bytes of each answer"),
     OPTION("--first", first, 0, UINT32_MAX, "revoke: number of the first token"),
+    OPTION("--whose", whose, 0, 2, "checks of keys that this member (1), another (2) counts"),
 #undef OPTION
 };
 
 struct protocols {
     struct load_pawl pawl;
+    uint32_t *numbers; /* of its keys, with --whose */
+    char whose_error[240];
     struct bench_revoke revoke;
     struct bench_rotate rotate;
     struct bench_redis redis;
@@ -117,22 +121,41 @@ static uint64_t wall_s(void)
     return (uint64_t)now.tv_sec;
 }
 
-static bool pawl_protocol(struct protocols *all, const struct settings *settings,
-                          enum load_pawl_mode mode, struct load_protocol *protocol)
+/* With --whose the keys are those of a member; false with all->whose_error. */
+static bool numbers_find(struct protocols *all, const char *address,
+                         const struct settings *settings)
 {
+    if (settings->whose == BENCH_ANYBODYS) {
+        return true;
+    }
+    if (settings->keys > BENCH_KEYS_MAX) {
+        snprintf(all->whose_error, sizeof(all->whose_error), "too many keys for --whose");
+        return false;
+    }
+    all->numbers = memory_zeroed(settings->keys, sizeof(*all->numbers));
+    return bench_keys_find(address, (enum bench_whose)settings->whose, (uint32_t)settings->keys,
+                           all->numbers, all->whose_error, sizeof(all->whose_error));
+}
+
+static bool pawl_protocol(struct protocols *all, const char *address,
+                          const struct settings *settings, enum load_pawl_mode mode,
+                          struct load_protocol *protocol)
+{
+    bool found = numbers_find(all, address, settings);
     struct load_pawl_options asked = {
         .mode = mode,
         .rate_counts = { settings->count },
         .rate_windows_ms = { (uint32_t)settings->window_ms },
         .rate_count = 1,
         .keys = settings->keys,
+        .numbers = all->numbers,
         .sequential = settings->sequential != 0,
         .seed = settings->seed,
         .now_s = wall_s(),
         .verify = settings->verify != 0,
     };
 
-    if (!load_pawl_init(&all->pawl, &asked)) {
+    if (!found || !load_pawl_init(&all->pawl, &asked)) {
         return false;
     }
     *protocol = load_pawl_protocol(&all->pawl);
@@ -148,7 +171,7 @@ static bool protocol_make(struct protocols *all, const char *mode, const char *a
 
     for (uint32_t i = 0; i < 3; i++) {
         if (strcmp(mode, pawl_modes[i]) == 0) {
-            made = pawl_protocol(all, settings, (enum load_pawl_mode)i, protocol);
+            made = pawl_protocol(all, address, settings, (enum load_pawl_mode)i, protocol);
         }
     }
     if (strcmp(mode, "revoke") == 0) {
@@ -174,8 +197,8 @@ static bool protocol_make(struct protocols *all, const char *mode, const char *a
 
 static const char *refusal_of(const struct protocols *all)
 {
-    const char *const texts[] = { load_pawl_refusal(&all->pawl), all->revoke.refusal,
-                                  all->rotate.refusal, all->redis.refusal };
+    const char *const texts[] = { all->whose_error, load_pawl_refusal(&all->pawl),
+                                  all->revoke.refusal, all->rotate.refusal, all->redis.refusal };
 
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         if (texts[i][0] != '\0') {
@@ -287,6 +310,7 @@ int main(int argc, char **argv)
         code = run(argv[1], argv[2], &settings, all, result);
     }
     bench_rotate_deinit(&all->rotate);
+    memory_release(all->numbers);
     memory_release(result);
     memory_release(all);
     return code;
