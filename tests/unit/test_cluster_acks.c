@@ -19,6 +19,8 @@ static struct {
     uint64_t wanted;
     uint32_t wanted_replicas;
     bool silent[4];
+    uint64_t announces;
+    unsigned asked_for;
 } now;
 
 uint64_t pawl_log_appended(const struct pawl_facts_log *log)
@@ -63,6 +65,28 @@ static bool is_silent(void *self, const struct pawl_member_id *member)
     return now.silent[member->bytes[0]];
 }
 
+static uint64_t announces(void *self)
+{
+    (void)self;
+    return now.announces;
+}
+
+static void announce(void *self)
+{
+    (void)self;
+    now.asked_for++;
+}
+
+/* An announcement is sent, and its reply shows members 1 to @members. */
+static void announced(unsigned members)
+{
+    const struct pawl_announced all[3] = { { .id = { { 1 } } },
+                                           { .id = { { 2 } } },
+                                           { .id = { { 3 } } } };
+
+    pawl_acks_on_announced(&acks, all, members, ++now.announces, 1);
+}
+
 static void on_end(struct pawl_ack_wait *wait, enum pawl_status status, const char *why)
 {
     struct waiter *waiter = wait->owner;
@@ -75,7 +99,9 @@ static void on_end(struct pawl_ack_wait *wait, enum pawl_status status, const ch
 /* Members 1 to @members, this one is the first. */
 static void begin(unsigned members, uint32_t replicas)
 {
-    const struct pawl_acks_options options = { .self = { { 1 } }, .silent = is_silent };
+    const struct pawl_acks_options options = {
+        .self = { { 1 } }, .silent = is_silent, .announces = announces, .announce = announce
+    };
     const struct pawl_member_id all[3] = { { { 1 } }, { { 2 } }, { { 3 } } };
 
     memset(&now, 0, sizeof(now));
@@ -195,6 +221,7 @@ static void everywhere_is_every_member_that_may_still_answer(void **state)
     now.appended = 5;
     now.replicated[1] = 5;
     pawl_acks_journaled(&acks, &waiter.wait, true, 1);
+    announced(3);
     now.confirmed[2] = 5;
     pawl_acks_on_progress(&acks, 2);
     assert_int_equal(waiter.ended, 0); /* the third has not said so */
@@ -213,9 +240,56 @@ static void confirmed_by_all_is_not_everywhere_before_the_replicas_have_it(void 
     now.appended = 5;
     now.confirmed[2] = 5;
     pawl_acks_on_progress(&acks, 1);
+    announced(2);
     assert_int_equal(waiter.ended, 0);
     now.replicated[1] = 5;
     pawl_acks_on_progress(&acks, 2);
+    ended(&waiter, PAWL_ACK_LEVEL_EVERYWHERE);
+}
+
+/* One who joins, or was dropped: not in the view, and maybe fresh. */
+static void everywhere_is_also_who_is_announced_and_no_member(void **state)
+{
+    struct waiter waiter;
+
+    (void)state;
+    begin(2, 1);
+    announced(2); /* before it was appended: the third may have come since, and be fresh */
+    now.appended = 4;
+    ask(&waiter, PAWL_ACK_LEVEL_EVERYWHERE, false);
+    assert_int_equal(now.asked_for, 0);
+    announced(2);
+    now.appended = 5;
+    now.replicated[1] = 5;
+    now.confirmed[2] = 5;
+    pawl_acks_on_progress(&acks, 2);
+    assert_int_equal(waiter.ended, 0);
+    assert_int_equal(now.asked_for, 1);
+    announced(3);
+    assert_int_equal(waiter.ended, 0);
+    now.confirmed[3] = 5;
+    pawl_acks_on_progress(&acks, 3);
+    ended(&waiter, PAWL_ACK_LEVEL_EVERYWHERE);
+    assert_int_equal(now.asked_for, 1);
+}
+
+static void more_nodes_than_can_be_counted_are_not_everywhere(void **state)
+{
+    static struct pawl_announced all[PAWL_MEMBERS_SEEN_MAX + 2];
+    struct waiter waiter;
+
+    (void)state;
+    begin(1, 1);
+    now.appended = 5;
+    now.replicated[1] = 5;
+    now.confirmed[2] = 5;
+    for (unsigned i = 0; i < PAWL_MEMBERS_SEEN_MAX + 2; i++) {
+        all[i].id.bytes[0] = i == 0 ? 1 : 2;
+    }
+    ask(&waiter, PAWL_ACK_LEVEL_EVERYWHERE, false);
+    pawl_acks_on_announced(&acks, all, PAWL_MEMBERS_SEEN_MAX + 2, ++now.announces, 1);
+    assert_int_equal(waiter.ended, 0);
+    pawl_acks_on_announced(&acks, all, PAWL_MEMBERS_SEEN_MAX + 1, ++now.announces, 2);
     ended(&waiter, PAWL_ACK_LEVEL_EVERYWHERE);
 }
 
@@ -288,6 +362,8 @@ int main(void)
         cmocka_unit_test(a_quorum_of_no_replicas_is_not_waited_for),
         cmocka_unit_test(everywhere_is_every_member_that_may_still_answer),
         cmocka_unit_test(confirmed_by_all_is_not_everywhere_before_the_replicas_have_it),
+        cmocka_unit_test(everywhere_is_also_who_is_announced_and_no_member),
+        cmocka_unit_test(more_nodes_than_can_be_counted_are_not_everywhere),
         cmocka_unit_test(at_the_deadline_the_level_reached_is_told),
         cmocka_unit_test(nothing_but_this_memory_is_refused_and_says_what_to_do),
         cmocka_unit_test(alone_with_an_engine_that_has_no_replicas_it_is_told_at_once),

@@ -173,7 +173,27 @@ static void the_dead_go_after_the_ttl_and_not_before(void **state)
     assert_false(rig_decides(rig, &rig->nodes[2]));
     assert_true(rig_await(rig, 2, 3000) < PAWL_MEMBERS_INTERVAL_MS + 200);
     rig_run(rig, 10);
-    assert_int_equal(rig->engine.count, 2); /* and their announcements with them */
+    end(rig);
+}
+
+/* What a dropped one once knew it may still answer for a while: it has to be seen (acks.h). */
+static void announcements_of_the_dead_stay_for_as_long_as_they_may_answer(void **state)
+{
+    const uint64_t ghost_ms = PAWL_MEMBERS_GHOST_MS + 20000;
+    struct rig *rig = rig_create();
+
+    (void)state;
+    rig_fleet(rig, 3);
+    for (int i = 0; i < 2; i++) {
+        pawl_members_set_ghost(&rig->nodes[i].members, ghost_ms);
+    }
+    rig_run(rig, 3000);
+    rig->nodes[2].stopped = true;
+    rig_run(rig, ghost_ms - 3000);
+    assert_false(rig_has(rig, 0, 2));
+    assert_int_equal(rig->engine.count, 3);
+    rig_run(rig, 6000);
+    assert_int_equal(rig->engine.count, 2);
     end(rig);
 }
 
@@ -650,6 +670,7 @@ int main(void)
         cmocka_unit_test(the_last_one_leaves_and_the_next_begins_at_once),
         cmocka_unit_test(who_leaves_while_the_engine_is_away_says_so_when_it_is_back),
         cmocka_unit_test(the_dead_go_after_the_ttl_and_not_before),
+        cmocka_unit_test(announcements_of_the_dead_stay_for_as_long_as_they_may_answer),
         cmocka_unit_test(what_lay_in_the_socket_of_a_stopped_one_condemns_nobody),
         cmocka_unit_test(nobody_is_removed_within_a_ttl_of_a_new_epoch),
         cmocka_unit_test(when_more_than_half_vanish_the_view_is_kept_a_while),

@@ -41,22 +41,25 @@ static bool at_another(const struct pawl_acks *acks, const struct pawl_ack_wait 
     return false;
 }
 
-/* Who they all are is known by a view with this member; and who joins later has read what the
- * engine had by then. */
-static bool at_all(const struct pawl_acks *acks, const struct pawl_ack_wait *wait)
+static bool at_these(const struct pawl_acks *acks, const struct pawl_ack_wait *wait,
+                     const struct pawl_member_id *nodes, uint32_t count)
 {
-    if (!acks->member || pawl_log_appended(acks->options.log) < wait->position) {
-        return false;
-    }
-    for (uint32_t i = 0; i < acks->member_count; i++) {
-        const struct pawl_member_id *member = &acks->members[i];
-
-        if (pawl_log_confirmed(acks->options.log, member) < wait->position &&
-            !acks->options.silent(acks->options.ctx, member)) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (pawl_log_confirmed(acks->options.log, &nodes[i]) < wait->position &&
+            !acks->options.silent(acks->options.ctx, &nodes[i])) {
             return false;
         }
     }
     return true;
+}
+
+/* A member that the engine has lost is not announced, and still one; so both are asked. */
+static bool at_all(const struct pawl_acks *acks, const struct pawl_ack_wait *wait)
+{
+    return acks->member && pawl_log_appended(acks->options.log) >= wait->position &&
+           wait->shown_by != 0 && acks->listed_by >= wait->shown_by && !acks->listed_cut &&
+           at_these(acks, wait, acks->members, acks->member_count) &&
+           at_these(acks, wait, acks->listed, acks->listed_count);
 }
 
 static bool at_replicas(const struct pawl_acks *acks, const struct pawl_ack_wait *wait,
@@ -127,8 +130,13 @@ static void finish(struct pawl_acks *acks, struct pawl_ack_wait *wait)
 static bool look_at(struct pawl_acks *acks, struct pawl_ack_wait *wait, uint64_t now_ms)
 {
     enum pawl_ack_level target = target_of(acks, wait);
-    bool safe = wait->journaled || pawl_log_appended(acks->options.log) >= wait->position;
+    bool appended = pawl_log_appended(acks->options.log) >= wait->position;
+    bool safe = wait->journaled || appended;
 
+    if (appended && wait->shown_by == 0 && wait->asked == PAWL_ACK_LEVEL_EVERYWHERE) {
+        wait->shown_by = acks->options.announces(acks->options.ctx) + 1;
+        acks->options.announce(acks->options.ctx);
+    }
     wait->reached = reached_of(acks, wait);
     if ((wait->reached >= target && (safe || wait->asked <= PAWL_ACK_LEVEL_MEMORY)) ||
         wait->reached >= wait->asked || now_ms >= wait->deadline_ms) {
@@ -145,6 +153,7 @@ void pawl_acks_begin(struct pawl_acks *acks, struct pawl_ack_wait *wait, uint64_
     *(acks->last == NULL ? &acks->first : &acks->last->next) = wait;
     acks->last = wait;
     acks->stats.waiting++;
+    wait->shown_by = 0;
     wait->reached = PAWL_ACK_LEVEL_MEMORY;
     if (look_at(acks, wait, now_ms)) {
         return;
@@ -196,11 +205,31 @@ void pawl_acks_on_members(struct pawl_acks *acks, const struct pawl_member_id *m
     pawl_acks_on_progress(acks, now_ms);
 }
 
+void pawl_acks_on_announced(struct pawl_acks *acks, const struct pawl_announced *announced,
+                            uint32_t count, uint64_t number, uint64_t now_ms)
+{
+    acks->listed_count = 0;
+    acks->listed_cut = false;
+    acks->listed_by = number;
+    for (uint32_t i = 0; i < count; i++) {
+        if (pawl_member_id_equal(announced[i].id, acks->options.self)) {
+            continue;
+        }
+        if (acks->listed_count == PAWL_MEMBERS_SEEN_MAX) {
+            acks->listed_cut = true;
+            break;
+        }
+        acks->listed[acks->listed_count++] = announced[i].id;
+    }
+    pawl_acks_on_progress(acks, now_ms);
+}
+
 void pawl_acks_on_engine(struct pawl_acks *acks, bool up, uint32_t replicas, uint64_t now_ms)
 {
     bool changed = acks->up != up || acks->replicas != replicas;
 
     acks->up = up;
+    acks->listed_by = up ? acks->listed_by : 0; /* perhaps it is another engine that comes back */
     acks->replicas = replicas;
     if (changed) {
         pawl_acks_on_progress(acks, now_ms);

@@ -4,8 +4,14 @@
  *   memory      it acts here
  *   durable     besides: in this node's journal, or at a replica of the engine, or at another
  * member quorum      a majority of the engine's replicas have it: survives any failover to one of
- * them everywhere  durable (quorum, where there are replicas), and every other member of the view
- * has applied it, or has been silent for so long that it cannot answer "fresh" any more
+ * them everywhere  durable (quorum, where there are replicas), and whoever may answer "fresh" has
+ *               applied it: every other member of the view, and every other node that is announced
+ *               in the engine, has confirmed it or has been silent for too long to be fresh
+ *
+ * Fresh makes an announcement (R3), so who could be fresh without the fact was announced before it
+ * was appended: whom an announcement of this node's shows that was sent after that. The view alone
+ * does not tell: one who joins is fresh before he is in it, one whom it has dropped may be for a
+ * while, and of a view that others have set one hears late.
  *
  * A wait ends when its level is reached; or when nothing can come any more that would raise it (no
  * replicas: no quorum; alone, without journal and replicas: not even durable); or at its deadline.
@@ -18,6 +24,7 @@
 #define PAWL_CORE_CLUSTER_ACKS_H
 
 #include "core/cluster/log.h"
+#include "core/cluster/members.h"
 
 /** Levels; the numbers are those of the wire and of enum pawl_ack (port/store.h). */
 enum pawl_ack_level {
@@ -42,6 +49,7 @@ struct pawl_ack_wait {
     enum pawl_ack_level reached; /* out */
 
     /* ---- private ---- */
+    uint64_t shown_by; /* everywhere: number of the first announcement sent after it was appended */
     struct pawl_ack_wait *next, *previous;
 };
 
@@ -50,6 +58,10 @@ struct pawl_acks_options {
     struct pawl_member_id self;
     /** Whether nothing was heard of @member for so long that it answers nothing as fresh. */
     bool (*silent)(void *self, const struct pawl_member_id *member);
+    /** How many announcements were sent so far. */
+    uint64_t (*announces)(void *self);
+    /** Send one as soon as may be: a wait needs its reply. Not from inside. */
+    void (*announce)(void *self);
     void *ctx;
 };
 
@@ -69,6 +81,10 @@ struct pawl_acks {
     struct pawl_ack_wait *first, *last;
     struct pawl_member_id members[PAWL_MEMBERS_MAX]; /* others of the view */
     uint32_t member_count;
+    struct pawl_member_id listed[PAWL_MEMBERS_SEEN_MAX]; /* other nodes that are announced ... */
+    uint32_t listed_count;
+    bool listed_cut;    /* ... and more */
+    uint64_t listed_by; /* number of the announcement that showed it; 0: none since it was up */
     uint32_t replicas;
     bool up;
     bool member; /* of the view */
@@ -95,6 +111,13 @@ void pawl_acks_on_progress(struct pawl_acks *acks, uint64_t now_ms);
 /** The members of the view, this one included. */
 void pawl_acks_on_members(struct pawl_acks *acks, const struct pawl_member_id *members,
                           uint32_t count, uint64_t now_ms);
+
+/**
+ * The reply to announcement @number (the latest of announces()) showed @announced, which may be
+ * more than are kept.
+ */
+void pawl_acks_on_announced(struct pawl_acks *acks, const struct pawl_announced *announced,
+                            uint32_t count, uint64_t number, uint64_t now_ms);
 
 /** Replicas in step, and whether the engine is there. */
 void pawl_acks_on_engine(struct pawl_acks *acks, bool up, uint32_t replicas, uint64_t now_ms);

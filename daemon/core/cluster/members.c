@@ -103,6 +103,7 @@ static void announce(struct pawl_members *members, uint64_t now_ms)
     command.announce.info = pawl_bytes_of(bytes, size);
     members->again = false;
     members->sent_ms = now_ms;
+    members->announces++;
     members->announce_tag = pawl_members_emit(members, &command);
 }
 
@@ -222,10 +223,13 @@ static void on_view(struct pawl_members *members, uint64_t number, bool younger,
 /* Announcements that are nobody's any more; one with each reply. */
 static void retire_ghost(struct pawl_members *members)
 {
+    uint64_t ghost_ms =
+        members->ghost_ms > PAWL_MEMBERS_GHOST_MS ? members->ghost_ms : PAWL_MEMBERS_GHOST_MS;
+
     for (uint32_t i = 0; i < members->seen_count; i++) {
         const struct pawl_member_seen *seen = &members->seen[i];
 
-        if (seen->listed && members->sent_ms >= seen->changed_ms + PAWL_MEMBERS_GHOST_MS &&
+        if (seen->listed && members->sent_ms >= seen->changed_ms + ghost_ms &&
             pawl_view_find(&members->known.view, &seen->id) == PAWL_RING_NOBODY &&
             pawl_view_find(&members->acted.view, &seen->id) == PAWL_RING_NOBODY) {
             pawl_members_retire(members, &seen->id);

@@ -88,8 +88,10 @@
 #define PAWL_MEMBERS_FADING_MS   1500  /* so long before the TTL one counts as vanishing too */
 #define PAWL_MEMBERS_LOOKS       3     /* replies, at least, before anybody is dead */
 #define PAWL_MEMBERS_DEADLINE_MS 2000  /* of a command; less than the tenure */
-#define PAWL_MEMBERS_GHOST_MS    60000 /* an announcement of nobody's is taken out after so long */
-#define PAWL_MEMBERS_SEEN_MAX    (2 * PAWL_MEMBERS_MAX) /* announced ones that are watched */
+#define PAWL_MEMBERS_GHOST_MS                                        \
+    60000 /* an announcement of nobody's is taken out after so long, \
+             or later: pawl_members_set_ghost() */
+#define PAWL_MEMBERS_SEEN_MAX (2 * PAWL_MEMBERS_MAX) /* announced ones that are watched */
 
 /** What is known of an announced member. Texts are this object's. */
 struct pawl_member_seen {
@@ -189,6 +191,8 @@ struct pawl_members {
     uint64_t tag;          /* last one given */
     uint64_t announce_tag; /* outstanding; 0: none */
     uint64_t sent_ms;      /* when the last announcement was */
+    uint64_t announces;    /* sent so far */
+    uint64_t ghost_ms;     /* 0: PAWL_MEMBERS_GHOST_MS */
     uint64_t due_ms;       /* the next one */
     bool again;            /* at once, or when the outstanding one is answered */
     uint64_t set_tag;      /* VIEW_SET outstanding; 0: none */
@@ -241,6 +245,21 @@ void pawl_members_ready(struct pawl_members *members, uint64_t now_ms);
 
 /** Bytes for the next announcements (the log's digests), copied, up to PAWL_MEMBER_BLOB_MAX. */
 void pawl_members_set_blob(struct pawl_members *members, struct pawl_bytes blob);
+
+/**
+ * Announcements of nobody's are kept for @ms at least: for so long whoever is silent may still
+ * answer what he once knew, and others have to be able to see that (acks.h).
+ */
+static inline void pawl_members_set_ghost(struct pawl_members *members, uint64_t ms)
+{
+    members->ghost_ms = ms;
+}
+
+/** How many announcements were sent; the one that was answered last is the last one. */
+static inline uint64_t pawl_members_announces(const struct pawl_members *members)
+{
+    return members->announces;
+}
 
 /**
  * A member that acts on the view @sealed told it (ViewPush, Pull, Push): act on it, if it is higher

@@ -62,20 +62,16 @@ bool pawl_members_shown(struct pawl_members *members, struct pawl_bytes sealed, 
 
 /* ---- acting on one ---- */
 
-/* Who is acting on @view has made sure of them, so nobody needs their announcements any more. */
-static void retire_dead(struct pawl_members *members, const struct pawl_view *view)
+/* Their announcements stay for a while: they decide no more, but may still be fresh (acks.h). */
+static void count_dead(struct pawl_members *members, const struct pawl_view *view)
 {
     const struct pawl_view *before = &members->acted.view;
 
     for (uint16_t i = 0; i < before->count; i++) {
         const struct pawl_member_id *id = &before->members[i].id;
-        const struct pawl_member_seen *seen = pawl_members_find(members, id);
 
         if (pawl_view_find(view, id) == PAWL_RING_NOBODY && pawl_members_is_dead(members, id)) {
             members->metrics.removed++;
-            if (seen->listed) {
-                pawl_members_retire(members, id);
-            }
         }
     }
 }
@@ -103,7 +99,7 @@ void pawl_members_act(struct pawl_members *members, const struct pawl_members_vi
         pawl_members_set_tenure(members, 0);
     }
     if (mine) {
-        retire_dead(members, &view->view);
+        count_dead(members, &view->view);
     }
     members->acted = *view;
     members->metrics.adopted++;

@@ -12,6 +12,12 @@ _Static_assert(BIRTH_BYTES + PAWL_LOG_DIGEST_BYTES <= PAWL_MEMBER_BLOB_MAX,
 
 /* ---- members ------------------------------------------------------------------------------- */
 
+/* How long a node that hears nothing may still answer what it knew, and a margin. */
+static uint64_t fresh_ms(const struct pawl_node *node)
+{
+    return node->options.staleness_max_ms + PAWL_MEMBER_TTL_MS;
+}
+
 static void announced(void *self, const struct pawl_engine_reply *reply, uint64_t sent_ms,
                       uint64_t now_ms)
 {
@@ -30,6 +36,9 @@ static void announced(void *self, const struct pawl_engine_reply *reply, uint64_
     pawl_log_on_tops(&node->log, &tops, now_ms);
     pawl_gate_on_announce(&node->gate, reply, pawl_members_view(&node->members), now_ms);
     pawl_acks_on_engine(&node->acks, node->up, node->replicas, now_ms);
+    pawl_members_set_ghost(&node->members, fresh_ms(node) + PAWL_MEMBER_TTL_MS);
+    pawl_acks_on_announced(&node->acks, reply->announce.members, reply->announce.member_count,
+                           pawl_members_announces(&node->members), now_ms);
 }
 
 /* What another member says with each announcement: the store's birth, and the log's digest. */
@@ -141,11 +150,18 @@ static void gate_changed(void *self, const struct pawl_epoch *epoch, bool open)
     pawl_families_set_gate(&node->families, open, node->now_ms);
 }
 
-static void gate_look(void *self)
+static void announce_soon(void *self)
 {
     struct pawl_node *node = self;
 
     pawl_members_poke(&node->members);
+}
+
+static uint64_t announces(void *self)
+{
+    const struct pawl_node *node = self;
+
+    return pawl_members_announces(&node->members);
 }
 
 static bool is_silent(void *self, const struct pawl_member_id *member)
@@ -153,8 +169,7 @@ static bool is_silent(void *self, const struct pawl_member_id *member)
     const struct pawl_node *node = self;
     uint64_t silent_ms = pawl_members_silent_ms(&node->members, member);
 
-    return silent_ms != UINT64_MAX &&
-           silent_ms >= node->options.staleness_max_ms + PAWL_MEMBER_TTL_MS;
+    return silent_ms != UINT64_MAX && silent_ms >= fresh_ms(node);
 }
 
 /* ---- life ---------------------------------------------------------------------------------- */
@@ -240,11 +255,14 @@ enum pawl_status pawl_node_init(struct pawl_node *node, const struct pawl_node_o
                                       .self = pawl_member_of(options->self),
                                       .strict = options->strict_gate,
                                       .changed = gate_changed,
-                                      .look = gate_look,
+                                      .look = announce_soon,
                                       .ctx = node };
-    struct pawl_acks_options acks = {
-        .log = &node->log, .self = pawl_member_of(options->self), .silent = is_silent, .ctx = node
-    };
+    struct pawl_acks_options acks = { .log = &node->log,
+                                      .self = pawl_member_of(options->self),
+                                      .silent = is_silent,
+                                      .announces = announces,
+                                      .announce = announce_soon,
+                                      .ctx = node };
 
     memset(node, 0, sizeof(*node));
     node->options = *options;
