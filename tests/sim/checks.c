@@ -129,10 +129,12 @@ static bool decide(struct sim_node *node, unsigned key, bool without_owner)
     kernel_note(&world->kernel, outcome.verdict == PAWL_ALLOW ? "allow" : "deny", node->index, key,
                 result.count, without_owner);
     if (outcome.verdict == PAWL_ALLOW) {
+        bool is_certain =
+            !without_owner && !world_has_two_sides(world) && !world_has_two_fleets(world, node);
+
         if (!result.full) {
-            counts_admitted(
-                &world->counts, key, node->index,
-                without_owner || world_has_two_sides(world) ? COUNT_MAYBE : COUNT_CERTAIN, false);
+            counts_admitted(&world->counts, key, node->index,
+                            is_certain ? COUNT_CERTAIN : COUNT_MAYBE, false);
         }
     } else if (!without_owner) { /* two sides count for themselves, but nothing twice */
         counts_denied(&world->counts, key, node->index, !result.overflow && !result.full);

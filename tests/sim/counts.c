@@ -158,8 +158,13 @@ void counts_loaded(struct counts *counts, uint32_t slot, const struct model_slot
         for (uint32_t i = key->first; i < key->count; i++) {
             struct count_event *event = &key->events[i];
 
-            if (event->state != COUNT_CERTAIN || event->at_us <= as_of ||
+            if (event->state != COUNT_CERTAIN ||
                 event->at_us + key->window_us <= counts->kernel->now_us) {
+                continue;
+            }
+            if (event->at_us <= as_of) {
+                /* It is there; but both clocks may say that it is older than it is. */
+                event->state = counts->clocks_jump ? COUNT_MAYBE : COUNT_CERTAIN;
                 continue;
             }
             event->state = COUNT_MAYBE;

@@ -881,6 +881,9 @@ void node_end(struct sim_node *node)
         node->engine_hurt_us = node->world->kernel.now_us;
     }
     kernel_note(&node->world->kernel, "node ends", node->index, node->life, node->said_bye, 0);
+    if (node->is_gone) {
+        pawl_acks_end(&node->node.acks, node_now_ms(node)); /* it goes, and answers before */
+    }
     node->is_open = node->alive = false;
     model_client_kill(node->client);
     pawl_node_deinit(&node->node);

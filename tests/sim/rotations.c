@@ -119,6 +119,11 @@ static enum pawl_status decide(struct pawl_family_call *call, const struct pawl_
     *until_s = (uint64_t)now.wall.unix_s + KEEP_S;
     if (*write) {
         *fresh = rotation->outcome.effects.family;
+    } else if (old != NULL && rotation->outcome.has_successor) {
+        /* A successor that was written before, perhaps where no replica followed: it is handed out
+         * again only when a majority has it, so it is written again. */
+        *write = true;
+        *fresh = *old;
     }
     return PAWL_OK;
 }

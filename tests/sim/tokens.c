@@ -27,7 +27,8 @@ static void done(struct pawl_ack_wait *wait, enum pawl_status status, const char
     (void)why;
     kernel_note(&node->world->kernel, "revocation answered", node->index, revocation->token,
                 wait->reached, (uint64_t)(int64_t)status);
-    if (revocation->token != UINT32_MAX && status == PAWL_OK) {
+    /* Nobody hears the answer of a node that was killed. */
+    if (revocation->token != UINT32_MAX && status == PAWL_OK && node->is_open) {
         struct fact_token *token = &facts->tokens[revocation->token];
 
         token->level = (uint8_t)wait->reached;

@@ -250,6 +250,22 @@ bool world_has_two_sides(struct world *world)
     return world->two_sides_us != 0 && world->kernel.now_us < world->two_sides_us + 10 * S;
 }
 
+bool world_has_two_fleets(const struct world *world, const struct sim_node *node)
+{
+    for (unsigned i = 0; i < SIM_NODES && world->emptied_us != 0; i++) {
+        const struct sim_node *other = &world->nodes[i];
+        bool is_among = false;
+
+        for (uint16_t k = 0; k < other->ring.member_count && other->is_open; k++) {
+            is_among = is_among || node_is(node, &other->ring.members[k]);
+        }
+        if (other->is_open && other->ring.view > node->ring.view && !is_among) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* C1, C3: an admission that is not in what an owner loads. */
 static bool may_be_lost(void *self, unsigned place, uint64_t at_us, bool acknowledged)
 {

@@ -251,6 +251,11 @@ bool journal_holds(const struct sim_node *node, uint32_t token);
  * each side has owners of its own, as members.h says.
  */
 bool world_has_two_sides(struct world *world);
+/**
+ * The engine was emptied, and the view with it, while somebody was cut off who acts on a later view
+ * without @node: those who came since are a fleet of their own until that one is back.
+ */
+bool world_has_two_fleets(const struct world *world, const struct sim_node *node);
 /** @node calls itself fresh as of @synced_ms of its BOOTTIME. */
 void world_check_synced(struct world *world, struct sim_node *node, uint64_t synced_ms,
                         bool is_first);
