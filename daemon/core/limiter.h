@@ -337,7 +337,8 @@ struct pawl_limiter_slot {
 /** What the identities of one rate in one namespace begin with, and their hash up to there. */
 struct pawl_limit_beginning {
     struct pawl_siphash state;
-    uint64_t head; /* the first 8 bytes; 0: nothing is kept here */
+    struct pawl_siphash slot; /* in a cluster: that of the key's slot, behind the namespace */
+    uint64_t head;            /* the first 8 bytes; 0: nothing is kept here */
     uint8_t ns_size, name_size;
     uint8_t ns[PAWL_LIMIT_NAME_MAX], name[PAWL_LIMIT_NAME_MAX];
 };

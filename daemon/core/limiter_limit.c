@@ -1,7 +1,7 @@
 /* Limits, named and inline: what is valid, and the ids that can be known before any request. */
 #include "core/calendar.h"
 #include "core/limiter_table.h"
-#include "core/ring.h"
+#include "core/ring_slot.h"
 #include "core/siphash.h"
 
 #include <string.h>
@@ -275,6 +275,7 @@ static __attribute__((noinline)) void keep_beginning(const struct pawl_limiter *
     pawl_siphash_part(&state, ns);
     pawl_siphash_part(&state, name);
     kept->state = state;
+    kept->slot = pawl_ring_slot_begin(&limiter->slots, ns);
     kept->head = head;
     kept->ns_size = (uint8_t)ns.size;
     kept->name_size = (uint8_t)name.size;
@@ -320,10 +321,11 @@ static __attribute__((noinline)) struct pawl_id hash_all(const struct pawl_limit
     return hash_parts(state, item);
 }
 
-/* The id of the record of rate @i; see limiter.h, "Identity". */
+/* The id of the record of rate @i; see limiter.h, "Identity". @used: which beginning, or NULL. */
 PAWL_SIPHASH_INLINE struct pawl_id item_id(const struct pawl_limiter *limiter,
                                            const struct pawl_limit_item *item, size_t i,
-                                           struct pawl_limit_beginnings *beginnings)
+                                           struct pawl_limit_beginnings *beginnings,
+                                           const struct pawl_limit_beginning **used)
 {
     const struct pawl_limit *limit = item->limit;
     struct pawl_bytes name = pawl_bytes_of(limit->name, limit->name_size);
@@ -332,6 +334,7 @@ PAWL_SIPHASH_INLINE struct pawl_id item_id(const struct pawl_limiter *limiter,
                         : head_of(DOMAIN_NAMED, item->parts_count, (uint32_t)i);
 
     if (PAWL_UNLIKELY(beginnings == NULL)) {
+        *used = NULL;
         return hash_all(limiter, item, head, name);
     }
     struct pawl_limit_beginning *kept = place_of(beginnings, head, name);
@@ -339,6 +342,7 @@ PAWL_SIPHASH_INLINE struct pawl_id item_id(const struct pawl_limiter *limiter,
     if (PAWL_UNLIKELY(!is_beginning(kept, head, item->ns, name))) {
         keep_beginning(limiter, kept, head, item->ns, name);
     }
+    *used = kept;
     return hash_parts(kept->state, item);
 }
 
@@ -347,11 +351,17 @@ PAWL_SIPHASH_INLINE struct pawl_id item_id(const struct pawl_limiter *limiter,
 _Static_assert(PAWL_RING_SLOTS == PAWL_LIMITER_CELLS, "a slot takes the place of a cell's number");
 _Static_assert(PAWL_RING_SLOTS % PAWL_LIMITER_BUNDLES == 0, "the shard is the slot's low bits");
 
-/* The bits of the item's slot in the ids of a cluster. */
+/* The bits of the item's slot in the ids of a cluster. @kept is a beginning of it, or NULL. Apart
+ * from its caller, which has no registers left, and is done without it where there is no cluster.
+ */
 static __attribute__((noinline)) uint64_t slot_bits(const struct pawl_limiter *limiter,
-                                                    const struct pawl_limit_item *item)
+                                                    const struct pawl_limit_item *item,
+                                                    const struct pawl_limit_beginning *kept)
 {
-    return pawl_ring_slot(&limiter->slots, item->ns, item->parts, item->parts_count);
+    if (PAWL_UNLIKELY(kept == NULL)) {
+        return pawl_ring_slot(&limiter->slots, item->ns, item->parts, item->parts_count);
+    }
+    return pawl_ring_slot_end(kept->slot, item->parts, item->parts_count);
 }
 
 static bool is_double(const struct pawl_limiter_plan *plan, struct pawl_id id)
@@ -379,13 +389,15 @@ static inline __attribute__((always_inline)) enum pawl_status resolve(
         return PAWL_ETOOBIG;
     }
     const struct pawl_rate *rates = PAWL_LIKELY(item->rates == NULL) ? limit->rates : item->rates;
-    uint64_t bits = PAWL_UNLIKELY(limiter->slotted) ? slot_bits(limiter, item) : 0;
+    uint64_t bits = 0;
 
     for (size_t i = 0; i < limit->rates_count; i++) {
         struct pawl_limiter_slot *slot = &plan->slots[plan->slots_count];
-        struct pawl_id id = item_id(limiter, item, i, plan->beginnings);
+        const struct pawl_limit_beginning *kept;
+        struct pawl_id id = item_id(limiter, item, i, plan->beginnings, &kept);
 
         if (PAWL_UNLIKELY(limiter->slotted)) {
+            bits = i == 0 ? slot_bits(limiter, item, kept) : bits;
             id.lo = (id.lo & ~SLOT_MASK) | bits;
         }
         if (PAWL_UNLIKELY(is_double(plan, id))) {
@@ -425,7 +437,8 @@ uint32_t pawl_limiter_key_slot(const struct pawl_limiter *limiter, struct pawl_b
     static const struct pawl_limit none;
     struct pawl_limit_item item = { &none, ns, parts, parts_count, 1, NULL };
 
-    return item_check(&item) == PAWL_OK ? (uint32_t)slot_bits(limiter, &item) : PAWL_LIMITER_CELLS;
+    return item_check(&item) == PAWL_OK ? (uint32_t)slot_bits(limiter, &item, NULL)
+                                        : PAWL_LIMITER_CELLS;
 }
 
 enum pawl_status pawl_limiter_prepare(const struct pawl_limiter *limiter,

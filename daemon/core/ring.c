@@ -1,9 +1,6 @@
-#include "core/ring.h"
+#include "core/ring_slot.h"
 
 #include <string.h>
-
-/* namespace and 8 parts at the caps of the wire, each with its length */
-#define SLOT_PACK_BYTES (68 + 8 * (1024 + 4))
 
 static uint64_t weight(const struct pawl_subkey *key, uint32_t slot,
                        const struct pawl_member_id *member)
@@ -84,15 +81,7 @@ enum pawl_status pawl_ring_build(struct pawl_ring *ring, const struct pawl_subke
 uint32_t pawl_ring_slot(const struct pawl_subkey *key, struct pawl_bytes ns,
                         const struct pawl_bytes *parts, size_t part_count)
 {
-    uint8_t buffer[SLOT_PACK_BYTES];
-    struct pawl_pack pack;
-
-    pawl_pack_init(&pack, buffer, sizeof(buffer));
-    pawl_pack_bytes(&pack, ns.data, ns.size);
-    for (size_t i = 0; i < part_count; i++) {
-        pawl_pack_bytes(&pack, parts[i].data, parts[i].size);
-    }
-    return (uint32_t)(pawl_keyhash64(key, buffer, pack.size) % PAWL_RING_SLOTS);
+    return pawl_ring_slot_end(pawl_ring_slot_begin(key, ns), parts, part_count);
 }
 
 uint16_t pawl_ring_find(const struct pawl_ring *ring, const struct pawl_member_id *member)

@@ -45,7 +45,10 @@ PAWL_MUST_USE enum pawl_status pawl_ring_build(struct pawl_ring *ring,
                                                const struct pawl_subkey *key, uint64_t view,
                                                const struct pawl_member_id *members, size_t count);
 
-/** The slot of a key. @parts: 1 to 8, within the caps of the wire. Cannot fail. */
+/**
+ * The slot of a key: pawl_keyhash64() of the namespace and the parts, packed, modulo the slots.
+ * ring_slot.h has it in two steps. @parts: 1 to 8, within the caps of the wire. Cannot fail.
+ */
 uint32_t pawl_ring_slot(const struct pawl_subkey *key, struct pawl_bytes ns,
                         const struct pawl_bytes *parts, size_t part_count);
 

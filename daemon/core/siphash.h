@@ -1,10 +1,10 @@
 /*
- * SipHash-2-4 with 128 bits of output, stopped and gone on from (Aumasson, Bernstein: "SipHash",
- * 2012, and the authors' reference code for the 128-bit form).
+ * SipHash-2-4 with 128 or 64 bits of output, stopped and gone on from (Aumasson, Bernstein:
+ * "SipHash", 2012, and the authors' reference code for the 128-bit form).
  *
  * keyhash.c hashes whole messages with libsodium. This is for identities that share a beginning,
  * namespace and issuer: what they share is taken in once, which makes a token verdict over five
- * scopes a third cheaper. tests/unit/test_fact.c holds it against libsodium. Pure.
+ * scopes a third cheaper. tests/unit/test_fact.c and test_ring.c hold it against libsodium. Pure.
  */
 #ifndef PAWL_CORE_SIPHASH_H
 #define PAWL_CORE_SIPHASH_H
@@ -149,7 +149,7 @@ PAWL_SIPHASH_INLINE uint64_t pawl_siphash_out(struct pawl_siphash *state)
     return state->v0 ^ state->v1 ^ state->v2 ^ state->v3;
 }
 
-/** The hash of all that was taken in. */
+/** The hash of all that was taken in since pawl_siphash_init(). */
 PAWL_SIPHASH_INLINE struct pawl_id pawl_siphash_end(struct pawl_siphash state)
 {
     struct pawl_id id;
@@ -160,6 +160,23 @@ PAWL_SIPHASH_INLINE struct pawl_id pawl_siphash_end(struct pawl_siphash state)
     state.v1 ^= 0xdd;
     id.hi = pawl_siphash_out(&state);
     return id;
+}
+
+/** The form with 64 bits of output: begun so, and ended by pawl_siphash64_end(). */
+PAWL_SIPHASH_INLINE struct pawl_siphash pawl_siphash64_init(const struct pawl_subkey *key)
+{
+    struct pawl_siphash state = pawl_siphash_init(key);
+
+    state.v1 ^= 0xee;
+    return state;
+}
+
+/** pawl_keyhash64() of all that was taken in since pawl_siphash64_init(). */
+PAWL_SIPHASH_INLINE uint64_t pawl_siphash64_end(struct pawl_siphash state)
+{
+    pawl_siphash_word(&state, (uint64_t)state.size << 56 | state.pending);
+    state.v2 ^= 0xff;
+    return pawl_siphash_out(&state);
 }
 
 #endif

@@ -169,6 +169,34 @@ static void a_key_has_one_slot_whatever_its_limit_and_parts_do_not_run_together(
     }
 }
 
+/* Stored ids and libpawl's routes depend on it: whatever computes a slot computes this. */
+static void a_slot_is_the_keyed_hash_of_the_packed_key(void **state)
+{
+    static uint8_t text[2 * 1024];
+    uint8_t buffer[sizeof(text) + 256];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(text); i++) {
+        text[i] = (uint8_t)(i * 31 + 7);
+    }
+    for (size_t size = 0; size < 1100; size += size < 40 ? 1 : 97) {
+        struct pawl_bytes ns = pawl_bytes_of(text, size % 65);
+        struct pawl_bytes parts[3] = { pawl_bytes_of(text + 3, size),
+                                       pawl_bytes_of(text + 11, (size * 7) % 23),
+                                       pawl_bytes_of(text + 1, size % 9) };
+        struct pawl_pack pack;
+
+        pawl_pack_init(&pack, buffer, sizeof(buffer));
+        pawl_pack_bytes(&pack, ns.data, ns.size);
+        for (size_t count = 1; count <= 3; count++) {
+            pawl_pack_bytes(&pack, parts[count - 1].data, parts[count - 1].size);
+            assert_false(pack.overflown);
+            assert_int_equal(pawl_ring_slot(&key, ns, parts, count),
+                             pawl_keyhash64(&key, buffer, pack.size) % PAWL_RING_SLOTS);
+        }
+    }
+}
+
 static void a_list_that_is_wrong_is_refused(void **state)
 {
     struct pawl_member_id members[PAWL_MEMBERS_MAX + 1];
@@ -193,6 +221,7 @@ int main(void)
         cmocka_unit_test(what_changes_for_a_member_is_told),
         cmocka_unit_test(another_key_places_slots_elsewhere),
         cmocka_unit_test(a_key_has_one_slot_whatever_its_limit_and_parts_do_not_run_together),
+        cmocka_unit_test(a_slot_is_the_keyed_hash_of_the_packed_key),
         cmocka_unit_test(a_list_that_is_wrong_is_refused),
     };
 
