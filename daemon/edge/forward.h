@@ -227,7 +227,8 @@ enum pawl_again pawl_forward_on_moved(struct pawl_forward *forward,
 /* ---- forward_check.c ---- */
 
 /** Whether every record of @check may be decided here and now. */
-bool pawl_forward_is_ours(const struct pawl_dispatch *dispatch, const struct pawl_check *check);
+static inline bool pawl_forward_is_ours(const struct pawl_dispatch *dispatch,
+                                        const struct pawl_check *check);
 
 /** A prepared check that is not, or is at hand again: goes its way; answers where it has to. */
 void pawl_forward_check(struct pawl_dispatch *dispatch, struct pawl_session *session,
@@ -283,6 +284,32 @@ void pawl_dispatch_push(struct pawl_dispatch *dispatch, struct pawl_session *ses
                         const Pawl__V1__Request *request);
 void pawl_dispatch_view_push(struct pawl_dispatch *dispatch, struct pawl_session *session,
                              const Pawl__V1__Request *request);
+
+static inline bool pawl_forward_is_ours(const struct pawl_dispatch *dispatch,
+                                        const struct pawl_check *check)
+{
+    const struct pawl_forward *forward = dispatch->forward;
+    const struct pawl_ownership *ownership = &forward->world->ownership;
+
+    if (PAWL_UNLIKELY(forward->at_hand != NULL &&
+                      (forward->at_hand->split != NULL || forward->at_hand->degrade))) {
+        return false;
+    }
+    if (PAWL_UNLIKELY(pawl_forward_now_ms(dispatch) >=
+                          atomic_load_explicit(&ownership->tenure_until_ms, memory_order_acquire) &&
+                      check->plan.slots_count > 0)) {
+        return false;
+    }
+    for (size_t i = 0; i < check->plan.slots_count; i++) {
+        uint32_t slot = pawl_limiter_slot_of(&check->plan.slots[i]);
+
+        if (atomic_load_explicit(&ownership->states[slot], memory_order_acquire) !=
+            PAWL_SLOT_HELD) {
+            return false;
+        }
+    }
+    return true;
+}
 
 static inline void pawl_forward_on_batch(struct pawl_forward *forward)
 {

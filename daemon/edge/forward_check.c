@@ -14,33 +14,6 @@ static uint32_t slot_of(const struct pawl_limiter_slot *slot)
     return (uint32_t)(slot->id.lo & SLOT_MASK);
 }
 
-bool pawl_forward_is_ours(const struct pawl_dispatch *dispatch, const struct pawl_check *check)
-{
-    const struct pawl_forward *forward = dispatch->forward;
-    const struct pawl_ownership *ownership = &forward->world->ownership;
-    uint32_t last = PAWL_RING_SLOTS;
-
-    if (PAWL_UNLIKELY(forward->at_hand != NULL &&
-                      (forward->at_hand->split != NULL || forward->at_hand->degrade))) {
-        return false;
-    }
-    for (size_t i = 0; i < check->plan.slots_count; i++) {
-        uint32_t slot = slot_of(&check->plan.slots[i]);
-
-        if (slot == last) {
-            continue;
-        }
-        last = slot;
-        if (atomic_load_explicit(&ownership->states[slot], memory_order_acquire) !=
-                PAWL_SLOT_HELD ||
-            pawl_forward_now_ms(dispatch) >=
-                atomic_load_explicit(&ownership->tenure_until_ms, memory_order_acquire)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* ---- degraded ------------------------------------------------------------------------------ */
 
 /* Whether every limit asked is one that is decided without its owner. */
