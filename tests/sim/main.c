@@ -140,7 +140,7 @@ static bool run_controls(const struct options *options)
                        strstr(world.kernel.why, controls[control].invariant) != NULL;
             if (objected) {
                 printf("control %s (%s): objected with seed %llu: %s\n", controls[control].name,
-                       controls[control].invariant, (unsigned long long)(options->first + i),
+                       controls[control].invariant, (unsigned long long)options->first + i,
                        world.kernel.why);
             }
             world_free(&world);

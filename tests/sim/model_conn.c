@@ -600,7 +600,7 @@ static void wait_over(void *context, uint64_t end_us)
         forget_messages(&conn->queued);
         conn->queued_end = &conn->queued;
         message_free(message);
-        model_conn_drop(conn);
+        model_conn_drop(conn); /* NOLINT(clang-analyzer-unix.Malloc): the reference of above */
         return;
     }
     if (holders(server, conn->write_offset) < message->command->command.wait.replicas &&
@@ -611,6 +611,7 @@ static void wait_over(void *context, uint64_t end_us)
     conn->references++;
     conn->blocked = false;
     wait_answer(conn, message);
+    /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it has the reference of above */
     while (conn->queued != NULL && !conn->blocked) {
         struct model_message *next = conn->queued;
 

@@ -190,9 +190,7 @@ static void check_save(struct world *world, const struct model_server *server,
                     node->index, slot);
     }
     /* It may know a newer view by now than when it sent this. */
-    if (command->slot.view == node->ring.view) {
-        world->saved[slot].view = node->ring.view;
-    } else if (world->control == CONTROL_OLD_VIEW_SAVES) {
+    if (command->slot.view == node->ring.view || world->control == CONTROL_OLD_VIEW_SAVES) {
         world->saved[slot].view = node->ring.view;
     }
 }
