@@ -9,6 +9,7 @@
 #include "adapter/sqlite/store.h"
 #include "adapter/sys/data_dir.h"
 #include "adapter/sys/entropy.h"
+#include "adapter/sys/first_process.h"
 #include "adapter/sys/memory.h"
 #include "adapter/sys/schedule.h"
 #include "adapter/sys/test_clock.h"
@@ -24,6 +25,7 @@
 #include "ops/options.h"
 #include "ops/reload.h"
 #include "ops/settings.h"
+#include "room.h"
 #include "security.h"
 #include "service.h"
 #include "verification.h"
@@ -71,6 +73,7 @@ struct daemon {
     uint64_t birth_ms;
 
     struct pawl_service service;
+    struct pawl_room room;
     struct pawl_reload reload;
     struct pawl_rules *next_rules; /* prepared; between prepare and commit alone */
     unsigned next_log_level;

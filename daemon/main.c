@@ -358,6 +358,7 @@ static void server_options(struct daemon *daemon, struct pawl_server_options *op
     options->listen = listen;
     options->listen_count = settings->listen_count;
     options->workers = (unsigned)from->workers;
+    options->cores_max = pawl_room_cores(&daemon->room);
     options->connections_max = (unsigned)from->connections_max;
     options->listen_backlog = (unsigned)from->backlog;
     options->frame_timeout_ms = (unsigned)from->frame_timeout_ms;
@@ -449,6 +450,7 @@ static enum pawl_status serve(struct daemon *daemon, struct pawl_error *error)
         return status;
     }
     status = pawl_server_run(daemon->server, error);
+    pawl_first_process_signals(); /* the server no longer listens to them */
     if (status == PAWL_ETIMEDOUT) {
         pawl_log_event(&daemon->log, PAWL_LOG_WARN, "drain_cut",
                        PAWL_F_TEXT("why", "drain_timeout passed; open connections were closed"));
@@ -527,6 +529,9 @@ static int run(struct daemon *daemon)
                  ? status
                  : pawl_service_open(&daemon->service, daemon->settings, &daemon->log, &error);
     status = status != PAWL_OK ? status : pawl_build_secrets(daemon, &error);
+    if (status == PAWL_OK) {
+        pawl_room_open(&daemon->room, daemon->settings, &daemon->log);
+    }
     status = status != PAWL_OK ? status : confine(daemon, &error);
     status = status != PAWL_OK ? status : build_audit(daemon, &error);
     status = status != PAWL_OK ? status : build_verification(daemon, &error);
@@ -567,6 +572,7 @@ int main(int argc, char **argv)
     daemon->reload_held = true;
     (void)umask(0027); /* files without a mode of their own: nothing for others */
     hold_reload(true);
+    pawl_first_process_signals();
     pawl_settings_env_read(&daemon->env);
     pawl_options_parse(argc, argv, stdout, stderr, &daemon->options);
     code = settings_actions(daemon);

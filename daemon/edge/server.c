@@ -222,10 +222,11 @@ static void on_empty(struct pawl_edge *edge)
     (void)uv_async_send(&server->wake);
 }
 
-static unsigned default_workers(void)
+static unsigned default_workers(unsigned cores_max)
 {
     unsigned cores = uv_available_parallelism();
 
+    cores = cores_max > 0 && cores_max < cores ? cores_max : cores;
     return cores < WORKERS_DEFAULT_MAX ? cores : WORKERS_DEFAULT_MAX;
 }
 
@@ -233,7 +234,8 @@ static enum pawl_status create_workers(struct pawl_server *server, struct pawl_e
 {
     struct pawl_edge *edge = &server->edge;
 
-    edge->worker_count = edge->options.workers > 0 ? edge->options.workers : default_workers();
+    edge->worker_count = edge->options.workers > 0 ? edge->options.workers
+                                                   : default_workers(edge->options.cores_max);
     edge->workers = pawl_edge_alloc(edge->worker_count, sizeof(*edge->workers));
     if (edge->workers == NULL) {
         return pawl_error_set(error, PAWL_ENOMEM, 0, "no memory for %u workers",

@@ -53,6 +53,7 @@ struct pawl_server_options {
     const struct pawl_listen_options *listen; /* borrowed for pawl_server_create() */
     unsigned listen_count;                    /* 1 to PAWL_LISTENERS_MAX */
     unsigned workers;                /* threads; 0 = cores this process may use, at most 4 */
+    unsigned cores_max;              /* for workers = 0: no more cores than that; 0 = all */
     unsigned connections_max;        /* over all workers; 1 to 1,000,000 */
     unsigned listen_backlog;         /* connections that wait to be accepted, per address */
     unsigned socket_mode;            /* of Unix sockets that name none, permission bits */

@@ -18,7 +18,7 @@ static const struct pawl_setting rows[] = {
       ROOT(server.workers, uint64_t),
       .max = 64,
       .initial = "0",
-      .help = "Threads that answer; 0: one for each core, at most 4." },
+      .help = "Threads that answer; 0: one for each core that it may use, at most 4." },
     { .path = "server.connections_max",
       .type = PAWL_SETTING_UINT,
       ROOT(server.connections_max, uint64_t),

@@ -35,6 +35,21 @@ static void a_frame_is_answered_over_unix_and_tcp(void **state)
     assert_int_equal(rig_stat(rig, "edge_sessions"), 0);
 }
 
+static void unasked_there_are_no_more_workers_than_cores_are_granted(void **state)
+{
+    struct rig *rig = *state;
+    int fd;
+
+    rig->options.workers = 0;
+    rig->options.cores_max = 1;
+    rig_start(rig);
+    assert_int_equal(pawl_server_workers(rig->server), 1);
+    fd = rig_connect(rig);
+    rig_send_frame(fd, "hello");
+    rig_expect_frame(fd, "hello");
+    (void)close(fd);
+}
+
 static void a_frame_may_be_cut_at_every_byte(void **state)
 {
     struct rig *rig = *state;
@@ -585,6 +600,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, make, tear_down)
     const struct CMUnitTest tests[] = {
         T(a_frame_is_answered_over_unix_and_tcp),
+        T(unasked_there_are_no_more_workers_than_cores_are_granted),
         T(a_frame_may_be_cut_at_every_byte),
         T(a_batch_of_32_is_one_read_and_one_write),
         T(reads_of_several_connections_are_one_batch_and_each_is_answered),
