@@ -404,6 +404,11 @@ const struct pawl_view *pawl_members_view(const struct pawl_members *members)
     return &members->acted.view;
 }
 
+const struct pawl_view *pawl_members_known(const struct pawl_members *members)
+{
+    return &members->known.view;
+}
+
 struct pawl_bytes pawl_members_sealed(const struct pawl_members *members)
 {
     return pawl_bytes_of(members->acted.sealed, members->acted.size);

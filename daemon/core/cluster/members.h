@@ -293,6 +293,8 @@ void pawl_members_gone(struct pawl_members *members, uint64_t now_ms);
 
 /** The view that is acted on; number 0: none yet. Lent until the next call. */
 const struct pawl_view *pawl_members_view(const struct pawl_members *members);
+/** The last one that was heard of, which may wait to be acted on: who may have acted. Not told. */
+const struct pawl_view *pawl_members_known(const struct pawl_members *members);
 
 /** The same, sealed, to be told to others; empty: none yet. */
 struct pawl_bytes pawl_members_sealed(const struct pawl_members *members);

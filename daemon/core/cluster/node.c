@@ -34,7 +34,8 @@ static void announced(void *self, const struct pawl_engine_reply *reply, uint64_
     pawl_families_set_replicas(&node->families, node->replicas);
     pawl_cluster_slots_set_clock(&node->slots, node->engine_ms, wall_ms, now_ms);
     pawl_log_on_tops(&node->log, &tops, now_ms);
-    pawl_gate_on_announce(&node->gate, reply, pawl_members_view(&node->members), now_ms);
+    /* Who is in a view that this node does not act on yet may know something, too. */
+    pawl_gate_on_announce(&node->gate, reply, pawl_members_known(&node->members), now_ms);
     pawl_acks_on_engine(&node->acks, node->up, node->replicas, now_ms);
     pawl_members_set_ghost(&node->members, fresh_ms(node) + PAWL_MEMBER_TTL_MS);
     pawl_acks_on_announced(&node->acks, reply->announce.members, reply->announce.member_count,
