@@ -21,51 +21,70 @@ static bool is_well_typed(uint32_t tag, uint64_t varints)
 #define REQUEST_VARINTS (WIRE_BIT(1) | WIRE_BIT(2) | WIRE_BIT(4) | WIRE_BIT(6) | WIRE_BIT(7))
 #define REPLY_VARINTS   (WIRE_BIT(1) | WIRE_BIT(2) | WIRE_BIT(6))
 
-/** What a walk over the outer fields meets next. */
-struct field {
-    uint32_t tag;
-    struct wire_in value; /* from behind the tag to the field's end */
-};
-
-/* The next field of @in, which is not at its end; false when malformed. */
-static bool next_field(struct wire_in *in, uint64_t known, uint64_t varints, struct field *field)
+/* Where the field after the value of @tag begins; NULL: malformed. The usual ones without a call.
+ */
+WIRE_INLINE const uint8_t *skip_value(struct wire_in in, uint32_t tag)
 {
-    field->tag = wire_tag(in);
-    if (field->tag >> 3 == 0 ||
-        (NAMES(known, field->tag >> 3) && !is_well_typed(field->tag, varints))) {
-        return false;
+    struct pawl_bytes bytes;
+    uint64_t number;
+
+    if (WIRE_TYPE(tag) == WIRE_LEN) {
+        return wire_bytes(&in, SIZE_MAX, &bytes) == PAWL_OK ? in.at : NULL;
     }
-    field->value.at = in->at;
-    in->at = pawl_wire_skip(*in, field->tag, 0);
-    field->value.end = in->at;
-    return in->at != NULL;
+    if (WIRE_TYPE(tag) == WIRE_VARINT) {
+        return wire_varint(&in, &number) ? in.at : NULL;
+    }
+    return pawl_wire_skip(in, tag, 0);
 }
 
-/* Copy all fields of @message but those of @replaced to @out; NULL when malformed or over @end. */
-static uint8_t *copy_others(uint8_t *out, const uint8_t *end, struct pawl_bytes message,
-                            uint64_t replaced, uint64_t known, uint64_t varints)
+/* Behind the tag of the next field of @in, which is not at its end; 0 when malformed. */
+WIRE_INLINE uint32_t next_tag(struct wire_in *in, uint64_t known, uint64_t varints)
+{
+    uint32_t tag = wire_tag(in);
+
+    return NAMES(known, tag >> 3) && !is_well_typed(tag, varints) ? 0 : tag;
+}
+
+/* The bytes from @from to @to behind @out; NULL when they pass @end. */
+WIRE_INLINE uint8_t *copy_run(uint8_t *out, const uint8_t *end, const uint8_t *from,
+                              const uint8_t *to)
+{
+    size_t size = (size_t)(to - from);
+
+    if (size > (size_t)(end - out)) {
+        return NULL;
+    }
+    if (size > 0) {
+        memcpy(out, from, size);
+    }
+    return out + size;
+}
+
+/* Copy all fields of @message but those of @replaced to @out; NULL when malformed or over @end.
+ * Neighbours that stay go in one piece. */
+WIRE_INLINE uint8_t *copy_others(uint8_t *out, const uint8_t *end, struct pawl_bytes message,
+                                 uint64_t replaced, uint64_t known, uint64_t varints)
 {
     struct wire_in in = wire_in_of(message);
-    struct field field;
+    const uint8_t *run = in.at;
 
     while (in.at < in.end) {
         const uint8_t *from = in.at;
+        uint32_t tag = next_tag(&in, known, varints);
 
-        if (!next_field(&in, known, varints, &field)) {
+        in.at = tag >> 3 != 0 ? skip_value(in, tag) : NULL;
+        if (in.at == NULL) {
             return NULL;
         }
-        if (NAMES(replaced, field.tag >> 3)) {
-            continue;
+        if (NAMES(replaced, tag >> 3)) {
+            out = copy_run(out, end, run, from);
+            run = in.at;
+            if (out == NULL) {
+                return NULL;
+            }
         }
-        size_t size = (size_t)(in.at - from);
-
-        if (size > (size_t)(end - out)) {
-            return NULL;
-        }
-        memcpy(out, from, size);
-        out += size;
     }
-    return out;
+    return copy_run(out, end, run, in.at);
 }
 
 /* Frame header in front of what ends at @at, which is NULL when there is nothing. */
@@ -97,47 +116,49 @@ size_t pawl_envelope_forward(uint8_t *out, size_t capacity, struct pawl_bytes me
     return seal_frame(out, at, PAWL_REQUEST_BYTES_MAX);
 }
 
-static enum pawl_status read_reply_field(struct pawl_envelope_reply *envelope, struct field *field)
+/* What is no field of the envelope itself: a body, or of a later version. */
+WIRE_INLINE enum pawl_status skip_other(struct pawl_envelope_reply *envelope, struct wire_in *in,
+                                        uint32_t tag)
 {
-    switch (field->tag) {
-    case VARINT(1):
-        return wire_u64(&field->value, &envelope->id);
-    case VARINT(2):
-        return wire_u32(&field->value, &envelope->status);
-    case LEN(3):
-        return wire_bytes(&field->value, PAWL_FIELD_BYTES_MAX, &envelope->error);
-    case LEN(5):
-        envelope->goaway = true;
-        return PAWL_OK;
-    case VARINT(6):
-        return wire_u64(&field->value, &envelope->view_number);
-    default:
-        if (NAMES(BODIES, field->tag >> 3)) {
-            envelope->body = field->tag >> 3;
-        }
-        return PAWL_OK;
+    if (tag >> 3 == 0 || (NAMES(REPLY_KNOWN, tag >> 3) && !is_well_typed(tag, REPLY_VARINTS))) {
+        return PAWL_EINVAL;
     }
+    if (NAMES(BODIES, tag >> 3)) {
+        envelope->body = tag >> 3;
+    }
+    in->at = skip_value(*in, tag);
+    return in->at != NULL ? PAWL_OK : PAWL_EINVAL;
 }
 
 enum pawl_status pawl_envelope_read_reply(struct pawl_envelope_reply *envelope,
                                           struct pawl_bytes message)
 {
     struct wire_in in = wire_in_of(message);
+    enum pawl_status status = PAWL_OK;
 
     memset(envelope, 0, sizeof(*envelope));
-    while (in.at < in.end) {
-        struct field field;
-        enum pawl_status status =
-            next_field(&in, REPLY_KNOWN, REPLY_VARINTS, &field) ? PAWL_OK : PAWL_EINVAL;
+    while (status == PAWL_OK && in.at < in.end) {
+        uint32_t tag = wire_tag(&in);
 
-        if (status == PAWL_OK) {
-            status = read_reply_field(envelope, &field);
-        }
-        if (status != PAWL_OK) {
-            return status;
+        switch (tag) {
+        case VARINT(1):
+            status = wire_u64(&in, &envelope->id);
+            break;
+        case VARINT(2):
+            status = wire_u32(&in, &envelope->status);
+            break;
+        case LEN(3):
+            status = wire_bytes(&in, PAWL_FIELD_BYTES_MAX, &envelope->error);
+            break;
+        case VARINT(6):
+            status = wire_u64(&in, &envelope->view_number);
+            break;
+        default:
+            envelope->goaway = envelope->goaway || tag == LEN(5);
+            status = skip_other(envelope, &in, tag);
         }
     }
-    return PAWL_OK;
+    return status;
 }
 
 size_t pawl_envelope_reply(uint8_t *out, size_t capacity, struct pawl_bytes message, uint64_t id,
