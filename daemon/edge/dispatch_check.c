@@ -323,6 +323,7 @@ void pawl_dispatch_flush(struct pawl_dispatch *dispatch)
     dispatch->batch_count = 0;
     dispatch->batch_slots = 0;
     dispatch->batch_limits = 0;
+    dispatch->spared_limits = 0;
     dispatch->last_inline = NULL;
 }
 
@@ -404,6 +405,24 @@ static void refuse_check(struct pawl_dispatch *dispatch, struct pawl_session *se
     pawl_reply_error(session, dispatch->request.id, wire_status, text);
 }
 
+/* The check at hand goes away. What it says for rates is likely what the next one says: its limits
+ * keep their places as long as there are some to spare. */
+static void spare_limits(struct pawl_dispatch *dispatch)
+{
+    const struct pawl_limit *own = &dispatch->inline_limits[dispatch->batch_limits];
+    unsigned count = dispatch->request.item_count;
+
+    if (dispatch->last_inline == NULL || dispatch->last_inline < own) {
+        return; /* of one that was put off before */
+    }
+    if (count > PAWL_SPARED_LIMITS - dispatch->spared_limits) {
+        dispatch->last_inline = NULL; /* its place is the next check's */
+        return;
+    }
+    dispatch->spared_limits += count;
+    dispatch->batch_limits += count;
+}
+
 void pawl_dispatch_check(struct pawl_dispatch *dispatch, struct pawl_session *session,
                          struct pawl_bytes message, struct pawl_bytes hello_reply)
 {
@@ -442,7 +461,7 @@ void pawl_dispatch_check(struct pawl_dispatch *dispatch, struct pawl_session *se
         return;
     }
     if (PAWL_UNLIKELY(dispatch->forward != NULL) && !pawl_forward_is_ours(dispatch, check)) {
-        dispatch->last_inline = NULL; /* its place is the next check's */
+        spare_limits(dispatch);
         pawl_forward_check(dispatch, session, check);
         return;
     }

@@ -63,6 +63,36 @@ static struct pawl_bytes hello_at_hand(struct pawl_forward *forward, struct pawl
     return forward->hello;
 }
 
+/* Room for a parcel of @size bytes; NULL: no memory. All of it but its bytes is zero. */
+static struct pawl_parcel *make_parcel(struct pawl_forward *forward, size_t size)
+{
+    bool is_spare = size <= PAWL_PARCEL_SPARE_BYTES;
+    struct pawl_parcel *parcel = is_spare ? forward->spares : NULL;
+
+    if (parcel != NULL) {
+        forward->spares = parcel->next;
+        forward->spare_count--;
+    } else {
+        parcel = malloc(sizeof(*parcel) + (is_spare ? PAWL_PARCEL_SPARE_BYTES : size));
+    }
+    if (parcel != NULL) {
+        memset(parcel, 0, sizeof(*parcel));
+        parcel->is_spare = is_spare;
+    }
+    return parcel;
+}
+
+static void give_parcel(struct pawl_forward *forward, struct pawl_parcel *parcel)
+{
+    if (!parcel->is_spare || forward->closing || forward->spare_count >= PAWL_PARCELS_SPARE) {
+        free(parcel);
+        return;
+    }
+    parcel->next = forward->spares;
+    forward->spares = parcel;
+    forward->spare_count++;
+}
+
 struct pawl_parcel *pawl_parcel_take(struct pawl_dispatch *dispatch, struct pawl_session *session)
 {
     struct pawl_forward *forward = dispatch->forward;
@@ -76,7 +106,7 @@ struct pawl_parcel *pawl_parcel_take(struct pawl_dispatch *dispatch, struct pawl
     }
     if (forward->parcel_count < PAWL_PARCELS_MAX &&
         size <= PAWL_PARCELS_BYTES_MAX - forward->parcel_bytes) {
-        parcel = malloc(sizeof(*parcel) + size);
+        parcel = make_parcel(forward, size);
     }
     if (parcel == NULL) {
         pawl_count(&dispatch->metrics->unavailable);
@@ -84,7 +114,6 @@ struct pawl_parcel *pawl_parcel_take(struct pawl_dispatch *dispatch, struct pawl
                          "too many requests wait here for other members");
         return NULL;
     }
-    memset(parcel, 0, sizeof(*parcel));
     parcel->forward = forward;
     parcel->to.ticket = pawl_session_ticket(session);
     parcel->to.id = dispatch->request.id;
@@ -138,7 +167,7 @@ void pawl_parcel_drop(struct pawl_parcel *parcel)
         pawl_session_owe(session, -1);
     }
     pawl_split_free(parcel->split);
-    free(parcel);
+    give_parcel(forward, parcel);
 }
 
 void pawl_parcel_refuse(struct pawl_parcel *parcel, unsigned wire_status, const char *text)
@@ -684,6 +713,10 @@ void pawl_forward_close(struct pawl_forward *forward)
     }
     while (forward->parcels != NULL) {
         pawl_parcel_drop(forward->parcels);
+    }
+    for (struct pawl_parcel *next; forward->spares != NULL; forward->spares = next) {
+        next = forward->spares->next;
+        free(forward->spares);
     }
     forward->net.ops->release(forward->timer);
     pawl_outbound_close(forward->outbound, free, forward->outbound);

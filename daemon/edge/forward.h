@@ -35,15 +35,17 @@
 #include "edge/dispatch.h"
 #include "edge/peer_link.h"
 
-#define PAWL_FORWARD_TRIES     3    /* of what is not sent, after the first */
-#define PAWL_FORWARD_PAUSES    5    /* times 10 ms between two tries, at most */
-#define PAWL_FORWARD_DRAINS    20   /* times 10 ms that a draining owner is waited for */
-#define PAWL_FORWARD_MS        5000 /* of a request that brings no deadline; of any, at most */
-#define PAWL_FORWARD_MS_MAX    30000
-#define PAWL_PARCELS_MAX       4096               /* of one worker */
-#define PAWL_PARCELS_BYTES_MAX ((size_t)16 << 20) /* their frames */
-#define PAWL_FORWARD_TICK_MS   10                 /* while something is parked */
-#define PAWL_FORWARD_OLD_LINKS 16 /* to members that left, with requests under way */
+#define PAWL_FORWARD_TRIES      3    /* of what is not sent, after the first */
+#define PAWL_FORWARD_PAUSES     5    /* times 10 ms between two tries, at most */
+#define PAWL_FORWARD_DRAINS     20   /* times 10 ms that a draining owner is waited for */
+#define PAWL_FORWARD_MS         5000 /* of a request that brings no deadline; of any, at most */
+#define PAWL_FORWARD_MS_MAX     30000
+#define PAWL_PARCELS_MAX        4096               /* of one worker */
+#define PAWL_PARCELS_BYTES_MAX  ((size_t)16 << 20) /* their frames */
+#define PAWL_PARCELS_SPARE      64                 /* done, and kept for the next ones */
+#define PAWL_PARCEL_SPARE_BYTES ((size_t)256)      /* frames that fit into those */
+#define PAWL_FORWARD_TICK_MS    10                 /* while something is parked */
+#define PAWL_FORWARD_OLD_LINKS  16 /* to members that left, with requests under way */
 
 struct pawl_split;
 
@@ -71,6 +73,7 @@ struct pawl_parcel {
     struct pawl_split *split;    /* NULL: it goes as a whole */
     uint8_t ns_size;
     uint8_t ns[PAWL_NAMESPACE_MAX];
+    bool is_spare; /* it has room for PAWL_PARCEL_SPARE_BYTES, and is kept when it is done */
     size_t hello_size;
     size_t message_size;
     uint8_t bytes[]; /* the packed answer to a hello that came with it, then the message */
@@ -91,6 +94,8 @@ struct pawl_forward {
     struct pawl_parcel *parcels;
     unsigned parcel_count, parked_count;
     size_t parcel_bytes;
+    struct pawl_parcel *spares; /* by `next` */
+    unsigned spare_count;
     struct pawl_parcel *at_hand;                           /* the one that is being run again */
     struct pawl_bytes message;                             /* of the request at hand ... */
     struct pawl_bytes hello;                               /* ... and the answer to its hello */

@@ -455,13 +455,13 @@ static uint64_t free_id(struct pawl_peer_link *link)
 }
 
 static void note_call(struct pawl_peer_link *link, uint64_t id, uint64_t deadline_ms,
-                      pawl_peer_done done, void *ctx)
+                      uint64_t now_ms, pawl_peer_done done, void *ctx)
 {
     link->calls[id & CALL_MASK] =
         (struct pawl_peer_call){ .id = id, .deadline_ms = deadline_ms, .done = done, .ctx = ctx };
     link->outstanding++;
     link->next_id = id + 1;
-    arm(link, deadline_ms, now_of(link));
+    arm(link, deadline_ms, now_ms);
 }
 
 static void on_opened(void *ctx)
@@ -487,7 +487,7 @@ static void on_opened(void *ctx)
 
     link->depth++;
     if (link->options.net.ops->write(link->stream, frame, size) == PAWL_OK) {
-        note_call(link, request.id, link->opening_until_ms, on_hello, link);
+        note_call(link, request.id, link->opening_until_ms, now_of(link), on_hello, link);
     } else {
         hang_up(link, "hello could not be sent");
     }
@@ -584,7 +584,9 @@ enum pawl_status pawl_peer_link_ask(struct pawl_peer_link *link, uint64_t id,
             return status == PAWL_EFULL ? PAWL_EFULL : PAWL_EUNAVAIL;
         }
     }
-    note_call(link, id, now_of(link) + timeout_ms, done, ctx);
+    uint64_t now_ms = now_of(link);
+
+    note_call(link, id, now_ms + timeout_ms, now_ms, done, ctx);
     link->calls[id & CALL_MASK].held = held;
     link->calls[id & CALL_MASK].held_size = frame.size;
     return PAWL_OK;
