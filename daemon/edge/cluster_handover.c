@@ -445,6 +445,7 @@ static void publish(struct pawl_cluster *cluster, const struct pawl_view *view)
 {
     static struct pawl_territory_member members[PAWL_MEMBERS_MAX]; /* one thread */
 
+    cluster->versions_known = 0;
     for (unsigned i = 0; i < view->count; i++) {
         const struct pawl_view_member *from = &view->members[i];
         struct pawl_territory_member *member = &members[i];
@@ -457,10 +458,12 @@ static void publish(struct pawl_cluster *cluster, const struct pawl_view *view)
         member->started_ms = peer != NULL ? peer->seen_ms : cluster->started_ms;
         (void)snprintf(member->address, sizeof(member->address), "%s", from->address);
         version_of(cluster, &from->id, member->version, sizeof(member->version));
+        cluster->versions_known += member->version[0] != '\0' ? 1 : 0;
     }
     struct pawl_territory *territory =
         pawl_territory_create(&cluster->slots, view->number, cluster->self, members, view->count);
 
+    cluster->unpublished = territory == NULL;
     if (territory == NULL) {
         pawl_log_event(cluster->options.log, PAWL_LOG_ERROR, "cluster_no_memory",
                        PAWL_F_TEXT("what", "the ring of a view"));
@@ -474,6 +477,25 @@ void pawl_cluster_view(struct pawl_cluster *cluster, const struct pawl_view *vie
 {
     follow_members(cluster, view);
     publish(cluster, view);
+}
+
+/* A view may come before the announcement of who is new in it, which tells its version. */
+void pawl_cluster_publish_rest(struct pawl_cluster *cluster)
+{
+    const struct pawl_view *view = pawl_members_view(&cluster->node.members);
+    char version[sizeof(cluster->version)];
+    unsigned known = 0;
+
+    if (!cluster->unpublished && cluster->versions_known == view->count) {
+        return;
+    }
+    for (unsigned i = 0; i < view->count; i++) {
+        version_of(cluster, &view->members[i].id, version, sizeof(version));
+        known += version[0] != '\0' ? 1 : 0;
+    }
+    if (cluster->unpublished || known > cluster->versions_known) {
+        publish(cluster, view);
+    }
 }
 
 void pawl_cluster_push_view(struct pawl_cluster *cluster)

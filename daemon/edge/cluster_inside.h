@@ -110,6 +110,12 @@ struct pawl_cluster {
     uv_timer_t timer;
     uv_prepare_t turn;
     uv_timer_t late; /* of the leave, then of the close */
+    /* Before it joins: whether others will find it (cluster_find.c). */
+    uv_timer_t find_timer;
+    uv_getaddrinfo_t find;
+    struct pawl_address find_address;
+    unsigned find_tries;
+    uint64_t elsewhere_ms; /* since when its name has led to another machine; 0: it does not */
     bool loop_open, handles_open, world_open;
     pthread_t thread;
     bool started;
@@ -138,6 +144,8 @@ struct pawl_cluster {
     struct pawl_node node;
     struct pawl_cluster_peer peers[PAWL_MEMBERS_MAX];
     unsigned peer_count;
+    unsigned versions_known; /* of members of the view that was published last */
+    bool unpublished;        /* there was no memory for it */
     struct pawl_peer_link *doomed[PAWL_CLUSTER_DOOMED_MAX]; /* end with this turn */
     unsigned doomed_count;
     struct pawl_cluster_lost lost;
@@ -198,6 +206,17 @@ struct pawl_world_calls pawl_cluster_world_calls(struct pawl_cluster *cluster);
 struct pawl_engine_events pawl_cluster_engine_events(struct pawl_cluster *cluster);
 void pawl_cluster_wire(struct pawl_cluster *cluster, struct pawl_node_options *options);
 
+/* ---- cluster_life.c ---- */
+
+/** Connect to the engine, and with that begin to join. Once. */
+void pawl_cluster_begin(struct pawl_cluster *cluster);
+
+/* ---- cluster_find.c ---- */
+
+/** pawl_cluster_begin(), as soon as others will find this node. Once, before the loop turns. */
+void pawl_cluster_find(struct pawl_cluster *cluster);
+void pawl_cluster_find_end(struct pawl_cluster *cluster);
+
 /* ---- cluster_store.c ---- */
 
 /** Seconds since 1970 on a clock that does not run fast; any thread. */
@@ -244,6 +263,8 @@ bool pawl_cluster_frozen(const struct pawl_cluster *cluster);
 void pawl_cluster_request(struct pawl_cluster *cluster, struct pawl_peer_request *request);
 void pawl_cluster_ask(struct pawl_cluster *cluster, const struct pawl_slots_request *request);
 void pawl_cluster_view(struct pawl_cluster *cluster, const struct pawl_view *view);
+/** What could not be told with the view. */
+void pawl_cluster_publish_rest(struct pawl_cluster *cluster);
 void pawl_cluster_push_view(struct pawl_cluster *cluster);
 /** Between two steps of the node: links to members that went, and what could not be asked. */
 void pawl_cluster_bury(struct pawl_cluster *cluster);
@@ -254,6 +275,7 @@ void pawl_cluster_peers_end(struct pawl_cluster *cluster);
 void pawl_cluster_show(struct pawl_cluster *cluster, uint64_t now_ms);
 void pawl_cluster_say_up(struct pawl_cluster *cluster, const struct pawl_engine_state *state);
 void pawl_cluster_say_down(struct pawl_cluster *cluster, const char *why);
+void pawl_cluster_say_not_found(struct pawl_cluster *cluster, const char *name, const char *why);
 void pawl_cluster_say_view(struct pawl_cluster *cluster, const struct pawl_view *view);
 void pawl_cluster_say_expelled(struct pawl_cluster *cluster);
 

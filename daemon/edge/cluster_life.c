@@ -32,6 +32,7 @@ static void on_outbound_closed(void *ctx)
     close_handle((uv_handle_t *)&cluster->wake);
     close_handle((uv_handle_t *)&cluster->timer);
     close_handle((uv_handle_t *)&cluster->late);
+    pawl_cluster_find_end(cluster);
     close_handle((uv_handle_t *)&cluster->turn);
 }
 
@@ -234,6 +235,7 @@ static enum pawl_status open_loop(struct pawl_cluster *cluster, struct pawl_erro
     cluster->wake.data = cluster;
     (void)uv_timer_init(&cluster->loop, &cluster->timer);
     (void)uv_timer_init(&cluster->loop, &cluster->late);
+    (void)uv_timer_init(&cluster->loop, &cluster->find_timer);
     (void)uv_prepare_init(&cluster->loop, &cluster->turn);
     cluster->handles_open = true;
     if (pawl_outbound_init(&cluster->outbound, &cluster->loop, cluster->world.tls.ops) != PAWL_OK) {
@@ -272,6 +274,7 @@ enum pawl_status pawl_cluster_create(const struct pawl_cluster_options *options,
         return status;
     }
     cluster->started_ms = pawl_cluster_now_ms(cluster);
+    cluster->engine_since_ms = cluster->started_ms;
     *out = cluster;
     return PAWL_OK;
 }
@@ -320,9 +323,8 @@ void pawl_cluster_load(struct pawl_cluster *cluster, const struct pawl_fact *fac
     note_load(cluster, status);
 }
 
-static void *thread_main(void *data)
+void pawl_cluster_begin(struct pawl_cluster *cluster)
 {
-    struct pawl_cluster *cluster = data;
     const struct pawl_engine_events events = pawl_cluster_engine_events(cluster);
     struct pawl_error error = { PAWL_OK, 0, "" };
     enum pawl_status status =
@@ -333,6 +335,13 @@ static void *thread_main(void *data)
         cluster->engine.ops = NULL;
         pawl_cluster_say_down(cluster, error.text);
     }
+}
+
+static void *thread_main(void *data)
+{
+    struct pawl_cluster *cluster = data;
+
+    pawl_cluster_find(cluster);
     (void)uv_prepare_start(&cluster->turn, pawl_cluster_on_turn);
     (void)uv_run(&cluster->loop, UV_RUN_DEFAULT);
     return NULL;

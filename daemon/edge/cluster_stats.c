@@ -55,6 +55,19 @@ void pawl_cluster_say_down(struct pawl_cluster *cluster, const char *why)
     pawl_audit_event(cluster->options.audit, PAWL_AUDIT_ENGINE_DOWN, NULL, PAWL_F_TEXT("why", why));
 }
 
+void pawl_cluster_say_not_found(struct pawl_cluster *cluster, const char *name, const char *why)
+{
+    (void)pthread_mutex_lock(&cluster->stats_lock);
+    (void)snprintf(cluster->shown_why, sizeof(cluster->shown_why),
+                   "cluster.advertise: %.80s: %.50s", name, why);
+    (void)pthread_mutex_unlock(&cluster->stats_lock);
+    pawl_log_event(cluster->options.log, PAWL_LOG_WARN, "advertised_name_not_found",
+                   PAWL_F_TEXT("name", name), PAWL_F_TEXT("why", why),
+                   PAWL_F_TEXT("do", "this node joins when the name in cluster.advertise leads to "
+                                     "it, for others cannot ask it before; look at the name "
+                                     "server"));
+}
+
 static void say_member(struct pawl_cluster *cluster, const char *what,
                        const struct pawl_member_id *id, const char *address)
 {
@@ -161,6 +174,7 @@ void pawl_cluster_show(struct pawl_cluster *cluster, uint64_t now_ms)
         atomic_store(&cluster->birth_us, cluster->node.birth_ms * 1000);
     }
     say_changes(cluster, figures);
+    pawl_cluster_publish_rest(cluster);
     (void)pthread_mutex_lock(&cluster->stats_lock);
     cluster->shown = *figures;
     cluster->shown_pending_ms =
