@@ -105,22 +105,26 @@ static uint64_t until_of(const struct pawl_cluster *cluster, const struct pawl_f
 }
 
 static enum pawl_status decide(struct pawl_family_call *call, const struct pawl_family *old,
-                               struct pawl_family *fresh, uint64_t *until_s, bool *write)
+                               struct pawl_family *fresh, uint64_t *until_s,
+                               enum pawl_family_verdict *verdict)
 {
     struct pawl_cluster_task *task = call->owner;
     struct pawl_family_outcome *outcome = &task->outcome;
     struct pawl_job *job = task->job;
 
-    outcome->write = false;
+    outcome->write = outcome->confirm = false;
     outcome->fact_count = 0;
     if (!job->has_now) {
         job->now = pawl_clock_read(task->cluster->options.clock);
     }
     job->decide(job, old, job->now, outcome);
-    *write = outcome->write;
     if (outcome->write) {
+        *verdict = PAWL_FAMILY_WRITE;
         *fresh = outcome->record;
         *until_s = until_of(task->cluster, fresh);
+    } else if (outcome->confirm && old != NULL) {
+        *verdict = PAWL_FAMILY_CONFIRM;
+        *until_s = until_of(task->cluster, old);
     }
     if (outcome->fact_count > PAWL_JOB_FACTS_MAX) {
         return PAWL_EINVAL;

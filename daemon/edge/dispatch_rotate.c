@@ -152,7 +152,7 @@ static void decide_rotate(struct pawl_job *job, const struct pawl_family *old, s
     struct pawl_pending *pending = job->owner;
     const struct pawl_rotation_effects *effects = &pending->as.rotate.outcome.effects;
 
-    outcome->write = false;
+    outcome->write = outcome->confirm = false;
     outcome->fact_count = 0;
     pending->as.rotate.missed = old == NULL && pending->as.rotate.candidate > 0;
     if (pending->as.rotate.missed) {
@@ -165,6 +165,7 @@ static void decide_rotate(struct pawl_job *job, const struct pawl_family *old, s
     if (outcome->write) {
         outcome->record = effects->family;
     }
+    outcome->confirm = !outcome->write && pending->as.rotate.outcome.has_successor;
     outcome->fact_count = effects->facts_count;
     for (unsigned i = 0; i < effects->facts_count; i++) {
         outcome->facts[i] = effects->facts[i];

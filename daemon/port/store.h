@@ -55,7 +55,12 @@ struct pawl_job;
 struct pawl_family_outcome {
     bool write;                /* @record replaces or creates the row */
     struct pawl_family record; /* only where write */
-    unsigned fact_count;       /* facts to append in the same transaction */
+    /**
+     * No write, but the answer hands out what the record holds, as to a retry: it has to be as safe
+     * as if it had just been written. Nothing to do where all that can be read is on disk.
+     */
+    bool confirm;
+    unsigned fact_count; /* facts to append in the same transaction */
     struct pawl_fact facts[PAWL_JOB_FACTS_MAX];
 };
 

@@ -51,7 +51,8 @@ static struct pawl_rotation_time time_of(const struct world *world)
 /* ---- deciding ---- */
 
 static enum pawl_status decide_opening(struct pawl_family_call *call, const struct pawl_family *old,
-                                       struct pawl_family *fresh, uint64_t *until_s, bool *write)
+                                       struct pawl_family *fresh, uint64_t *until_s,
+                                       enum pawl_family_verdict *verdict)
 {
     struct world_rotation *rotation = (struct world_rotation *)call;
     struct pawl_rotation_time now = time_of(rotation->node->world);
@@ -63,9 +64,9 @@ static enum pawl_status decide_opening(struct pawl_family_call *call, const stru
                                      .iat_s = now.wall.unix_s,
                                      .exp_s = now.wall.unix_s + 864000 };
 
-    *write = old == NULL;
+    *verdict = old == NULL ? PAWL_FAMILY_WRITE : PAWL_FAMILY_LEAVE;
     *until_s = (uint64_t)now.wall.unix_s + KEEP_S;
-    return *write ? pawl_family_init(fresh, &open, now.stamp, NULL) : PAWL_OK;
+    return old == NULL ? pawl_family_init(fresh, &open, now.stamp, NULL) : PAWL_OK;
 }
 
 /* The family that a rotation misses, as a rotation must never make it. */
@@ -85,7 +86,8 @@ static const struct pawl_family *make_up(struct world_rotation *rotation)
 }
 
 static enum pawl_status decide(struct pawl_family_call *call, const struct pawl_family *old,
-                               struct pawl_family *fresh, uint64_t *until_s, bool *write)
+                               struct pawl_family *fresh, uint64_t *until_s,
+                               enum pawl_family_verdict *verdict)
 {
     struct world_rotation *rotation = (struct world_rotation *)call;
     struct world *world = rotation->node->world;
@@ -96,6 +98,7 @@ static enum pawl_status decide(struct pawl_family_call *call, const struct pawl_
                                              .authorised = true,
                                              .proposed_exp_s = now.wall.unix_s + 864000 };
     struct pawl_rotation_hits hits;
+    const struct pawl_family *there = old;
 
     policy.leeway_ms = 3000;
     request.presented.scope = PAWL_SCOPE_TOKEN;
@@ -110,21 +113,19 @@ static enum pawl_status decide(struct pawl_family_call *call, const struct pawl_
                          policy.skew_s, &hits);
     pawl_rotation_decide(old, &request, &hits, &policy, &world->token_keys, &now,
                          PAWL_ROTATION_OPEN, &rotation->outcome);
-    *write = rotation->outcome.effects.write_family;
+    *verdict = PAWL_FAMILY_LEAVE;
+    if (rotation->outcome.effects.write_family) {
+        *verdict = PAWL_FAMILY_WRITE;
+        *fresh = rotation->outcome.effects.family;
+    } else if (rotation->outcome.has_successor && old == there) {
+        *verdict = PAWL_FAMILY_CONFIRM;
+    }
     if (world->control == CONTROL_REUSE_UNWRITTEN &&
         rotation->outcome.result == PAWL_ROTATION_REUSE) {
-        *write = false;
+        *verdict = PAWL_FAMILY_LEAVE;
         rotation->outcome.effects.facts_count = 0;
     }
     *until_s = (uint64_t)now.wall.unix_s + KEEP_S;
-    if (*write) {
-        *fresh = rotation->outcome.effects.family;
-    } else if (old != NULL && rotation->outcome.has_successor) {
-        /* A successor that was written before, perhaps where no replica followed: it is handed out
-         * again only when a majority has it, so it is written again. */
-        *write = true;
-        *fresh = *old;
-    }
     return PAWL_OK;
 }
 

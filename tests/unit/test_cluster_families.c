@@ -47,6 +47,7 @@ struct call {
     enum pawl_status status;
     char why[200];
     uint64_t saw_generation;
+    bool retries; /* it is answered with what is there */
 };
 
 static const struct pawl_subkey key = { { 1, 2, 3 } };
@@ -201,18 +202,23 @@ static void make_first(struct pawl_family *family)
 
 /* Each call is a rotation to its own successor, or the opening. */
 static enum pawl_status decide(struct pawl_family_call *shared, const struct pawl_family *old,
-                               struct pawl_family *fresh, uint64_t *until_s, bool *write)
+                               struct pawl_family *fresh, uint64_t *until_s,
+                               enum pawl_family_verdict *verdict)
 {
     struct call *call = shared->owner;
 
     call->decided++;
     *until_s = 9999;
-    *write = true;
+    *verdict = PAWL_FAMILY_WRITE;
     if (old == NULL) {
         make_first(fresh);
         return PAWL_OK;
     }
     call->saw_generation = old->generation;
+    if (call->retries) {
+        *verdict = PAWL_FAMILY_CONFIRM;
+        return PAWL_OK;
+    }
     *fresh = *old;
     fresh->generation++;
     fresh->prev = fresh->cur;
@@ -233,14 +239,20 @@ static void done(struct pawl_family_call *shared, enum pawl_status status, const
     (void)snprintf(call->why, sizeof(call->why), "%s", why == NULL ? "" : why);
 }
 
-static void start(struct node *node, struct call *call, uint8_t next)
+static void start_as(struct node *node, struct call *call, uint8_t next, bool retries)
 {
     memset(call, 0, sizeof(*call));
     call->next = next;
+    call->retries = retries;
     call->call = (struct pawl_family_call){
         .key = { key_lo, 8 }, .deadline_ms = 2000, .decide = decide, .done = done, .owner = call
     };
     pawl_families_start(&node->families, &call->call, 1000);
+}
+
+static void start(struct node *node, struct call *call, uint8_t next)
+{
+    start_as(node, call, next, false);
 }
 
 struct rig {
@@ -391,6 +403,39 @@ static void too_few_replicas_are_no_acknowledgement(void **state)
     assert_int_equal(call.call.replicas, 1);
 }
 
+/* Rotated, and no replica had it; its retry at another node hands out what is there. */
+static void a_retry_is_answered_when_a_majority_has_what_it_hands_out(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t version;
+    struct call call;
+
+    open_family(rig);
+    pawl_families_set_replicas(&rig->a.families, 2);
+    pawl_families_set_replicas(&rig->b.families, 2);
+    rig->engine.held = 0;
+    start(&rig->a, &call, 'a');
+    turn_all(&rig->a);
+    pawl_families_tick(&rig->a.families, 2000);
+    turn_all(&rig->a);
+    assert_int_equal(call.status, PAWL_EUNAVAIL);
+    version = rig->engine.row.version;
+    start_as(&rig->b, &call, 'a', true);
+    turn_all(&rig->b);
+    assert_int_equal(call.ended, 0);
+    assert_int_equal(rig->engine.row.version, version + 1);
+    rig->engine.held = 1;
+    pawl_families_tick(&rig->b.families, 1100);
+    turn_all(&rig->b);
+    assert_int_equal(call.status, PAWL_OK);
+    assert_int_equal(call.decided, 1);
+    assert_int_equal(call.saw_generation, 1);
+    assert_true(call.call.written);
+    assert_int_equal(call.call.replicas, 1);
+    /* And the second node keeps it for the next failover, too. */
+    assert_int_equal(rig->b.families.stats.kept, 1);
+}
+
 static void writes_that_wait_together_cost_one_wait(void **state)
 {
     struct rig *rig = *state;
@@ -530,6 +575,7 @@ int main(void)
         T(nothing_commits_while_the_gate_is_closed),
         T(what_waits_for_the_gate_ends_at_its_deadline_and_says_why),
         T(too_few_replicas_are_no_acknowledgement),
+        T(a_retry_is_answered_when_a_majority_has_what_it_hands_out),
         T(writes_that_wait_together_cost_one_wait),
         T(a_lost_tail_is_said_again_before_the_node_is_ready),
         T(an_engine_that_forgot_all_gets_back_what_was_written_lately),

@@ -372,6 +372,7 @@ struct flagged {
     struct pawl_job job; /* first */
     _Atomic unsigned done;
     unsigned decided, followed;
+    bool retries;
     struct pawl_family record;
 };
 
@@ -555,6 +556,7 @@ static void decide_open(struct pawl_job *job, const struct pawl_family *old, str
     flagged->decided++;
     outcome->fact_count = 0;
     outcome->write = old == NULL;
+    outcome->confirm = flagged->retries;
     outcome->record = flagged->record;
 }
 
@@ -597,6 +599,11 @@ static void a_family_is_written_once_and_found_again(void **state)
     run_job(rig, second);
     assert_int_equal(second->job.status, PAWL_OK);
     assert_int_equal(rig->engine.family_version, 1);
+    atomic_store(&second->done, 0);
+    second->retries = true; /* what it hands out has to be safe again: it is written again */
+    run_job(rig, second);
+    assert_int_equal(second->job.status, PAWL_OK);
+    assert_int_equal(rig->engine.family_version, 2);
     free(first);
     free(second);
 }

@@ -254,7 +254,7 @@ static void decide(struct pawl_families *families, struct pawl_family_slot *slot
                    const struct pawl_engine_reply *reply, uint64_t now_ms)
 {
     enum pawl_status status = pawl_family_reply_read(families, slot->call->key, reply);
-    bool write = false;
+    enum pawl_family_verdict verdict = PAWL_FAMILY_LEAVE;
 
     if (is_own(slot, reply)) {
         on_won(families, slot, now_ms);
@@ -267,10 +267,13 @@ static void decide(struct pawl_families *families, struct pawl_family_slot *slot
     }
     slot->version = reply->family.version;
     status = slot->call->decide(slot->call, status == PAWL_OK ? &families->old : NULL,
-                                &families->fresh, &slot->until_s, &write);
-    if (status != PAWL_OK || !write) {
+                                &families->fresh, &slot->until_s, &verdict);
+    if (status != PAWL_OK || verdict == PAWL_FAMILY_LEAVE) {
         finish(families, slot, status, status == PAWL_OK ? NULL : pawl_status_text(status));
         return;
+    }
+    if (verdict == PAWL_FAMILY_CONFIRM) {
+        families->fresh = families->old;
     }
     if (!pawl_family_slot_fill(families, slot, slot->version + 1)) {
         finish(families, slot, PAWL_ENOMEM, "no memory for the record of a family");

@@ -13,7 +13,8 @@
  *
  * A write is compared on the version that was read and gated by the epoch in which it was read, so
  * of two nodes that decide at once one decides again on what the other wrote. After an outcome that
- * is not known the record is read again: its own write is told by its version and its bytes.
+ * is not known the record is read again: its own write is told by its version and its bytes. What
+ * is answered from the record as it is, as to a retry, is written and waited for again: CONFIRM.
  *
  * On a new epoch each record written in the last PAWL_FAMILIES_KEEP_MS is joined with what the
  * engine holds now (pawl_family_merge), ungated; is_merged is true when all are in. A join may
@@ -34,20 +35,32 @@
 
 struct pawl_family_call;
 
+/** What comes of a decision. */
+enum pawl_family_verdict {
+    PAWL_FAMILY_LEAVE, /* nothing: the answer needs nothing that could be lost */
+    PAWL_FAMILY_WRITE, /* @fresh replaces @old */
+    /**
+     * The answer hands out what @old holds (a successor, to a retry). Perhaps no replica ever had
+     * that: who wrote it may have waited in vain. So it is written again as it is, and waited for
+     * like any other; @old may not be NULL.
+     */
+    PAWL_FAMILY_CONFIRM,
+};
+
 /**
  * Decide on @old, NULL where the engine holds none. May run several times for one call, so it has
  * to be a pure function of its arguments.
  *
- * @fresh    out, where it writes.
- * @until_s  out, where it writes: how long the engine keeps the record.
- * @write    out: @fresh replaces @old.
+ * @fresh    out, with WRITE.
+ * @until_s  out, but with LEAVE: how long the engine keeps the record.
+ * @verdict  out.
  *
  * Returns PAWL_OK, or why the call ends without a write.
  */
 typedef enum pawl_status pawl_family_call_decide(struct pawl_family_call *call,
                                                  const struct pawl_family *old,
                                                  struct pawl_family *fresh, uint64_t *until_s,
-                                                 bool *write);
+                                                 enum pawl_family_verdict *verdict);
 
 /** One read-decide-write. The caller's memory, lent from start until `done`. */
 struct pawl_family_call {
@@ -62,7 +75,7 @@ struct pawl_family_call {
     void *owner;
 
     /* out */
-    bool written;      /* the record in the engine is this call's */
+    bool written;      /* the record in the engine is this call's, confirmed ones too */
     uint32_t replicas; /* that are known to hold it */
 
     /* ---- private ---- */
