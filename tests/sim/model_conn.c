@@ -565,7 +565,7 @@ static void wait_answer(struct model_conn *conn, struct model_message *message)
 {
     struct model_answer *answer = answer_make(message, 0);
 
-    answer->reply.wait.replicas = holders(server_of(conn), conn->write_offset);
+    answer->reply.wait.replicas = holders(server_of(conn), conn->seen_offset);
     send_answer(conn, answer);
     message_free(message);
 }
@@ -576,14 +576,14 @@ static void wait_begin(struct model_conn *conn, struct model_message *message)
     const struct pawl_engine_command *command = &message->command->command;
     uint64_t now = conn->engine->kernel->now_us;
 
-    if (holders(server, conn->write_offset) >= command->wait.replicas ||
+    if (holders(server, conn->seen_offset) >= command->wait.replicas ||
         command->wait.timeout_ms == 0) {
         wait_answer(conn, message);
         return;
     }
     conn->blocked = true;
     kernel_at(conn->engine->kernel,
-              wait_until(server, conn->write_offset, command->wait.replicas,
+              wait_until(server, conn->seen_offset, command->wait.replicas,
                          now + command->wait.timeout_ms * UINT64_C(1000)),
               wait_over, message, now + command->wait.timeout_ms * UINT64_C(1000));
 }
@@ -603,7 +603,7 @@ static void wait_over(void *context, uint64_t end_us)
         model_conn_drop(conn); /* NOLINT(clang-analyzer-unix.Malloc): the reference of above */
         return;
     }
-    if (holders(server, conn->write_offset) < message->command->command.wait.replicas &&
+    if (holders(server, conn->seen_offset) < message->command->command.wait.replicas &&
         kernel->now_us < end_us) {
         kernel_at(kernel, end_us, wait_over, message, end_us);
         return;
@@ -714,7 +714,6 @@ static struct model_answer *write_now(struct model_server *server,
         outcome = model_state_write(&server->state, command, clock_ms, message->emitted_us);
         if (outcome.result == PAWL_ENGINE_WON) {
             model_log_push(server, message->command, clock_ms, message->emitted_us);
-            message->conn->write_offset = model_log_end(server);
             answer = command->verb == PAWL_ENGINE_ANNOUNCE ? answer_announce(server, message)
                                                            : answer_make(message, 0);
         } else {
@@ -763,6 +762,8 @@ static void execute(struct model_server *server, struct model_message *message)
     } else {
         send_answer(message->conn, write_now(server, message));
     }
+    /* WAIT waits for what its connection has seen, too, not only for what it wrote. */
+    message->conn->seen_offset = model_log_end(server);
     if (is_append && server->reads != NULL) {
         model_server_wake(server, &command->append.origin);
     }

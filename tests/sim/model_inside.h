@@ -36,7 +36,7 @@ struct model_conn {
     uint32_t life;     /* of the server */
     uint32_t references;
     uint64_t last_arrival_us, last_answer_us;
-    uint64_t write_offset;
+    uint64_t seen_offset;
     struct model_message *held, **held_end;           /* by a cut link */
     struct model_message *queued, **queued_end;       /* behind a WAIT */
     struct model_answer *held_answers, **answers_end; /* by a cut link */
