@@ -115,7 +115,7 @@ def make(root, out, arguments, architecture, epoch):
     created = datetime.datetime.fromtimestamp(epoch, datetime.timezone.utc).strftime(
         "%Y-%m-%dT%H:%M:%SZ")
     arguments = dict(arguments, CREATED=created)
-    layer = archive.blob(gzip.compress(root, 9, mtime=0), "layer.v1.tar+gzip")
+    layer = archive.blob(gzip.compress(root, 6, mtime=0), "layer.v1.tar+gzip")
     config = archive.json({
         "architecture": architecture, "os": "linux", "created": created,
         "config": config_of(DOCKERFILE.read_text(), arguments),
