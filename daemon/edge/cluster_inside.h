@@ -45,16 +45,19 @@ struct pawl_cluster_task {
     struct pawl_family_outcome outcome; /* last: not cleared with the rest */
 };
 
-/** A fact on its way to the journal. */
+/** A fact on its way to the journal. Of those that wait there may be as many as the log has facts,
+ * when a node with an empty journal joins: so its job comes with its turn. */
 struct pawl_cluster_keep {
     struct pawl_cluster_post post; /* first */
     struct pawl_cluster *cluster;
-    struct pawl_job job;
+    struct pawl_job *job;           /* NULL: not its turn yet, or no memory for it */
     struct pawl_cluster_task *task; /* who waits for it; NULL: nobody (any more) */
     struct pawl_cluster_keep *next;
     size_t size;
     uint8_t bytes[];
 };
+
+_Static_assert(sizeof(struct pawl_cluster_keep) <= 64, "as small as the log's own entry");
 
 /** A member, and the link to it. */
 struct pawl_cluster_peer {
@@ -173,7 +176,8 @@ struct pawl_cluster {
     struct pawl_cluster_figures figures;
     pthread_mutex_t stats_lock;
     struct pawl_node_figures shown, figures_next; /* a copy, renewed now and then */
-    uint64_t pending_since_ms, shown_pending_ms;  /* the log has a backlog */
+    uint64_t pending_since_ms, shown_pending_ms;  /* the log has a backlog ... */
+    uint64_t pending_upto;                        /* ... some of it before this position */
     char shown_why[160];                          /* the engine is away */
     uint64_t shown_ms;
     bool panic, gate_open;    /* as the log was told last */

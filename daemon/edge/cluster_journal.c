@@ -17,52 +17,65 @@ bool pawl_cluster_frozen(const struct pawl_cluster *cluster)
 static void on_kept(struct pawl_cluster *cluster, struct pawl_cluster_post *post)
 {
     struct pawl_cluster_keep *keep = (struct pawl_cluster_keep *)(void *)post;
-    bool kept = keep->job.status == PAWL_OK && keep->job.reached >= PAWL_ACK_DURABLE;
+    struct pawl_job *job = keep->job;
+    bool kept = job != NULL && job->status == PAWL_OK && job->reached >= PAWL_ACK_DURABLE;
 
     cluster->keeps_out--;
     pawl_cluster_count(kept ? &cluster->figures.journal_kept : &cluster->figures.journal_failed, 1);
     (void)atomic_fetch_sub(&cluster->figures.journal_waiting, 1);
     if (!kept) {
         pawl_log_event(cluster->options.log, PAWL_LOG_ERROR, "journal_refused",
-                       PAWL_F_TEXT("why", keep->job.error.text[0] != '\0'
-                                              ? keep->job.error.text
-                                              : pawl_status_text(keep->job.status)));
+                       PAWL_F_TEXT("why", job == NULL ? "out of memory"
+                                          : job->error.text[0] != '\0'
+                                              ? job->error.text
+                                              : pawl_status_text(job->status)));
     }
     if (keep->task != NULL) {
         keep->task->keep = NULL;
         pawl_acks_journaled(&cluster->node.acks, &keep->task->wait, kept,
                             pawl_cluster_now_ms(cluster));
     }
+    free(job);
     free(keep);
     pawl_cluster_journal_more(cluster);
+}
+
+static void come_back(struct pawl_cluster_keep *keep)
+{
+    keep->post.run = on_kept;
+    (void)pawl_cluster_post(keep->cluster, &keep->post); /* which waits for all of them */
 }
 
 /* The journal's thread. */
 static void on_done(struct pawl_job *job)
 {
-    struct pawl_cluster_keep *keep = job->owner;
-
-    keep->post.run = on_kept;
-    (void)pawl_cluster_post(keep->cluster, &keep->post); /* which waits for all of them */
+    come_back(job->owner);
 }
 
 static void submit(struct pawl_cluster *cluster, struct pawl_cluster_keep *keep)
 {
     const struct pawl_store *journal = &cluster->options.journal;
-    enum pawl_status status =
-        pawl_fact_decode(&keep->job.fact, pawl_bytes_of(keep->bytes, keep->size));
+    struct pawl_job *job = calloc(1, sizeof(*job));
 
-    keep->job.kind = PAWL_JOB_KEEP;
-    keep->job.owner = keep;
-    keep->job.done = on_done;
     cluster->keeps_out++;
-    if (status == PAWL_OK) {
-        status = journal->ops->submit(journal->self, &keep->job);
+    keep->job = job;
+    if (job == NULL) {
+        come_back(keep);
+        return;
     }
-    if (status != PAWL_OK) {
-        keep->job.status = status;
-        on_done(&keep->job);
+    job->kind = PAWL_JOB_KEEP;
+    job->owner = keep;
+    job->done = on_done;
+    job->status = pawl_fact_decode(&job->fact, pawl_bytes_of(keep->bytes, keep->size));
+    if (job->status == PAWL_OK) {
+        enum pawl_status status = journal->ops->submit(journal->self, job);
+
+        if (status == PAWL_OK) {
+            return; /* the job is the journal's until it is done */
+        }
+        job->status = status;
     }
+    come_back(keep);
 }
 
 void pawl_cluster_journal_more(struct pawl_cluster *cluster)
