@@ -1,0 +1,82 @@
+{{/* What the schema cannot say: values that do not go together stop the rendering, with a reason. */}}
+
+{{- define "pawl.check" -}}
+{{- $v := .Values -}}
+{{- $t := $v.termination -}}
+{{- $needed := add $t.preStopSeconds $t.drainSeconds 5 | int -}}
+{{- if lt (int $t.gracePeriodSeconds) $needed -}}
+{{- fail (printf "termination: preStopSeconds (%d) + drainSeconds (%d) + 5 is above gracePeriodSeconds (%d): the kubelet would kill a member that still hands over; raise it to %d or more" (int $t.preStopSeconds) (int $t.drainSeconds) (int $t.gracePeriodSeconds) $needed) -}}
+{{- end -}}
+{{- include "pawl.checkCluster" . -}}
+{{- include "pawl.checkTls" . -}}
+{{- if and $v.autoscaling.enabled (eq $v.mode "daemonset") -}}
+{{- fail "autoscaling.enabled: a daemonset has one member on each node; choose statefulset or deployment" -}}
+{{- end -}}
+{{- if and $v.autoscaling.enabled (gt (int $v.autoscaling.minReplicas) (int $v.autoscaling.maxReplicas)) -}}
+{{- fail "autoscaling: minReplicas is above maxReplicas" -}}
+{{- end -}}
+{{- if and $v.monitoring.serviceMonitor.enabled $v.monitoring.podMonitor.enabled -}}
+{{- fail "monitoring: serviceMonitor and podMonitor would scrape every member twice; enable one of them" -}}
+{{- end -}}
+{{- if and $v.cluster.enabled (eq (int $v.service.port) (int $v.service.membersPort)) -}}
+{{- fail "service: port and membersPort are the same" -}}
+{{- end -}}
+{{- $role := include "pawl.clientRole" . | fromJsonArray -}}
+{{- if not $role -}}
+{{- fail "access.role: pawld lets nobody do more than check and read whom it cannot know; set tls.enabled or config.credentials" -}}
+{{- end -}}
+{{- range $v.access.anonymous -}}
+{{- if not (has . $role) -}}
+{{- fail (printf "access.anonymous: %s is more than access.role, or than pawld allows to whom it cannot know: set tls.enabled or config.credentials, or take it away" .) -}}
+{{- end -}}
+{{- end -}}
+{{- $seen := dict -}}
+{{- range $v.files -}}
+{{- if hasKey . "subPath" -}}
+{{- fail (printf "files: %s: subPath is refused: the kubelet never updates a file mounted by it, so a changed key or setting would stay unseen until the pod is replaced; name the file below /etc/pawl/files/%s/ instead" .name .name) -}}
+{{- end -}}
+{{- if hasKey $seen .name -}}
+{{- fail (printf "files: %s is there twice" .name) -}}
+{{- end -}}
+{{- $_ := set $seen .name true -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "pawl.checkCluster" -}}
+{{- $c := .Values.cluster -}}
+{{- $sentinel := or $c.sentinel.name $c.sentinel.nodes -}}
+{{- if $c.enabled -}}
+{{- if and (not $c.redis) (not $sentinel) -}}
+{{- fail "cluster.redis: say where the engine is, like [\"redis://redis.redis.svc:6379\"], or give cluster.sentinel; cluster.enabled=false is one pawld without others" -}}
+{{- end -}}
+{{- if and $c.redis $sentinel -}}
+{{- fail "cluster.redis: cluster.sentinel says where the engine is; keep one of the two" -}}
+{{- end -}}
+{{- if and $sentinel (not (and $c.sentinel.name $c.sentinel.nodes)) -}}
+{{- fail "cluster.sentinel: name and nodes go together" -}}
+{{- end -}}
+{{- if not .Values.secret.name -}}
+{{- fail "secret.name: a fleet needs one root secret for all: kubectl create secret generic pawl-root --from-literal=secret=$(openssl rand -hex 32)" -}}
+{{- end -}}
+{{- else if or (ne .Values.mode "statefulset") .Values.autoscaling.enabled (ne (int .Values.replicas) 1) -}}
+{{- fail "cluster.enabled=false: several that know nothing of each other would each admit the whole limit; set mode=statefulset, replicas=1 and no autoscaling" -}}
+{{- end -}}
+{{- if and .Values.secret.previousKey (not .Values.secret.name) -}}
+{{- fail "secret.previousKey: needs secret.name" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "pawl.checkTls" -}}
+{{- $tls := .Values.tls -}}
+{{- if $tls.enabled -}}
+{{- if and (not $tls.secret) (not $tls.certManager.enabled) -}}
+{{- fail "tls.secret: name the Secret with tls.crt, tls.key and ca.crt, or set tls.certManager.enabled" -}}
+{{- end -}}
+{{- if and $tls.certManager.enabled (not $tls.certManager.issuerName) -}}
+{{- fail "tls.certManager.issuerName: cert-manager has to know who issues" -}}
+{{- end -}}
+{{- if and .Values.cluster.enabled $tls.members (ne .Values.mode "statefulset") -}}
+{{- fail (printf "tls.members: members of a %s have addresses only, for which no certificate is made; set tls.members=false (they speak in clear, guarded by networkPolicy) or mode=statefulset" .Values.mode) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

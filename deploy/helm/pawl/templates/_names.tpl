@@ -1,0 +1,91 @@
+{{/* Names, labels and addresses. */}}
+
+{{- define "pawl.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 48 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 48 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 48 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "pawl.selectorLabels" -}}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "pawl.labels" -}}
+{{ include "pawl.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* The headless Service: all members, ready or not. */}}
+{{- define "pawl.members" -}}
+{{ include "pawl.fullname" . }}-members
+{{- end -}}
+
+{{- define "pawl.membersHost" -}}
+{{ include "pawl.members" . }}.{{ .Release.Namespace }}.svc
+{{- end -}}
+
+{{- define "pawl.serviceHost" -}}
+{{ include "pawl.fullname" . }}.{{ .Release.Namespace }}.svc
+{{- end -}}
+
+{{- define "pawl.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{ default (include "pawl.fullname" .) .Values.serviceAccount.name }}
+{{- else -}}
+{{ default "default" .Values.serviceAccount.name }}
+{{- end -}}
+{{- end -}}
+
+{{- define "pawl.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- end -}}
+{{- end -}}
+
+{{- define "pawl.tlsSecret" -}}
+{{ default (printf "%s-tls" (include "pawl.fullname" .)) .Values.tls.secret }}
+{{- end -}}
+
+{{/* "true" where members speak TLS with each other; then they share the port of clients. */}}
+{{- define "pawl.membersTls" -}}
+{{- if and .Values.cluster.enabled .Values.tls.enabled .Values.tls.members }}true{{ end -}}
+{{- end -}}
+
+{{/* The name of the port that members reach each other at. */}}
+{{- define "pawl.membersPortName" -}}
+{{- if include "pawl.membersTls" . }}pawl{{ else }}members{{ end -}}
+{{- end -}}
+
+{{/*
+Where a member says it is reached. The address is right at once; a name may lead to the pod before
+for as long as somebody caches it. So the name is taken only where a certificate has to be for it.
+*/}}
+{{- define "pawl.advertise" -}}
+{{- if include "pawl.membersTls" . -}}
+tls:$(POD_NAME).{{ include "pawl.membersHost" . }}:{{ int .Values.service.port }}
+{{- else if eq .Values.service.ipFamily "IPv6" -}}
+tcp:[$(POD_IP)]:{{ int .Values.service.membersPort }}
+{{- else -}}
+tcp:$(POD_IP):{{ int .Values.service.membersPort }}
+{{- end -}}
+{{- end -}}
+
+{{/* PAWL_ADDR of clients inside the cluster. */}}
+{{- define "pawl.addr" -}}
+{{ ternary "tls" "tcp" .Values.tls.enabled }}:{{ include "pawl.serviceHost" . }}:{{ int .Values.service.port }}
+{{- end -}}

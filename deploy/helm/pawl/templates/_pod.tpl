@@ -1,0 +1,240 @@
+{{/* The pod of all three modes. */}}
+
+{{- define "pawl.podMetadata" -}}
+labels:
+  {{- include "pawl.selectorLabels" . | nindent 2 }}
+  {{- with .Values.commonLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+  {{- with .Values.podLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+annotations:
+  checksum/restart-settings: {{ include "pawl.restartHash" . }}
+  kubectl.kubernetes.io/default-container: pawld
+  {{- with .Values.podAnnotations }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end -}}
+
+{{/* Restricted, of pods that this chart makes. */}}
+{{- define "pawl.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: {{ int .Values.security.runAsUser }}
+runAsGroup: {{ int .Values.security.runAsGroup }}
+fsGroup: {{ int .Values.security.fsGroup }}
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "pawl.containerSecurity" -}}
+allowPrivilegeEscalation: false
+capabilities:
+  drop: [ALL]
+privileged: false
+readOnlyRootFilesystem: true
+{{- end -}}
+
+{{- define "pawl.container" -}}
+name: pawld
+image: {{ include "pawl.image" . | quote }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+args:
+- --config
+- /etc/pawl/config/pawld.yaml
+{{- if .Values.cluster.enabled }}
+- --set
+- {{ printf "cluster.advertise=%s" (include "pawl.advertise" .) | quote }}
+{{- end }}
+env:
+- name: POD_NAME
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+- name: POD_IP
+  valueFrom: {fieldRef: {fieldPath: status.podIP}}
+- name: PAWL_ADDR # of pawlctl in this container
+  value: unix:/run/pawl/pawld.sock
+ports:
+- name: pawl
+  containerPort: {{ int .Values.service.port }}
+- name: http
+  containerPort: {{ int .Values.http.port }}
+{{- if and .Values.cluster.enabled (not (include "pawl.membersTls" .)) }}
+- name: members
+  containerPort: {{ int .Values.service.membersPort }}
+{{- end }}
+{{- with .Values.probes }}
+startupProbe:
+  httpGet: {path: /healthz, port: http}
+  periodSeconds: {{ int .startup.periodSeconds }}
+  failureThreshold: {{ int .startup.failureThreshold }}
+readinessProbe:
+  httpGet: {path: /readyz, port: http}
+  periodSeconds: {{ int .readiness.periodSeconds }}
+  timeoutSeconds: {{ int .readiness.timeoutSeconds }}
+  failureThreshold: {{ int .readiness.failureThreshold }}
+livenessProbe:
+  httpGet: {path: /healthz, port: http}
+  periodSeconds: {{ int .liveness.periodSeconds }}
+  timeoutSeconds: {{ int .liveness.timeoutSeconds }}
+  failureThreshold: {{ int .liveness.failureThreshold }}
+{{- end }}
+{{- if gt (int .Values.termination.preStopSeconds) 0 }}
+lifecycle:
+  preStop:
+    sleep: {seconds: {{ int .Values.termination.preStopSeconds }}}
+{{- end }}
+resources:
+  {{- toYaml .Values.resources | nindent 2 }}
+securityContext:
+  {{- include "pawl.containerSecurity" . | nindent 2 }}
+volumeMounts:
+{{- include "pawl.mounts" . | nindent 0 }}
+{{- end -}}
+
+{{- define "pawl.mounts" -}}
+- {name: config, mountPath: /etc/pawl/config, readOnly: true}
+- {name: run, mountPath: /run/pawl}
+{{- if include "pawl.hasData" . }}
+- {name: data, mountPath: /var/lib/pawl}
+{{- end }}
+{{- if .Values.secret.name }}
+- {name: secret, mountPath: /etc/pawl/secret, readOnly: true}
+{{- end }}
+{{- if .Values.tls.enabled }}
+- {name: tls, mountPath: /etc/pawl/tls, readOnly: true}
+{{- end }}
+{{- if .Values.cluster.enabled }}
+{{- if .Values.cluster.passwordSecret }}
+- {name: engine, mountPath: /etc/pawl/engine, readOnly: true}
+{{- end }}
+{{- if .Values.cluster.sentinel.passwordSecret }}
+- {name: sentinel, mountPath: /etc/pawl/sentinel, readOnly: true}
+{{- end }}
+{{- if .Values.cluster.tls.secret }}
+- {name: engine-tls, mountPath: /etc/pawl/engine-tls, readOnly: true}
+{{- end }}
+{{- end }}
+{{- range .Values.files }}
+- {name: {{ printf "file-%s" .name }}, mountPath: {{ printf "/etc/pawl/files/%s" .name }}, readOnly: true}
+{{- end }}
+{{- end -}}
+
+{{- define "pawl.volumes" -}}
+- name: config
+  configMap: {name: {{ include "pawl.fullname" . }}}
+- name: run
+  emptyDir: {medium: Memory, sizeLimit: 1Mi}
+{{- if and (include "pawl.hasData" .) (not (include "pawl.hasVolumes" .)) }}
+- name: data
+  emptyDir: {}
+{{- end }}
+{{- if .Values.secret.name }}
+- name: secret
+  secret:
+    secretName: {{ .Values.secret.name }}
+    defaultMode: 0440
+    items:
+    - {key: {{ .Values.secret.key | quote }}, path: secret}
+    {{- with .Values.secret.previousKey }}
+    - {key: {{ . | quote }}, path: previous}
+    {{- end }}
+{{- end }}
+{{- if .Values.tls.enabled }}
+- name: tls
+  secret: {secretName: {{ include "pawl.tlsSecret" . }}, defaultMode: 0440}
+{{- end }}
+{{- if .Values.cluster.enabled }}
+{{- with .Values.cluster.passwordSecret }}
+- name: engine
+  secret:
+    secretName: {{ . }}
+    defaultMode: 0440
+    items:
+    - {key: {{ $.Values.cluster.passwordKey | quote }}, path: password}
+{{- end }}
+{{- with .Values.cluster.sentinel.passwordSecret }}
+- name: sentinel
+  secret:
+    secretName: {{ . }}
+    defaultMode: 0440
+    items:
+    - {key: {{ $.Values.cluster.sentinel.passwordKey | quote }}, path: password}
+{{- end }}
+{{- with .Values.cluster.tls.secret }}
+- name: engine-tls
+  secret: {secretName: {{ . }}, defaultMode: 0440}
+{{- end }}
+{{- end }}
+{{- range .Values.files }}
+- name: {{ printf "file-%s" .name }}
+  {{- if .secret }}
+  secret: {secretName: {{ .secret }}, defaultMode: 0440}
+  {{- else }}
+  configMap: {name: {{ .configMap }}}
+  {{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "pawl.spread" -}}
+{{- $keys := dict "zone" "topology.kubernetes.io/zone" "node" "kubernetes.io/hostname" -}}
+{{- range $where := list "zone" "node" }}
+{{- $unsatisfiable := get $.Values.topologySpread $where }}
+{{- if ne $unsatisfiable "none" }}
+- maxSkew: 1
+  topologyKey: {{ get $keys $where }}
+  whenUnsatisfiable: {{ $unsatisfiable }}
+  labelSelector:
+    matchLabels:
+      {{- include "pawl.selectorLabels" $ | nindent 6 }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "pawl.podSpec" -}}
+serviceAccountName: {{ include "pawl.serviceAccount" . }}
+automountServiceAccountToken: false
+enableServiceLinks: false
+terminationGracePeriodSeconds: {{ int .Values.termination.gracePeriodSeconds }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+{{- range . }}
+- name: {{ . }}
+{{- end }}
+{{- end }}
+securityContext:
+  {{- include "pawl.podSecurity" . | nindent 2 }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.nodeAffinity }}
+affinity:
+  nodeAffinity:
+    {{- toYaml . | nindent 4 }}
+{{- end }}
+{{- if ne .Values.mode "daemonset" }}
+{{- with include "pawl.spread" . }}
+topologySpreadConstraints:
+{{- trim . | nindent 0 }}
+{{- end }}
+{{- end }}
+containers:
+- {{ include "pawl.container" . | indent 2 | trim }}
+volumes:
+{{- include "pawl.volumes" . | nindent 0 }}
+{{- end -}}
+
+{{- define "pawl.metadata" -}}
+name: {{ include "pawl.fullname" . }}
+namespace: {{ .Release.Namespace }}
+labels:
+  {{- include "pawl.labels" . | nindent 2 }}
+{{- end -}}
