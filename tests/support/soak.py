@@ -2,8 +2,8 @@
 
     ./dev soak [MINUTES]        kills, floods and fuzzers in turns for MINUTES (30), then 10 minutes of
                                 mutated tokens and 10 of simulation, then set-up and ./dev demo in a
-                                bare root, then the packages in another
-    ./dev soak --only loops|tokens|sim|bare-root|package|newer
+                                bare root, then the packages in another, then the container image
+    ./dev soak --only loops|tokens|sim|bare-root|package|image|newer
     ./dev soak --only bare-root --then "./dev test"    run more in the bare root, after the demo
 
 Kills and mutated frames take a new seed each time and print it when they fail; PAWL_SEED repeats
@@ -182,6 +182,12 @@ def package():
         ["./dev", "package"], ["/usr/bin/python3", "tests/support/package_root.py"]))
 
 
+def image():
+    """deploy/container/Dockerfile, built by buildah on a bare root."""
+    return subprocess.run(["/usr/bin/python3", "tests/support/image_build.py"],
+                          cwd=suites.ROOT).returncode == 0
+
+
 # ---- current releases ----------------------------------------------------------------------------
 
 
@@ -224,7 +230,7 @@ def main():
     parser = argparse.ArgumentParser(prog="./dev soak")
     parser.add_argument("minutes", nargs="?", type=float, default=30)
     parser.add_argument("--only", choices=("loops", "tokens", "sim", "bare-root",
-                                           "package", "newer"))
+                                           "package", "image", "newer"))
     parser.add_argument("--then", action="append", default=[], metavar="COMMAND",
                         help="run in the bare root after ./dev demo; repeatable")
     arguments = parser.parse_args()
@@ -239,6 +245,8 @@ def main():
         outcomes["bare root"] = bare_root(arguments.then)
     if arguments.only in (None, "package"):
         outcomes["package"] = package()
+    if arguments.only in (None, "image"):
+        outcomes["image"] = image()
     if arguments.only in (None, "newer"):
         outcomes["newer"] = newer()
     for name, good in outcomes.items():
