@@ -63,6 +63,7 @@ enum pawl_rc pawl_client_rc_of_status(uint32_t status)
         return PAWL_RC_UNAVAILABLE;
     case PAWL__V1__STATUS__STATUS_LATE:
         return PAWL_RC_TIMEOUT;
+    case PAWL__V1__STATUS__STATUS_NONE:
     case PAWL__V1__STATUS__STATUS_UNSUPPORTED:
         return PAWL_RC_UNSUPPORTED;
     case PAWL__V1__STATUS__STATUS_FULL:
@@ -71,8 +72,8 @@ enum pawl_rc pawl_client_rc_of_status(uint32_t status)
         return PAWL_RC_NOT_FOUND;
     case PAWL__V1__STATUS__STATUS_FROZEN:
         return PAWL_RC_FROZEN;
-    default:
-        return PAWL_RC_UNSUPPORTED;
+    default: /* of a later daemon, or for members alone: it may pass */
+        return PAWL_RC_UNAVAILABLE;
     }
 }
 

@@ -230,6 +230,15 @@ static void an_unknown_limit_is_an_error_and_no_policy_hides_it(void **state)
     fake_stop(fake);
 }
 
+static void a_status_of_a_later_daemon_may_pass(void **state)
+{
+    (void)state;
+    assert_int_equal(pawl_client_rc_of_status(PAWL__V1__STATUS__STATUS_UNSUPPORTED),
+                     PAWL_RC_UNSUPPORTED);
+    assert_int_equal(pawl_client_rc_of_status(PAWL__V1__STATUS__STATUS_MOVED), PAWL_RC_UNAVAILABLE);
+    assert_int_equal(pawl_client_rc_of_status(77), PAWL_RC_UNAVAILABLE);
+}
+
 static void writes_say_what_the_daemon_did(void **state)
 {
     struct fake *fake = fake_start(FAKE_ANSWER);
@@ -1053,6 +1062,7 @@ int main(void)
         cmocka_unit_test(rates_go_to_the_callers_array_and_never_past_its_end),
         cmocka_unit_test(a_policy_is_required_and_the_item_is_named),
         cmocka_unit_test(an_unknown_limit_is_an_error_and_no_policy_hides_it),
+        cmocka_unit_test(a_status_of_a_later_daemon_may_pass),
         cmocka_unit_test(writes_say_what_the_daemon_did),
         cmocka_unit_test(claims_of_a_token_that_pawld_verified_come_back),
         cmocka_unit_test(one_check_carries_a_whole_token_and_limits),

@@ -86,7 +86,7 @@ def test_each_field_has_the_cap_that_the_daemons_reader_gives_it(wire):
     ("Ack", "LEVELS", "ACK_", {"default": ""}),
     ("RotateResult", "ROTATIONS", "ROTATE_", {"none": "unavailable"}),
     ("Status", "STATUSES", "STATUS_", {"none": "unsupported", "denied": "not_permitted",
-                                       "late": "timeout"}),
+                                       "late": "timeout", "moved": "unavailable"}),
 ])
 def test_the_words_are_those_of_the_proto(wire, enum, words, prefix, other):
     expected = {}

@@ -28,7 +28,8 @@ WINDOW_MS_MAX = 3888000000
 # ---- enumerations: number to word ---------------------------------------------------------------
 
 STATUSES = {0: "unsupported", 1: "ok", 2: "invalid", 3: "not_permitted", 4: "unavailable",
-            5: "timeout", 6: "unsupported", 7: "full", 8: "not_found", 9: "frozen"}
+            5: "timeout", 6: "unsupported", 7: "full", 8: "not_found", 9: "frozen",
+            10: "unavailable"}
 VERDICTS = {0: "undecided", 1: "allow", 2: "deny", 3: "undecided"}
 ON_ERRORS = {0: "", 1: "open", 2: "closed", 3: "local"}
 ALGORITHMS = {0: "sliding", 1: "gcra", 2: "calendar", 3: "concurrency"}
