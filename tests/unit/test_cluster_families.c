@@ -494,6 +494,46 @@ static void an_engine_that_forgot_all_gets_back_what_was_written_lately(void **s
     assert_true(rig->engine.row.version > 0);
 }
 
+static void an_engine_that_was_emptied_in_its_epoch_gets_back_the_same(void **state)
+{
+    struct rig *rig = *state;
+
+    open_family(rig);
+    memset(&rig->engine.row, 0, sizeof(rig->engine.row));
+    pawl_families_emptied(&rig->a.families, 1000);
+    turn_all(&rig->a);
+    assert_true(rig->a.families.is_merged);
+    assert_true(rig->engine.row.version > 0);
+}
+
+/* What was read before says nothing about what is there now. */
+static void a_join_under_way_when_the_engine_is_emptied_is_begun_anew(void **state)
+{
+    struct rig *rig = *state;
+    struct row before;
+
+    open_family(rig);
+    before = rig->engine.row;
+    pawl_families_emptied(&rig->a.families, 1000);
+    assert_int_equal(rig->a.count, 1); /* it is being read ... */
+    struct pawl_engine_reply reply = { .verb = PAWL_ENGINE_FAMILY_GET,
+                                       .part = PAWL_PART_FAMILY,
+                                       .tag = rig->a.queue[0].tag,
+                                       .result = PAWL_ENGINE_WON,
+                                       .family = { .version = before.version,
+                                                   .value = { before.value, before.size } } };
+
+    rig->a.count = 0;
+    memset(&rig->engine.row, 0, sizeof(rig->engine.row));
+    pawl_families_emptied(&rig->a.families, 1000); /* ... was read, and is gone */
+    pawl_families_on_reply(&rig->a.families, &reply, 1000);
+    assert_false(rig->a.families.is_merged);
+    pawl_families_tick(&rig->a.families, 2000);
+    turn_all(&rig->a);
+    assert_true(rig->a.families.is_merged);
+    assert_true(rig->engine.row.version > 0);
+}
+
 static void two_winners_of_one_generation_are_a_fork_and_end_the_family(void **state)
 {
     struct rig *rig = *state;
@@ -579,6 +619,8 @@ int main(void)
         T(writes_that_wait_together_cost_one_wait),
         T(a_lost_tail_is_said_again_before_the_node_is_ready),
         T(an_engine_that_forgot_all_gets_back_what_was_written_lately),
+        T(an_engine_that_was_emptied_in_its_epoch_gets_back_the_same),
+        T(a_join_under_way_when_the_engine_is_emptied_is_begun_anew),
         T(two_winners_of_one_generation_are_a_fork_and_end_the_family),
         T(a_record_with_a_wrong_seal_is_not_believed),
         T(an_engine_without_memory_is_an_answer_at_once),

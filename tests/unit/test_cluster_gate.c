@@ -274,9 +274,30 @@ static void a_flushed_engine_closes_it(void **state)
     begin(1, false);
     be_ready();
     answer(PAWL_ENGINE_WON);
+    unsigned emitted = rig.emitted;
+
     rig.ready_count = 0;
     announce();
     assert_false(pawl_gate_is_open(&rig.gate, &first));
+    assert_int_equal(rig.emitted, emitted); /* the families are gone, too: first they are merged */
+    pawl_gate_merged(&rig.gate, &first, rig.now_ms);
+    assert_int_equal(rig.last.verb, PAWL_ENGINE_GATE_READY);
+}
+
+static void an_engine_that_is_flushed_before_it_opens_has_to_be_told_anew(void **state)
+{
+    (void)state;
+    begin(2, false);
+    be_ready();
+    announce();
+    unsigned emitted = rig.emitted;
+
+    rig.ready_count = 0;
+    announce();
+    announce();
+    assert_int_equal(rig.emitted, emitted);
+    pawl_gate_merged(&rig.gate, &first, rig.now_ms);
+    assert_int_equal(rig.emitted, emitted + 1);
     assert_int_equal(rig.last.verb, PAWL_ENGINE_GATE_READY);
 }
 
@@ -305,6 +326,7 @@ int main(void)
         cmocka_unit_test(the_answer_of_an_old_epoch_opens_nothing),
         cmocka_unit_test(what_was_not_answered_is_said_again),
         cmocka_unit_test(a_flushed_engine_closes_it),
+        cmocka_unit_test(an_engine_that_is_flushed_before_it_opens_has_to_be_told_anew),
         cmocka_unit_test(while_it_is_closed_members_look_often_and_not_for_ever),
     };
 

@@ -189,6 +189,45 @@ static void a_loser_decides_until_it_is_asked_and_then_no_more(void **state)
     assert_false(pawl_cluster_slots_empty(&world.nodes[1].slots, world.now_ms));
 }
 
+static unsigned holders_of(uint32_t slot)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < WORLD_NODES; i++) {
+        count += world.nodes[i].alive && world.nodes[i].ownership.states[slot] == PAWL_SLOT_HELD;
+    }
+    return count;
+}
+
+/* Two primaries: node 1 has gone on alone, and the view of the other side is the one that stays. */
+static void a_slot_that_two_decide_is_given_up_by_who_does_not_own_it(void **state)
+{
+    unsigned alone, both;
+    unsigned twice = 0;
+
+    (void)state;
+    start(2);
+    take_all(5);
+    world_run(&world, 200, 10); /* saved, and so loaded by node 1 below */
+    alone = world_propose(&world, 2, 2);
+    both = world_propose(&world, 3, 3);
+    world_tell(&world, 1, alone);
+    world_run(&world, 50, 10);
+    world_tell(&world, 0, both);
+    world_tell(&world, 1, both);
+    world_run(&world, 50, 10);
+    for (uint32_t slot = 0; slot < PAWL_RING_SLOTS; slot++) {
+        twice += holders_of(slot) == 2;
+    }
+    assert_true(twice > PAWL_RING_SLOTS / 5); /* the owner has them, and asks nobody */
+    world_run(&world, PAWL_SLOTS_LINGER_MS / 10 + 200, 10);
+    for (uint32_t slot = 0; slot < PAWL_RING_SLOTS; slot++) {
+        assert_int_equal(holders_of(slot), 1);
+    }
+    assert_all(5);
+    assert_int_equal(figures_of(1).given, 0);
+}
+
 static void forty_hand_overs_of_one_key_keep_exactly_its_count(void **state)
 {
     unsigned admitted = 0;
@@ -565,6 +604,31 @@ static void an_unknown_save_is_said_again_and_once_more_later(void **state)
     assert_all(1);
 }
 
+static void empty_engine(void)
+{
+    for (unsigned i = 0; i < WORLD_FIELDS; i++) {
+        free(world.fields[i].bytes);
+        memset(&world.fields[i], 0, sizeof(world.fields[i]));
+    }
+    memset(world.fences, 0, sizeof(world.fences));
+}
+
+static void an_engine_that_was_emptied_in_its_epoch_gets_everything_again(void **state)
+{
+    (void)state;
+    start(1);
+    take_all(4);
+    world_run(&world, 300, 10);
+    empty_engine();
+    pawl_cluster_slots_emptied(&world.nodes[0].slots, world.now_ms);
+    world_run(&world, 300, 10);
+    world_kill(&world, 0);
+    world_start(&world, 0);
+    world_view_all(&world, 1, 1);
+    world_run(&world, 100, 10);
+    assert_all(4);
+}
+
 static void a_new_epoch_gets_everything_again(void **state)
 {
     struct pawl_epoch epoch = { { 2 } };
@@ -573,11 +637,7 @@ static void a_new_epoch_gets_everything_again(void **state)
     start(1);
     take_all(4);
     world_run(&world, 300, 10);
-    for (unsigned i = 0; i < WORLD_FIELDS; i++) { /* it starts again empty */
-        free(world.fields[i].bytes);
-        memset(&world.fields[i], 0, sizeof(world.fields[i]));
-    }
-    memset(world.fences, 0, sizeof(world.fences));
+    empty_engine(); /* it starts again empty */
     pawl_cluster_slots_on_down(&world.nodes[0].slots, world.now_ms);
     pawl_cluster_slots_on_up(&world.nodes[0].slots, epoch, world.now_ms);
     world_run(&world, 300, 10);
@@ -886,6 +946,7 @@ int main(void)
         TEST(a_cold_fleet_loads_every_slot_and_then_decides),
         TEST(a_node_that_joins_gets_its_part_with_all_that_was_counted),
         TEST(a_loser_decides_until_it_is_asked_and_then_no_more),
+        TEST(a_slot_that_two_decide_is_given_up_by_who_does_not_own_it),
         TEST(forty_hand_overs_of_one_key_keep_exactly_its_count),
         TEST(three_views_in_quick_succession_lose_and_double_nothing),
         TEST(an_answer_that_is_lost_is_asked_for_again),
@@ -899,6 +960,7 @@ int main(void)
         TEST(what_is_unsaved_has_an_age_and_is_saved_within_the_interval),
         TEST(an_unknown_save_is_said_again_and_once_more_later),
         TEST(a_new_epoch_gets_everything_again),
+        TEST(an_engine_that_was_emptied_in_its_epoch_gets_everything_again),
         TEST(a_reset_deletes_the_field_also_after_a_save_that_failed),
         TEST(an_answer_that_waits_is_told_when_its_save_is_through),
         TEST(the_last_one_that_leaves_is_empty_when_all_is_saved),

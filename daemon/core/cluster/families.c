@@ -414,6 +414,18 @@ void pawl_families_on_up(struct pawl_families *families, struct pawl_epoch epoch
     families->next_ms = now_ms + 100;
 }
 
+void pawl_families_emptied(struct pawl_families *families, uint64_t now_ms)
+{
+    static const struct pawl_epoch none;
+
+    for (unsigned i = 0; i < SLOTS; i++) { /* what is under way was read, or written, before */
+        families->slots[i].epoch = none;
+    }
+    pawl_families_merge_again(families);
+    pawl_families_merge_more(families);
+    families->next_ms = now_ms < families->next_ms ? now_ms : families->next_ms;
+}
+
 void pawl_families_on_down(struct pawl_families *families, uint64_t now_ms)
 {
     (void)now_ms;

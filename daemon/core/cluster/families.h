@@ -149,6 +149,9 @@ void pawl_families_on_up(struct pawl_families *families, struct pawl_epoch epoch
                          uint64_t now_ms);
 void pawl_families_on_down(struct pawl_families *families, uint64_t now_ms);
 
+/** The engine has lost its data in this epoch (FLUSHALL): what is kept here is joined anew. */
+void pawl_families_emptied(struct pawl_families *families, uint64_t now_ms);
+
 /** Replicas in step, as the last announcement said. */
 static inline void pawl_families_set_replicas(struct pawl_families *families, uint32_t replicas)
 {

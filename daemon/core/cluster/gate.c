@@ -124,6 +124,23 @@ void pawl_gate_merged(struct pawl_gate *gate, const struct pawl_epoch *epoch, ui
     }
 }
 
+void pawl_gate_emptied(struct pawl_gate *gate, uint64_t now_ms)
+{
+    if (pawl_epoch_equal(gate->epoch, no_epoch)) {
+        return;
+    }
+    gate->open = false;
+    gate->merged = false;
+    gate->listed = false;
+    gate->all_ready = false;
+    gate->asked = 0; /* it may have been said before that */
+    gate->up_ms = now_ms;
+    gate->retry_ms = 0;
+    gate->look_ms = now_ms;
+    changed(gate);
+    step(gate, now_ms);
+}
+
 static bool is_ready(const struct pawl_engine_reply *reply, const struct pawl_member_id *id)
 {
     for (uint32_t i = 0; i < reply->announce.ready_count; i++) {
@@ -153,15 +170,18 @@ void pawl_gate_on_announce(struct pawl_gate *gate, const struct pawl_engine_repl
     if (pawl_epoch_equal(gate->epoch, no_epoch)) {
         return;
     }
-    gate->listed = is_ready(reply, &gate->options.self);
+    bool opens = pawl_epoch_equal(reply->announce.gate, gate->epoch);
+    bool listed = is_ready(reply, &gate->options.self);
+
+    /* FLUSHALL: the engine refuses gated writes again, and has lost the families too. */
+    if (!opens && (gate->open || (gate->listed && !listed))) {
+        pawl_gate_emptied(gate, now_ms);
+        return;
+    }
+    gate->listed = listed;
     gate->all_ready = are_all_ready(reply, view);
-    if (pawl_epoch_equal(reply->announce.gate, gate->epoch)) {
+    if (opens) {
         opened(gate, now_ms);
-    } else if (gate->open) { /* FLUSHALL: the engine refuses gated writes again */
-        gate->open = false;
-        gate->up_ms = now_ms;
-        gate->retry_ms = 0;
-        changed(gate);
     }
     step(gate, now_ms);
 }

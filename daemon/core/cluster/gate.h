@@ -39,7 +39,10 @@ struct pawl_gate_options {
     struct pawl_engine_out out;
     struct pawl_member_id self;
     bool strict;
-    /** The gate stands open for @epoch, or (false) a new epoch has begun. May be NULL. */
+    /**
+     * The gate stands open for @epoch, or (false) a new epoch has begun, or this one's data are
+     * gone: all has to be merged anew. May be NULL.
+     */
     void (*changed)(void *ctx, const struct pawl_epoch *epoch, bool open);
     /** Announce soon (pawl_members_poke): others may be ready, or have opened it. May be NULL. */
     void (*look)(void *ctx);
@@ -78,6 +81,12 @@ void pawl_gate_merged(struct pawl_gate *gate, const struct pawl_epoch *epoch, ui
  */
 void pawl_gate_on_announce(struct pawl_gate *gate, const struct pawl_engine_reply *reply,
                            const struct pawl_view *view, uint64_t now_ms);
+
+/**
+ * The engine has lost its data in this epoch (FLUSHALL): as at the beginning of one. Found by
+ * on_announce, too, when the gate that stood open, or this member's word, is gone.
+ */
+void pawl_gate_emptied(struct pawl_gate *gate, uint64_t now_ms);
 
 /** A reply to a command of PAWL_PART_GATE. */
 void pawl_gate_on_reply(struct pawl_gate *gate, const struct pawl_engine_reply *reply,

@@ -205,6 +205,7 @@ static void on_view(struct pawl_members *members, uint64_t number, bool younger,
         /* At once, but not again and again when the engine takes no view. */
         members->again = !younger || !members->went_back;
         if (younger) { /* sent when `known` had been set: it is lost */
+            members->metrics.went_back += members->went_back ? 0 : 1;
             begin_anew(members, true, now_ms);
             pawl_members_set_again(members);
         }

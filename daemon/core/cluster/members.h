@@ -151,6 +151,7 @@ struct pawl_members_metrics {
     uint64_t adopted;               /* views */
     uint64_t proposed, won;         /* proposals */
     uint64_t set_again;             /* views that the engine had lost */
+    uint64_t went_back;             /* times that it lost one without a new epoch: FLUSHALL */
     uint64_t removed;               /* dead members, by proposals of this member that were won */
     uint64_t panics;
     uint64_t lapses;   /* times the tenure ran out */

@@ -36,6 +36,8 @@ static void announced(void *self, const struct pawl_engine_reply *reply, uint64_
     pawl_log_on_tops(&node->log, &tops, now_ms);
     /* Who is in a view that this node does not act on yet may know something, too. */
     pawl_gate_on_announce(&node->gate, reply, pawl_members_known(&node->members), now_ms);
+    /* A write that met a closed gate holds the families until it is said to be open. */
+    pawl_families_set_gate(&node->families, pawl_gate_is_open(&node->gate, &node->epoch), now_ms);
     pawl_acks_on_engine(&node->acks, node->up, node->replicas, now_ms);
     pawl_members_set_ghost(&node->members, fresh_ms(node) + PAWL_MEMBER_TTL_MS);
     pawl_acks_on_announced(&node->acks, reply->announce.members, reply->announce.member_count,
@@ -148,6 +150,7 @@ static void gate_changed(void *self, const struct pawl_epoch *epoch, bool open)
     struct pawl_node *node = self;
 
     (void)epoch;
+    node->emptied = node->emptied || !open;
     pawl_families_set_gate(&node->families, open, node->now_ms);
 }
 
@@ -379,9 +382,27 @@ void pawl_node_wait(struct pawl_node *node, uint64_t ticket, uint64_t now_ms)
 
 /* ---- steps --------------------------------------------------------------------------------- */
 
+/* The engine lost its data without a new epoch (FLUSHALL): all is said again, as in a new one. The
+ * log finds that by its streams' ends. */
+static void say_all_again(struct pawl_node *node)
+{
+    node->went_back = node->members.metrics.went_back;
+    if (!node->emptied) {
+        pawl_gate_emptied(&node->gate, node->now_ms);
+    }
+    node->emptied = false;
+    node->merged_told = false;
+    node->engine_emptied++;
+    pawl_cluster_slots_emptied(&node->slots, node->now_ms);
+    pawl_families_emptied(&node->families, node->now_ms);
+}
+
 /* What one part has to hear of another. */
 static void settle(struct pawl_node *node)
 {
+    if (node->emptied || node->went_back != node->members.metrics.went_back) {
+        say_all_again(node);
+    }
     if (!node->ready && pawl_log_synced_ms(&node->log) != 0) {
         node->ready = true;
         pawl_members_ready(&node->members, node->now_ms);
@@ -422,6 +443,7 @@ void pawl_node_on_up(struct pawl_node *node, struct pawl_epoch epoch, uint32_t r
     /* Members first: the view that is known is set again before anything else is said. */
     pawl_members_on_up(&node->members, &epoch, now_ms);
     pawl_gate_on_up(&node->gate, &epoch, now_ms);
+    node->emptied = false; /* a new epoch is one: the parts hear of it below */
     pawl_log_on_up(&node->log, &epoch, now_ms);
     pawl_cluster_slots_on_up(&node->slots, epoch, now_ms);
     pawl_families_on_up(&node->families, epoch, replicas, now_ms);
@@ -583,6 +605,7 @@ void pawl_node_figures_get(struct pawl_node *node, uint64_t now_ms,
     figures->families = node->families.stats;
     figures->acks = node->acks.stats;
     figures->epoch_changes = node->epoch_changes;
+    figures->engine_emptied = node->engine_emptied;
     figures->staleness_ms = synced_ms == 0 ? UINT64_MAX : now_ms - synced_ms;
     figures->tenure_ms = until_ms > now_ms ? until_ms - now_ms : 0;
     figures->exact_short = node->exact_short;

@@ -83,6 +83,7 @@ struct pawl_node_figures {
     struct pawl_families_stats families;
     struct pawl_acks_stats acks;
     uint64_t epoch_changes;
+    uint64_t engine_emptied; /* times that the engine lost its data without a new epoch */
     uint64_t
         staleness_ms;   /* since the last announcement all of whose tops are applied; MAX: none */
     uint64_t tenure_ms; /* that is left */
@@ -113,7 +114,9 @@ struct pawl_node {
     struct pawl_subkey slots_key;
     uint64_t now_ms; /* of the step at hand */
     struct pawl_epoch epoch;
-    uint64_t epoch_changes;
+    uint64_t epoch_changes, engine_emptied;
+    uint64_t went_back; /* of the members' figures: told to the other parts */
+    bool emptied;       /* the gate says that the engine's data are gone */
     uint64_t wall_ms, wall_read_ms;
     uint64_t digest_ms;
     bool leaving, ended, ready, merged_told;

@@ -248,15 +248,19 @@ void pawl_cluster_slots_on_view(struct pawl_cluster_slots *slots,
 
 /* ---- the engine, the clocks ---- */
 
+void pawl_cluster_slots_emptied(struct pawl_cluster_slots *slots, uint64_t now_ms)
+{
+    for (uint32_t bundle = 0; bundle < PAWL_BUNDLES; bundle++) {
+        pawl_slots_mark(slots, bundle, UINT64_MAX, now_ms, now_ms);
+    }
+}
+
 void pawl_cluster_slots_on_up(struct pawl_cluster_slots *slots, struct pawl_epoch epoch,
                               uint64_t now_ms)
 {
     if (!pawl_epoch_equal(epoch, slots->epoch)) {
         slots->epoch = epoch;
-        for (uint32_t bundle = 0; bundle < PAWL_BUNDLES; bundle++) {
-            /* it may have lost what it had acknowledged */
-            pawl_slots_mark(slots, bundle, UINT64_MAX, now_ms, now_ms);
-        }
+        pawl_cluster_slots_emptied(slots, now_ms); /* it may have lost what it acknowledged */
     }
     slots->up = true;
     slots->tables->load_retry_ms = now_ms;

@@ -197,6 +197,9 @@ void pawl_cluster_slots_on_up(struct pawl_cluster_slots *slots, struct pawl_epoc
                               uint64_t now_ms);
 void pawl_cluster_slots_on_down(struct pawl_cluster_slots *slots, uint64_t now_ms);
 
+/** The engine has lost its data (FLUSHALL): all is saved again. */
+void pawl_cluster_slots_emptied(struct pawl_cluster_slots *slots, uint64_t now_ms);
+
 /** What the clocks read at @now_ms: the engine's of the last ANNOUNCE, and this machine's. */
 void pawl_cluster_slots_set_clock(struct pawl_cluster_slots *slots, uint64_t fleet_ms,
                                   uint64_t wall_ms, uint64_t now_ms);
