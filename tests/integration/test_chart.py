@@ -424,6 +424,68 @@ def test_members_are_scraped_as_the_job_that_alerts_look_for(case):
     assert 'job="pawl"' in (ROOT / "deploy" / "prometheus" / "alerts.yaml").read_text()
 
 
+# ---- beside the chart ---------------------------------------------------------------------------
+
+
+BESIDE = sorted((ROOT / "deploy" / "kubernetes").glob("*.yaml")) + [
+    make.CHART / "examples" / "sidecar.yaml"]
+
+
+def things_of(path):
+    return [one for one in yaml.load_all(path.read_text(), Loader=chart.Strict) if one]
+
+
+@pytest.mark.parametrize("path", BESIDE, ids=lambda path: path.stem)
+def test_examples_are_what_kubernetes_knows(path):
+    assert problems_of(things_of(path)) == []
+
+
+def test_the_sidecar_is_up_before_the_api_and_takes_its_settings(tmp_path):
+    things = things_of(make.CHART / "examples" / "sidecar.yaml")
+    spec = next(o for o in things if o["kind"] == "Deployment")["spec"]["template"]["spec"]
+    pawld = spec["initContainers"][0]
+    assert pawld["restartPolicy"] == "Always" and "startupProbe" in pawld
+    config = next(o for o in things if o["kind"] == "ConfigMap")["data"]["pawld.yaml"]
+    path = tmp_path / "pawld.yaml"
+    path.write_text(config)
+    words = chart.command_line(pawld, {"status.podIP": "10.0.0.7"})[2:]
+    done = subprocess.run([BUILD / "pawld", "--config", path, *words, "--check-config"],
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    drain = yaml.safe_load(config)["server"]["drain_timeout"]
+    assert int(drain[:-1]) + 5 < spec["terminationGracePeriodSeconds"]
+
+
+def test_the_api_asks_where_the_chart_answers():
+    """Names and ports of the examples are those of a release pawl in the namespace pawl."""
+    rendered = chart.render(name="pawl", namespace="pawl",
+                            files=[make.CHART / "examples" / "values-django.yaml"])
+    service = rendered.one("Service", "pawl")
+    ports = {port["name"]: port["port"] for port in service["spec"]["ports"]}
+    texts = {path.name: path.read_text() for path in BESIDE}
+    assert f"tcp:pawl.pawl.svc:{ports['pawl']}" in texts["api.yaml"]
+    assert f"http://pawl.pawl.svc.cluster.local:{ports['http']}/v1/check" in \
+        texts["ingress-nginx.yaml"]
+    assert "pawl.pawl.svc.cluster.local" in yaml.safe_load(rendered.config)["http_hosts"]
+    gateway = things_of(ROOT / "deploy" / "kubernetes" / "envoy-gateway.yaml")[0]["spec"]["extAuth"]
+    assert gateway["http"]["backendRefs"] == [{"name": "pawl", "namespace": "pawl",
+                                               "port": ports["http"]}]
+    api = {one["name"]: one.get("value") for one in next(
+        o for o in things_of(ROOT / "deploy" / "kubernetes" / "api.yaml")
+        if o["kind"] == "Deployment")["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert api["EXAMPLE_ONE_TIME_LIMIT"] in yaml.safe_load(rendered.config)["limits"]
+    settings = (ROOT / "deploy" / "example-drf" / "project" / "settings.py").read_text()
+    assert all(name in settings for name in api)
+
+
+def test_the_engine_of_the_trial_is_where_the_manifests_look():
+    things = things_of(ROOT / "deploy" / "kubernetes" / "redis.yaml")
+    service = next(o for o in things if o["kind"] == "Service")
+    assert make.ENGINE == "redis://{name}:{port}".format(
+        name=service["metadata"]["name"], port=service["spec"]["ports"][0]["port"])
+    assert {o["metadata"].get("namespace") for o in things if o["kind"] != "Namespace"} == {"pawl"}
+
+
 # ---- plain manifests, notes --------------------------------------------------------------------
 
 

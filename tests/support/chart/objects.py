@@ -61,6 +61,9 @@ CUSTOM = {
         "extAuth": {"failOpen": "bool", "headersToExtAuth": ["str"], "http": {
             "path": "str", "headersToBackend": ["str"], "backendRefs": [{
                 "name": "str", "namespace": "str", "port": "int"}]}}},
+    ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant"): {
+        "from": [{"group": "str", "kind": "str", "namespace": "str"}],
+        "to": [{"group": "str", "kind": "str", "name": "str"}]},
 }
 SIMPLE = {"str": str, "int": int, "bool": bool, "float": (int, float)}
 
@@ -232,7 +235,7 @@ def selects(selector, labels):
 
 
 def named_ports(spec):
-    return {port["name"]: port["containerPort"] for one in spec["containers"]
+    return {port["name"]: port["containerPort"] for one in containers(spec)
             for port in one.get("ports", []) if "name" in port}
 
 
@@ -260,7 +263,7 @@ def consistent(things):
 
 def _probes(spec):
     ports = named_ports(spec)
-    for one in spec["containers"]:
+    for one in containers(spec):
         handlers = [one.get(name, {}) for name in ("startupProbe", "readinessProbe",
                                                    "livenessProbe")]
         for handler in handlers:
