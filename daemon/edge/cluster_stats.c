@@ -156,6 +156,19 @@ static void say_changes(struct pawl_cluster *cluster, const struct pawl_node_fig
 
 /* ---- figures ------------------------------------------------------------------------------- */
 
+/* Since when something waits that is still waiting: under load something always does. */
+static void note_pending(struct pawl_cluster *cluster, const struct pawl_log_stats *log,
+                         uint64_t now_ms)
+{
+    if (log->backlog == 0) {
+        cluster->pending_since_ms = 0;
+    } else if (cluster->pending_since_ms == 0 ||
+               log->said - log->backlog >= cluster->pending_upto) {
+        cluster->pending_since_ms = now_ms;
+        cluster->pending_upto = log->said;
+    }
+}
+
 void pawl_cluster_show(struct pawl_cluster *cluster, uint64_t now_ms)
 {
     if (now_ms < cluster->shown_ms + SHOW_MS) {
@@ -165,11 +178,7 @@ void pawl_cluster_show(struct pawl_cluster *cluster, uint64_t now_ms)
     struct pawl_node_figures *figures = &cluster->figures_next;
 
     pawl_node_figures_get(&cluster->node, now_ms, figures);
-    if (figures->log.backlog == 0) {
-        cluster->pending_since_ms = 0;
-    } else if (cluster->pending_since_ms == 0) {
-        cluster->pending_since_ms = now_ms;
-    }
+    note_pending(cluster, &figures->log, now_ms);
     if (cluster->node.birth_ms != 0) {
         atomic_store(&cluster->birth_us, cluster->node.birth_ms * 1000);
     }

@@ -289,6 +289,7 @@ void pawl_log_tick(struct pawl_facts_log *log, uint64_t now_ms, uint64_t slow_s)
     log->stats.facts = in->facts.count;
     log->stats.bytes = in->facts.bytes;
     log->stats.origins = in->origin_count;
+    log->stats.said = in->own->hi;
     log->stats.backlog = in->own->hi - in->own->won;
 }
 

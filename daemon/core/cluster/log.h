@@ -108,7 +108,8 @@ struct pawl_facts_log_options {
 struct pawl_log_stats {
     uint64_t facts, bytes, origins; /* now */
     uint64_t memory_bytes;          /* now: all that was taken from the heap */
-    uint64_t backlog;               /* now: positions of ours that the engine has not got */
+    uint64_t said;                  /* now: positions of ours */
+    uint64_t backlog;               /* now: of those, the last that the engine has not got */
     uint64_t holes;                 /* now: positions that are missing */
     uint64_t appended, applied_sent, voids_sent;
     uint64_t reasserted;   /* entries appended again, ours and others' */
