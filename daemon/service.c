@@ -9,12 +9,14 @@
 #define WAIT_MAX_MS 2000 /* with signs that do not end */
 #define POLL_MS     60000
 #define POLL_MIN_MS 1000
+#define BLIND_MS    1000 /* without inotify, from one look to the next */
 
 /* ---- files --------------------------------------------------------------------------------- */
 
 static void open_files(struct pawl_service *service)
 {
-    const struct pawl_file_watch_options options = { QUIET_MS, WAIT_MAX_MS, POLL_MS, false };
+    const struct pawl_file_watch_options options = { QUIET_MS, WAIT_MAX_MS, POLL_MS, false,
+                                                     BLIND_MS };
 
     if (service->files == NULL && pawl_file_watch_open(&options, &service->files) != PAWL_OK) {
         service->files = NULL;
@@ -78,7 +80,7 @@ static void note_files(struct pawl_service *service)
     atomic_store(&service->watch_whole, whole);
     if (service->files_whole && !whole) {
         pawl_log_event(service->log, PAWL_LOG_WARN, "watch_incomplete",
-                       PAWL_F_TEXT("do", "changes are seen by looking, at jwt.refresh; raise "
+                       PAWL_F_TEXT("do", "changes are seen by looking each second; raise "
                                          "fs.inotify.max_user_watches and max_user_instances"));
     }
     service->files_whole = whole;

@@ -83,7 +83,7 @@ static bool is_told(struct rig *rig)
 
 static void open_watch(struct rig *rig, bool no_inotify)
 {
-    const struct pawl_file_watch_options options = { QUIET_MS, MAX_MS, POLL_MS, no_inotify };
+    const struct pawl_file_watch_options options = { QUIET_MS, MAX_MS, POLL_MS, no_inotify, 0 };
 
     pawl_file_watch_close(rig->watch);
     assert_int_equal(pawl_file_watch_open(&options, &rig->watch), PAWL_OK);
@@ -316,6 +316,23 @@ static void without_inotify_files_are_looked_at_now_and_then(void **state)
     assert_true(step(rig, 500));
 }
 
+static void without_inotify_they_are_looked_at_more_often(void **state)
+{
+    struct rig *rig = *state;
+    const struct pawl_file_watch_options options = { QUIET_MS, MAX_MS, POLL_MS, true, 1000 };
+
+    pawl_file_watch_close(rig->watch);
+    assert_int_equal(pawl_file_watch_open(&options, &rig->watch), PAWL_OK);
+    put(rig, "f", "one");
+    watch_one(rig, "f");
+    put(rig, "f", "another");
+    assert_false(step(rig, 999));
+    assert_true(step(rig, 1));
+    pawl_file_watch_set_poll(rig->watch, 500); /* and not later than asked for */
+    put(rig, "f", "a third");
+    assert_true(step(rig, 500));
+}
+
 static void after_a_refusal_both_sets_are_watched(void **state)
 {
     struct rig *rig = *state;
@@ -368,6 +385,7 @@ int main(void)
         T(entries_of_a_watched_folder_count),
         T(it_waits_until_it_is_quiet_but_not_for_ever),
         T(without_inotify_files_are_looked_at_now_and_then),
+        T(without_inotify_they_are_looked_at_more_often),
         T(after_a_refusal_both_sets_are_watched),
         T(what_changed_while_it_was_loaded_is_not_lost),
     };

@@ -437,6 +437,15 @@ static bool hear(struct pawl_file_watch *watch)
     return heard;
 }
 
+/* How long from one look to the next where nothing is heard. */
+static uint64_t patience_ms(const struct pawl_file_watch *watch)
+{
+    const struct pawl_file_watch_options *options = &watch->options;
+    bool soon = !watch->whole && options->blind_ms > 0 && options->blind_ms < options->poll_ms;
+
+    return soon ? options->blind_ms : options->poll_ms;
+}
+
 bool pawl_file_watch_step(struct pawl_file_watch *watch, uint64_t now_ms)
 {
     bool due = false;
@@ -453,7 +462,7 @@ bool pawl_file_watch_step(struct pawl_file_watch *watch, uint64_t now_ms)
     } else if (watch->looked_ms == 0) {
         watch->looked_ms = now_ms;
     } else {
-        due = now_ms - watch->looked_ms >= watch->options.poll_ms;
+        due = now_ms - watch->looked_ms >= patience_ms(watch);
     }
     if (!due) {
         return false;

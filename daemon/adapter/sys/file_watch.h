@@ -6,8 +6,9 @@
  * says that something happened; what decides is a look at the files: where the path leads now
  * (device, inode), size, times. So a Kubernetes `..data` swap, an edit in place, a file renamed
  * over another, deleted and made again, and a folder that vanished and came back all count, and
- * traffic beside the files does not. Where inotify does not serve (limits reached, network file
- * systems), and as a net below it, the files are looked at every poll_ms.
+ * traffic beside the files does not. As a net below it (network file systems) the files are looked
+ * at every poll_ms; where inotify does not serve (its limits are for all processes of a user, those
+ * of other containers included), every blind_ms.
  *
  * A change counts once nothing has happened for quiet_ms, or wait_max_ms after its first sign.
  *
@@ -28,7 +29,8 @@ struct pawl_file_watch_options {
     unsigned quiet_ms;
     unsigned wait_max_ms;
     unsigned poll_ms;
-    bool no_inotify; /* look every poll_ms, nothing else */
+    bool no_inotify;   /* look now and then, nothing else */
+    unsigned blind_ms; /* in place of poll_ms where inotify does not serve; 0: poll_ms */
 };
 
 struct pawl_file_watch;
