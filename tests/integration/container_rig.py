@@ -139,7 +139,7 @@ class Container:
             env=dict(word.split("=", 1) for word in self.environment))
 
     def ctl(self, *arguments, check=None):
-        result = Result(self.enter("/usr/bin/pawlctl", "--json", *arguments))
+        result = Result(self.enter("pawlctl", "--json", *arguments))
         if check is not None:
             assert result.code == check, (arguments, result)
         return result

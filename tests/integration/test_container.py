@@ -232,6 +232,7 @@ def test_the_dockerfile_says_what_the_build_makes():
     ports = set(re.findall(r"127\.0\.0\.1:(\d+)", printed))
     assert {port.partition("/")[0] for port in config["ExposedPorts"]} == ports and len(ports) == 2
     assert config["Healthcheck"]["Test"][:2] == ["CMD", "/usr/bin/pawlctl"]
+    assert "PATH=/usr/sbin:/usr/bin" in config["Env"], "for kubectl exec ... pawlctl"
     for line in re.findall(r"(?m)^FROM (.*)$", text):
         assert re.fullmatch(r"\$\{BASE\} AS build|scratch", line), "pinned by --build-arg BASE"
     instructions = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
@@ -289,7 +290,7 @@ def test_it_answers_as_process_1_of_nobodys_user_in_a_root_that_cannot_be_writte
     sandbox = container.ctl("status", check=0).json["sandbox"]
     assert sandbox.startswith("seccomp"), sandbox
     assert container.status_field("Seccomp") == ["2"]
-    # Nothing was put anywhere but in the volumes.
+    assert not (container.root / "tmp").exists()
     assert {path.name for path in (container.folder / "data").iterdir()} >= {"pawl.db", "secret"}
     assert container.stop() == 0
 
@@ -420,8 +421,38 @@ def test_a_config_map_that_is_mounted_read_only_is_taken_when_it_is_swapped(make
     config.put("limits: {l: {rate: 7/fortnight}}\n")
     assert "fortnight" in wait_for(lambda: container.event("reload_refused"), "a refusal")["why"]
     assert limit() == 6
+    status = container.ctl("status", check=0).json
+    assert (status["reload_ok"], status["reload_failures"]) == (False, 1)
     config.put(limits(8))
     wait_for(lambda: limit() == 8, "the good one")
+    assert container.stop() == 0
+
+
+#: All that a user may have of them, in every container of the machine together.
+HOLD_INOTIFY = f"""
+import ctypes, os, sys
+os.setgroups([]); os.setgid({USER}); os.setuid({USER})
+library = ctypes.CDLL(None)
+while library.inotify_init() >= 0:
+    pass
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_swap_is_taken_where_other_containers_have_used_inotify_up(make_container):
+    container = make_container(start=False)
+    shutil.rmtree(container.folder / "conf")
+    config = ConfigMap(container.folder / "conf", "pawld.yaml", limits(5))
+    with subprocess.Popen(["/usr/bin/python3", "-c", HOLD_INOTIFY], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        container.start("--config", "/etc/pawl/pawld.yaml")
+        status = container.ctl("status", check=0).json
+        assert status["watch_whole"] is False and container.event("watch_incomplete")
+        config.put(limits(6))
+        assert wait_for(lambda: container.event("reloaded"), "the reload", 20)["by"] == "watch"
+        other.stdin.close()
     assert container.stop() == 0
 
 
