@@ -208,7 +208,7 @@ static void a_slot_that_two_decide_is_given_up_by_who_does_not_own_it(void **sta
     (void)state;
     start(2);
     take_all(5);
-    world_run(&world, 200, 10); /* saved, and so loaded by node 1 below */
+    world_run(&world, 2000, 10); /* saved, and so loaded by node 1 below */
     alone = world_propose(&world, 2, 2);
     both = world_propose(&world, 3, 3);
     world_tell(&world, 1, alone);
@@ -220,7 +220,7 @@ static void a_slot_that_two_decide_is_given_up_by_who_does_not_own_it(void **sta
         twice += holders_of(slot) == 2;
     }
     assert_true(twice > PAWL_RING_SLOTS / 5); /* the owner has them, and asks nobody */
-    world_run(&world, PAWL_SLOTS_LINGER_MS / 10 + 200, 10);
+    world_run(&world, PAWL_SLOTS_LINGER_MS + 2000, 50);
     for (uint32_t slot = 0; slot < PAWL_RING_SLOTS; slot++) {
         assert_int_equal(holders_of(slot), 1);
     }

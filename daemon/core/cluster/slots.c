@@ -95,7 +95,7 @@ struct pawl_slot_anchor pawl_slots_anchor(const struct pawl_cluster_slots *slots
     return anchor;
 }
 
-uint64_t pawl_slots_join_run(struct pawl_cluster_slots *slots, uint32_t bundle,
+uint64_t pawl_slots_join_run(struct pawl_cluster_slots *slots, uint32_t bundle, uint64_t skip,
                              struct pawl_bytes run, uint64_t now_ms)
 {
     struct pawl_bytes record;
@@ -104,6 +104,9 @@ uint64_t pawl_slots_join_run(struct pawl_cluster_slots *slots, uint32_t bundle,
     while (pawl_slot_run_next(&run, &record)) {
         uint32_t slot = pawl_slot_of_id(pawl_limiter_record_id(record.data));
 
+        if (pawl_slot_bundle(slot) == bundle && (skip & pawl_slot_bit(slot)) != 0) {
+            continue;
+        }
         if (pawl_slot_bundle(slot) == bundle &&
             pawl_limiter_join(slots->options.limiter, record, 0, PAWL_JOIN_GIVEN,
                               pawl_slots_coming(now_ms), slots->tables->scratch) == PAWL_OK) {
@@ -183,7 +186,8 @@ static void drop_all(struct pawl_cluster_slots *slots)
     tables->counted = UINT64_MAX; /* what had come for us without being whole may be left */
 }
 
-static void take_view(struct pawl_cluster_slots *slots, const struct pawl_slots_view *view)
+static void take_view(struct pawl_cluster_slots *slots, const struct pawl_slots_view *view,
+                      uint64_t now_ms)
 {
     struct pawl_slots_tables *tables = slots->tables;
 
@@ -196,6 +200,11 @@ static void take_view(struct pawl_cluster_slots *slots, const struct pawl_slots_
     }
     tables->self = pawl_ring_find(&tables->ring, &slots->options.self);
     memset(tables->answered, 0, sizeof(tables->answered));
+    memset(tables->nudged, 0, sizeof(tables->nudged));
+    for (uint16_t i = 0; i < tables->member_count; i++) {
+        tables->asked_ms[i] = now_ms;
+    }
+    tables->linger_ms = now_ms + PAWL_SLOTS_LINGER_MS;
     memset(tables->mine, 0, sizeof(tables->mine));
     for (uint32_t slot = 0; slot < PAWL_RING_SLOTS && tables->self != PAWL_RING_NOBODY; slot++) {
         if (tables->ring.owner[slot] == tables->self) {
@@ -230,7 +239,7 @@ void pawl_cluster_slots_on_view(struct pawl_cluster_slots *slots,
     if (view->ring->view <= slots->view) {
         return;
     }
-    take_view(slots, view);
+    take_view(slots, view, now_ms);
     slots->tables->me = pawl_slots_member(slots, &slots->options.self);
     slots->member = slots->tables->me != PAWL_RING_NOBODY;
     if (was && !slots->member) {

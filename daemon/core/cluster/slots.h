@@ -23,6 +23,12 @@
  * has whole but does not decide (it was on its way through here when the view changed) stays whole
  * until its heir has it.
  *
+ * An heir that decides the slot already does not ask: for a while each of the two acted on a view
+ * of its own (two primaries), and his has won. Whoever goes on with a slot that is not his any more
+ * and is asked nothing by its owner for PAWL_SLOTS_LINGER_MS tells him so, by a Push of nothing;
+ * and the owner asks him once for all bundles, as if he had just gained them. What comes of a slot
+ * that both decided is not added: both began with the same records.
+ *
  * A view without this member: others have decided about its slots since, on what the engine had.
  * All is dropped then, but for what was counted without an owner.
  *
@@ -63,6 +69,7 @@
 #define PAWL_SLOTS_PUSH_MAX \
     ((size_t)60 * 1024)             /* bytes of one Push: a request's, or one record's */
 #define PAWL_SLOTS_SWEEP_MS   1000  /* one own slot's spent fields */
+#define PAWL_SLOTS_LINGER_MS  10000 /* an owner that asks for nothing so long is told */
 #define PAWL_SLOTS_LOAD_TRIES 50    /* loads of one slot that the engine answers with an error */
 #define PAWL_SLOTS_RESAVE_MS  10000 /* after an UNKNOWN: once more */
 #define PAWL_SLOTS_PAGE_MIN   ((size_t)64 * 1024) /* a page has room for the largest record */

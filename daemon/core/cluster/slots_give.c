@@ -125,8 +125,13 @@ enum pawl_slots_asked pawl_cluster_slots_asked(struct pawl_cluster_slots *slots,
     struct pawl_slots_give *give = give_find(slots, asker, bundle);
     enum pawl_slots_asked verdict = PAWL_SLOTS_ANSWER;
 
+    uint16_t index = pawl_slots_member(slots, asker);
+
     if (bundle >= PAWL_BUNDLES) {
         return PAWL_SLOTS_BUSY;
+    }
+    if (index != PAWL_RING_NOBODY) {
+        slots->tables->asked_ms[index] = now_ms;
     }
     if (have) {
         if (give != NULL && give->view == cursor) { /* else it was confirmed before */

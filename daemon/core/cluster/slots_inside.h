@@ -76,6 +76,7 @@ struct pawl_slots_exact {
 /** Records on their way to the owner. */
 struct pawl_slots_push {
     bool used;
+    bool nudge; /* nothing is in it: he has not asked for what lingers here */
     bool waiting;
     struct pawl_member_id owner;
     uint32_t bundle;
@@ -120,6 +121,9 @@ struct pawl_slots_tables {
     uint8_t load_tries[PAWL_RING_SLOTS]; /* that FAILED */
     uint64_t load_retry_ms;
     uint64_t answered[PAWL_MEMBERS_MAX]; /* bundles, by this member in this view */
+    uint64_t nudged[PAWL_MEMBERS_MAX];   /* bundles: this member has something of ours */
+    uint64_t asked_ms[PAWL_MEMBERS_MAX]; /* when he last asked for something, or the view came */
+    uint64_t linger_ms;                  /* look again for slots that nobody asks for */
     uint64_t first;                      /* bundles: requests wait */
     uint64_t recheck;                    /* bundles: they may be ready */
     uint64_t counted;                    /* bundles: something may have to be pushed */
@@ -227,8 +231,11 @@ void pawl_slots_mark(struct pawl_cluster_slots *slots, uint32_t bundle, uint64_t
 
 void *pawl_slots_heap(struct pawl_cluster_slots *slots, void *old, size_t size);
 
-/** Join all records of @run that lie in @bundle; malformed ones are counted. Returns how many. */
-uint64_t pawl_slots_join_run(struct pawl_cluster_slots *slots, uint32_t bundle,
+/**
+ * Join all records of @run that lie in @bundle, but for those of the slots @skip; malformed ones
+ * are counted. Returns how many.
+ */
+uint64_t pawl_slots_join_run(struct pawl_cluster_slots *slots, uint32_t bundle, uint64_t skip,
                              struct pawl_bytes run, uint64_t now_ms);
 
 /* ---- slots_pull.c ---- */

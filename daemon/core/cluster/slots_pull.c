@@ -132,9 +132,11 @@ static void pull_join(struct pawl_cluster_slots *slots, struct pawl_slots_pull *
 {
     struct pawl_slots_tables *tables = slots->tables;
     uint64_t whole = pull->whole;
+    uint64_t both = whole & tables->held[pull->bundle]; /* decided there and here: see slots.h */
 
     slots->figures.pulled_records +=
-        pawl_slots_join_run(slots, pull->bundle, pawl_bytes_of(pull->bytes, pull->size), now_ms);
+        pawl_slots_join_run(slots, pull->bundle, both, pawl_bytes_of(pull->bytes, pull->size),
+                            now_ms);
     pull_empty(slots, pull);
     pull->joined = true;
     tables->whole[pull->bundle] |= whole & tables->wanted[pull->bundle];
@@ -146,6 +148,7 @@ static void pull_confirmed(struct pawl_cluster_slots *slots, struct pawl_slots_p
 
     if (pull->view == slots->view) {
         tables->answered[pull->index] |= UINT64_C(1) << pull->bundle;
+        tables->nudged[pull->index] &= ~(UINT64_C(1) << pull->bundle);
     }
     pull_end(slots, pull);
 }
@@ -237,7 +240,7 @@ static void look_around(const struct pawl_slots_tables *tables, struct under_way
     }
 }
 
-/* Begin pulls of the bundles @wanted. */
+/* Begin pulls of the bundles @wanted, and where somebody has told that he holds something. */
 static void start_some(struct pawl_cluster_slots *slots, struct under_way *now, uint64_t wanted,
                        uint64_t now_ms)
 {
@@ -245,8 +248,9 @@ static void start_some(struct pawl_cluster_slots *slots, struct under_way *now, 
     uint32_t place = 0;
 
     for (uint16_t i = 0; i < tables->member_count; i++) {
-        uint64_t todo = i != tables->me ? wanted & ~tables->answered[i] & ~now->bundles[i] : 0;
+        uint64_t todo = (wanted & ~tables->answered[i]) | tables->nudged[i];
 
+        todo = i != tables->me ? todo & ~now->bundles[i] : 0;
         for (; todo != 0 && now->count[i] < PAWL_SLOTS_MEMBER_PULLS; todo &= todo - 1) {
             while (place < PAWL_SLOTS_PULLS_MAX && tables->pulls[place].used) {
                 place++;
@@ -269,6 +273,7 @@ void pawl_slots_pulls_tick(struct pawl_cluster_slots *slots, uint64_t now_ms)
 {
     struct pawl_slots_tables *tables = slots->tables;
     uint64_t wanted = 0;
+    uint64_t nudged = 0;
 
     for (; tables->recheck != 0; tables->recheck &= tables->recheck - 1) {
         check_ready(slots, pawl_set_first(tables->recheck), now_ms);
@@ -276,8 +281,11 @@ void pawl_slots_pulls_tick(struct pawl_cluster_slots *slots, uint64_t now_ms)
     for (uint32_t bundle = 0; bundle < PAWL_BUNDLES; bundle++) {
         wanted |= tables->wanted[bundle] != 0 ? UINT64_C(1) << bundle : 0;
     }
+    for (uint16_t i = 0; i < tables->member_count; i++) {
+        nudged |= tables->nudged[i];
+    }
     tables->first &= wanted;
-    if (wanted != 0) {
+    if ((wanted | nudged) != 0) {
         struct under_way now;
 
         look_around(tables, &now);

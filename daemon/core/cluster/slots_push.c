@@ -91,10 +91,74 @@ static bool may_decide(const struct pawl_cluster_slots *slots, uint64_t now_ms)
     return now_ms < atomic_load(&slots->options.ownership->tenure_until_ms);
 }
 
+/* The owner of a slot that he has not asked for in all that time; PAWL_RING_NOBODY: none. */
+static uint16_t owner_to_nudge(const struct pawl_cluster_slots *slots, uint64_t now_ms)
+{
+    const struct pawl_slots_tables *tables = slots->tables;
+
+    for (uint32_t bundle = 0; bundle < PAWL_BUNDLES; bundle++) {
+        uint64_t set = (tables->held[bundle] | tables->whole[bundle]) & ~tables->mine[bundle];
+
+        for (; set != 0; set &= set - 1) {
+            uint16_t owner = tables->ring.owner[pawl_slot_number(bundle, pawl_set_first(set))];
+            uint16_t index = owner != PAWL_RING_NOBODY
+                                 ? pawl_slots_member(slots, &tables->ring.members[owner])
+                                 : PAWL_RING_NOBODY;
+
+            if (index != PAWL_RING_NOBODY &&
+                now_ms - tables->asked_ms[index] >= PAWL_SLOTS_LINGER_MS) {
+                return index;
+            }
+        }
+    }
+    return PAWL_RING_NOBODY;
+}
+
+static bool something_lingers(const struct pawl_slots_tables *tables)
+{
+    uint64_t any = 0;
+
+    for (uint32_t bundle = 0; bundle < PAWL_BUNDLES; bundle++) {
+        any |= (tables->held[bundle] | tables->whole[bundle] | tables->given[bundle]) &
+               ~tables->mine[bundle];
+    }
+    return any != 0;
+}
+
+/* Whoever decides a slot already asks nobody for it; then two would for ever. */
+static void nudge_tick(struct pawl_cluster_slots *slots, uint64_t now_ms)
+{
+    struct pawl_slots_tables *tables = slots->tables;
+    struct pawl_slots_push *push = &tables->push;
+
+    if (!something_lingers(tables)) {
+        return;
+    }
+    if (now_ms >= tables->linger_ms && !push->used && may_decide(slots, now_ms)) {
+        uint16_t index = owner_to_nudge(slots, now_ms);
+
+        tables->linger_ms = now_ms + PAWL_SLOTS_LINGER_MS / 10;
+        if (index != PAWL_RING_NOBODY) {
+            tables->asked_ms[index] = now_ms; /* he may be told again after as long */
+            push->used = push->nudge = true;
+            push->owner = tables->members[index];
+            push->set = 0;
+            push->size = 0;
+            push->records = 0;
+            push->sequence = ++tables->push_sequence;
+            push_ask(slots);
+        }
+    }
+    pawl_slots_due(slots, tables->linger_ms > now_ms ? tables->linger_ms : now_ms + PUSH_RETRY_MS);
+}
+
 void pawl_slots_push_tick(struct pawl_cluster_slots *slots, uint64_t now_ms)
 {
     struct pawl_slots_tables *tables = slots->tables;
 
+    if (slots->member) {
+        nudge_tick(slots, now_ms);
+    }
     if (!slots->member || (tables->counted == 0 && !tables->push.used) || tables->push.waiting) {
         return;
     }
@@ -132,10 +196,15 @@ void pawl_slots_push_on_view(struct pawl_cluster_slots *slots, uint64_t now_ms)
     for (uint64_t set = push->set; set != 0 && same; set &= set - 1) {
         same = tables->ring.owner[pawl_slot_number(push->bundle, pawl_set_first(set))] == owner;
     }
-    if (same) {
+    if (same && !push->nudge) {
         return;
     }
-    (void)pawl_slots_join_run(slots, push->bundle, pawl_bytes_of(push->bytes, push->size), now_ms);
+    if (push->nudge) {
+        push->used = push->nudge = push->waiting = false;
+        return;
+    }
+    (void)pawl_slots_join_run(slots, push->bundle, 0, pawl_bytes_of(push->bytes, push->size),
+                              now_ms);
     push->used = false;
     push->waiting = false;
     tables->counted |= UINT64_C(1) << push->bundle;
@@ -151,7 +220,9 @@ bool pawl_slots_push_on_answer(struct pawl_cluster_slots *slots,
         return false;
     }
     push->waiting = false;
-    if (answer->status == PAWL_OK) {
+    if (push->nudge) {
+        push->used = push->nudge = false;
+    } else if (answer->status == PAWL_OK) {
         slots->figures.pushed_records += push->records;
         push->used = false;
         tables->push_ms = now_ms;
@@ -184,6 +255,21 @@ static struct pawl_slots_sender *sender_of(struct pawl_cluster_slots *slots,
     return free;
 }
 
+/* He has something of ours and was not asked for it. */
+static void pull_all_of(struct pawl_cluster_slots *slots, const struct pawl_member_id *member,
+                        uint64_t now_ms)
+{
+    struct pawl_slots_tables *tables = slots->tables;
+    uint16_t index = pawl_slots_member(slots, member);
+
+    for (uint32_t bundle = 0; bundle < PAWL_BUNDLES && index != PAWL_RING_NOBODY; bundle++) {
+        if (tables->mine[bundle] != 0) {
+            tables->nudged[index] |= UINT64_C(1) << bundle;
+        }
+    }
+    pawl_slots_due(slots, now_ms);
+}
+
 enum pawl_status pawl_cluster_slots_pushed(struct pawl_cluster_slots *slots,
                                            const struct pawl_member_id *sender, uint64_t sequence,
                                            struct pawl_bytes records, bool *known, uint64_t now_ms)
@@ -214,6 +300,9 @@ enum pawl_status pawl_cluster_slots_pushed(struct pawl_cluster_slots *slots,
         return PAWL_ECORRUPT;
     }
     from->sequence = sequence;
+    if (records.size == 0) {
+        pull_all_of(slots, sender, now_ms);
+    }
     run = records;
     while (pawl_slot_run_next(&run, &record)) {
         if (pawl_limiter_join(slots->options.limiter, record, 0, PAWL_JOIN_GIVEN,
