@@ -292,6 +292,7 @@ int pawl_client_resolve(struct pawl_client *client)
 
     pawl_client_enter(client);
     rc = pawl_client_lookup(client);
+    pawl_client_route_lookup(client);
     (void)pawl_client_leave(client);
     return rc;
 }

@@ -354,6 +354,8 @@ int pawl_client_route_open(struct pawl_client *client);
 void pawl_client_route_close(struct pawl_client *client);
 /** The connections are another process's. */
 void pawl_client_route_forked(struct pawl_client *client);
+/** Look up the members that are known by names. Blocks. */
+void pawl_client_route_lookup(struct pawl_client *client);
 /** Where a straight connection leads. */
 const struct pawl_address *pawl_client_route_address(const struct pawl_client *client,
                                                      const struct conn *conn);

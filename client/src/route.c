@@ -8,8 +8,8 @@
  * and whenever something is wrong with it, it goes the ordinary way. A straight connection that
  * breaks says nothing about the others, and is not counted by the breaker.
  *
- * Members are reached by number or path: a name would have to be looked up, and checks never wait
- * for a name server.
+ * Checks never wait for a name server: a member that is known by a name is reached straight once
+ * pawl_client_resolve() has looked it up, and the ordinary way until then.
  */
 #include "private.h"
 
@@ -31,7 +31,7 @@
 struct route_member {
     struct pawl_address address; /* NONE: not to be reached straight */
     struct sockaddr_storage to;
-    socklen_t size;
+    socklen_t size; /* 0: a name that was not looked up yet */
     uint32_t backoff_ms;
     uint64_t avoid_ns; /* not before */
     uint16_t conn;     /* index in client->conns; 0: none */
@@ -116,7 +116,15 @@ static void forget_members(struct pawl_client *client)
     memset(route->members, 0, sizeof(route->members));
 }
 
-static void look_up_number(struct route_member *member)
+/* A secret is told to nobody to whom the handle would not tell it otherwise. */
+static bool may_be_told(const struct pawl_client *client, const struct route_member *member)
+{
+    return client->credential_size == 0 ||
+           pawl_client_may_tell_to(client, &member->address, &member->to);
+}
+
+/* Find where @member is, a name with @flags 0 alone. What is not found stays what it was. */
+static void look_up(const struct pawl_client *client, struct route_member *member, int flags)
 {
     struct addrinfo hints;
     struct addrinfo *found = NULL;
@@ -125,24 +133,15 @@ static void look_up_number(struct route_member *member)
     (void)snprintf(port, sizeof(port), "%u", (unsigned)member->address.port);
     memset(&hints, 0, sizeof(hints));
     hints.ai_socktype = SOCK_STREAM;
-    hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
-    if (getaddrinfo(member->address.host, port, &hints, &found) == 0 &&
-        found->ai_addrlen <= sizeof(member->to)) {
+    hints.ai_flags = flags | AI_NUMERICSERV;
+    if (getaddrinfo(member->address.host, port, &hints, &found) != 0) {
+        return;
+    }
+    if (found->ai_addrlen <= sizeof(member->to)) {
         memcpy(&member->to, found->ai_addr, found->ai_addrlen);
-        member->size = found->ai_addrlen;
-    } else {
-        member->address.kind = PAWL_ADDRESS_NONE; /* a name */
+        member->size = may_be_told(client, member) ? found->ai_addrlen : 0;
     }
-    if (found != NULL) {
-        freeaddrinfo(found);
-    }
-}
-
-/* A secret is told to nobody to whom the handle would not tell it otherwise. */
-static bool may_be_told(const struct pawl_client *client, const struct route_member *member)
-{
-    return client->credential_size == 0 ||
-           pawl_client_may_tell_to(client, &member->address, &member->to);
+    freeaddrinfo(found);
 }
 
 static void put_member(const struct pawl_client *client, struct route_member *member,
@@ -163,10 +162,20 @@ static void put_member(const struct pawl_client *client, struct route_member *me
                (member->address.kind == PAWL_ADDRESS_TLS && client->tls_context == NULL)) {
         member->address.kind = PAWL_ADDRESS_NONE;
     } else {
-        look_up_number(member);
+        look_up(client, member, AI_NUMERICHOST);
     }
-    if (member->address.kind != PAWL_ADDRESS_NONE && !may_be_told(client, member)) {
-        member->address.kind = PAWL_ADDRESS_NONE;
+}
+
+void pawl_client_route_lookup(struct pawl_client *client)
+{
+    struct route *route = client->route;
+
+    for (uint16_t i = 0; route != NULL && i < route->ring.member_count; i++) {
+        struct route_member *member = &route->members[i];
+
+        if (member->address.kind == PAWL_ADDRESS_TCP || member->address.kind == PAWL_ADDRESS_TLS) {
+            look_up(client, member, 0);
+        }
     }
 }
 
@@ -201,8 +210,7 @@ static void keep_conns(struct pawl_client *client, const struct route_member *be
         for (uint16_t k = 0; k < route->ring.member_count && !is_kept; k++) {
             struct route_member *member = &route->members[k];
 
-            is_kept = member->address.kind != PAWL_ADDRESS_NONE &&
-                      is_same(&member->address, &old->address);
+            is_kept = member->size != 0 && is_same(&member->address, &old->address);
             if (is_kept) {
                 member->backoff_ms = old->backoff_ms;
                 member->avoid_ns = old->avoid_ns;
@@ -212,6 +220,17 @@ static void keep_conns(struct pawl_client *client, const struct route_member *be
         }
         if (!is_kept) {
             drain(client, conn);
+        }
+    }
+}
+
+/* A name that was looked up once need not be again for each view. */
+static void keep_number(struct route_member *member, const struct route_member *before)
+{
+    for (unsigned i = 0; i < PAWL_MEMBERS_MAX && member->size == 0; i++) {
+        if (before[i].size != 0 && is_same(&member->address, &before[i].address)) {
+            member->to = before[i].to;
+            member->size = before[i].size;
         }
     }
 }
@@ -235,6 +254,7 @@ static void take_view(struct pawl_client *client, uint64_t number, const struct 
 
         if (at != PAWL_RING_NOBODY) {
             put_member(client, &route->members[at], addresses[i]);
+            keep_number(&route->members[at], before);
         }
     }
     keep_conns(client, before);
@@ -280,8 +300,14 @@ void pawl_client_route_hello(struct pawl_client *client, struct conn *conn,
         conn->may_check = conn->may_check || hello->roles[i] == PAWL__V1__ROLE__ROLE_CHECK;
     }
     if (pawl_client_is_direct(client, conn)) {
-        if (!conn->may_check) { /* it takes us for somebody else than the first daemon does */
-            member_of(client, conn)->avoid_ns = client->clock_ns() + DENIED_AVOID_NS;
+        const struct pawl_member_id *meant = &route->ring.members[conn->member];
+        bool is_other = memcmp(conn->node, meant->bytes, sizeof(conn->node)) != 0;
+
+        if (!conn->may_check || is_other) {
+            /* It takes us for somebody else than the first daemon does; or it lies where another
+             * did, and the view of that is on its way. */
+            member_of(client, conn)->avoid_ns =
+                client->clock_ns() + (is_other ? AVOID_NS : DENIED_AVOID_NS);
             drain(client, conn);
         }
         return;
@@ -346,7 +372,7 @@ struct slot_list *pawl_client_route_queue(struct pawl_client *client, struct slo
         return &client->queue;
     }
     member = &client->route->members[slot->owner];
-    if (member->address.kind == PAWL_ADDRESS_NONE) {
+    if (member->size == 0) {
         return &client->queue;
     }
     conn = member->conn != 0 ? &client->conns[member->conn] : NULL;

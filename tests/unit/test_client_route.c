@@ -335,6 +335,78 @@ static void a_new_view_moves_keys_and_keeps_the_connections(void **state)
     pawl_client_destroy(client);
 }
 
+/** How many of keys 0 to 63 that member @owner counts go straight now. */
+static unsigned straight_to(struct pawl_client *client, unsigned owner)
+{
+    unsigned straight = 0;
+
+    for (unsigned k = 0; k < 64; k++) {
+        uint64_t before = direct(client);
+
+        assert_int_equal(check(client, k), PAWL_OUTCOME_ALLOW);
+        straight += owner_of(k, MEMBERS) == owner && direct(client) > before;
+    }
+    return straight;
+}
+
+static void a_member_that_goes_by_a_name_is_found_by_a_look_up(void **state)
+{
+    struct pawl_client *client = client_for(fleet[0], PAWL_CLIENT_ROUTE);
+    struct fake *named = fake_start(FAKE_HANG_UP); /* that is the one which listens on TCP */
+    unsigned port;
+
+    (void)state;
+    atomic_store(&named->mode, FAKE_ANSWER);
+    memcpy(named->node, fleet[1]->node, sizeof(named->node));
+    assert_int_equal(sscanf(named->address, "tcp:127.0.0.1:%u", &port), 1);
+    (void)snprintf(named->address, sizeof(named->address), "tcp:localhost:%u", port);
+    for (unsigned i = 0; i < MEMBERS; i++) {
+        fleet[i]->fleet[1] = named;
+    }
+    memcpy(named->fleet, fleet[0]->fleet, sizeof(named->fleet));
+    atomic_store(&named->fleet_count, MEMBERS);
+    atomic_store(&named->view, 7);
+    while (straight_to(client, 2) == 0) {
+    }
+    assert_int_equal(straight_to(client, 1), 0);
+    assert_int_equal(pawl_client_resolve(client), PAWL_RC_OK);
+    while (straight_to(client, 1) == 0) {
+    }
+    for (unsigned i = 0; i < MEMBERS; i++) {
+        atomic_store(&fleet[i]->view, 8); /* it is known by now, and needs no other look-up */
+    }
+    atomic_store(&fleet[0]->mode, FAKE_GOAWAY); /* so a new connection asks again */
+    assert_int_equal(check(client, 0), PAWL_OUTCOME_ALLOW);
+    while (straight_to(client, 1) == 0) {
+    }
+    pawl_client_destroy(client);
+    fake_stop(named);
+}
+
+/* A process that was started where a member was, and that the view does not know yet. */
+static void another_behind_a_members_address_is_not_asked(void **state)
+{
+    struct pawl_client *client = client_for(fleet[0], PAWL_CLIENT_ROUTE);
+    struct fake *known = calloc(1, sizeof(*known)); /* of it no more is there than its view */
+
+    (void)state;
+    assert_non_null(known);
+    memcpy(known->node, fleet[1]->node, sizeof(known->node));
+    memcpy(known->address, fleet[1]->address, sizeof(known->address));
+    fleet[0]->fleet[1] = known;
+    memset(fleet[1]->node, 0x77, sizeof(fleet[1]->node));
+    for (unsigned turn = 0; turn < 8; turn++) {
+        for (unsigned k = 0; k < 64; k++) {
+            assert_int_equal(check(client, k), PAWL_OUTCOME_ALLOW);
+        }
+    }
+    assert_true(direct(client) > 0);
+    assert_int_equal(requests(1), 0);
+    pawl_client_destroy(client);
+    fleet[0]->fleet[1] = fleet[1];
+    free(known);
+}
+
 static void a_child_makes_connections_of_its_own(void **state)
 {
     struct pawl_client *client = client_for(fleet[0], PAWL_CLIENT_ROUTE);
@@ -450,6 +522,8 @@ int main(void)
         TEST(a_member_that_is_silent_is_left_and_the_breaker_stays_closed),
         TEST(a_member_where_we_may_not_check_is_not_asked),
         TEST(a_new_view_moves_keys_and_keeps_the_connections),
+        TEST(a_member_that_goes_by_a_name_is_found_by_a_look_up),
+        TEST(another_behind_a_members_address_is_not_asked),
         TEST(a_child_makes_connections_of_its_own),
         TEST(many_in_flight_are_all_answered_through_the_loop),
         TEST(an_end_cancels_what_is_under_way_to_every_member),

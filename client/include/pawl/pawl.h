@@ -351,7 +351,8 @@ PAWL_API void pawl_client_destroy(struct pawl_client *client);
  * Checks never do this by themselves: a look-up cannot be bounded by a deadline. Names are looked
  * up by pawl_client_create() and here and nowhere else (numeric addresses and Unix sockets need
  * no look-up). Call it where waiting does no harm when connects keep failing and addresses may
- * have moved. Names that cannot be resolved keep what they had.
+ * have moved. Names that cannot be resolved keep what they had. With PAWL_CLIENT_ROUTE the members
+ * of a fleet that go by names are looked up here too: until then they are asked over the others.
  *
  * Returns PAWL_RC_OK, or PAWL_RC_CONNECT if a name has no address at all.
  */
