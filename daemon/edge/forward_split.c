@@ -536,7 +536,7 @@ static void send_answer(struct pawl_dispatch *dispatch, struct pawl_session *ses
     uint8_t bytes[PAWL_EXACT_REPLY_MAX];
     size_t count = 0;
 
-    if (saved == 0 || pawl_wire_reply_bound(reply) > sizeof(bytes)) {
+    if (saved == 0) {
         pawl_reply_hot(session, reply);
         return;
     }
@@ -545,8 +545,10 @@ static void send_answer(struct pawl_dispatch *dispatch, struct pawl_session *ses
             dispatch->asked[count++] = dispatch->items[i];
         }
     }
+    bool fits = pawl_wire_reply_bound(reply) <= sizeof(bytes); /* else it is answered so */
+
     pawl_dispatch_exact(dispatch, session, reply->id, dispatch->asked, count,
-                        pawl_bytes_of(bytes, pawl_wire_write_reply(bytes, reply)));
+                        pawl_bytes_of(bytes, fits ? pawl_wire_write_reply(bytes, reply) : 0));
 }
 
 static void finish(struct pawl_dispatch *dispatch, struct pawl_session *session,
