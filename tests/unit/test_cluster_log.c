@@ -27,6 +27,8 @@ static void a_fact_of_one_is_told_once_by_each(void **state)
     (void)state;
     assert_int_equal(id.sequence, 1);
     assert_int_equal(rig->nodes[0].heard_count, 1); /* at once */
+    assert_int_equal(rig->nodes[0].log.stats.facts, 1);
+    assert_true(rig->nodes[0].log.stats.origins >= 1);
     assert_int_equal(rig->nodes[0].heard[0].source, PAWL_LOG_SOURCE_OWN);
     rig_run(rig, 50);
     each_has(rig, &id);

@@ -277,6 +277,44 @@ static void a_cancel_works_before_and_after_its_fact(void **state)
     rig_free(rig);
 }
 
+/* A node that starts reads all cancels of the fleet, beside all its facts. */
+static void a_cancel_looks_at_what_is_about_the_same_and_not_at_all_there_is(void **state)
+{
+    enum {
+        FACTS = 3000,
+        CANCELS = 500
+    };
+    struct rig *rig = rig_new(1);
+    struct pawl_fact_id ids[CANCELS];
+    uint32_t canceled;
+
+    (void)state;
+    for (unsigned i = 0; i < FACTS; i++) {
+        char name[16];
+
+        (void)snprintf(name, sizeof(name), "jti-%u", i);
+        struct pawl_fact_id id = rig_add(rig, 0, name);
+
+        if (i < CANCELS) {
+            ids[i] = id;
+        }
+    }
+    for (unsigned i = 0; i < CANCELS; i++) {
+        (void)rig_cancel(rig, 0, &ids[i], &canceled);
+        assert_int_equal(canceled, 1);
+        assert_int_equal(rig->nodes[0].remaining_until_s, 0);
+    }
+    assert_in_range(rig->nodes[0].log.stats.cancel_looks, CANCELS, CANCELS * 10);
+    struct pawl_fact_id again = rig_add(rig, 0, "jti-7"); /* comes after the index was made */
+    struct pawl_fact_id once_more = rig_add(rig, 0, "jti-7");
+
+    (void)rig_cancel(rig, 0, &again, &canceled);
+    assert_true(rig->nodes[0].remaining_until_s > 0);
+    (void)rig_cancel(rig, 0, &once_more, &canceled);
+    assert_int_equal(rig->nodes[0].remaining_until_s, 0);
+    rig_free(rig);
+}
+
 static void an_expired_cancel_leaves_the_table_whole(void **state)
 {
     struct rig *rig = rig_new(1);
@@ -522,6 +560,7 @@ int main(void)
         cmocka_unit_test(a_journals_facts_go_out_unless_a_stream_has_them),
         cmocka_unit_test(a_cancel_works_before_and_after_its_fact),
         cmocka_unit_test(an_expired_cancel_leaves_the_table_whole),
+        cmocka_unit_test(a_cancel_looks_at_what_is_about_the_same_and_not_at_all_there_is),
         cmocka_unit_test(facts_are_followed_in_order_of_arrival),
         cmocka_unit_test(digests_find_what_positions_do_not_show),
         cmocka_unit_test(what_vanished_from_a_stream_is_published_again),

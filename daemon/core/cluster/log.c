@@ -286,9 +286,6 @@ void pawl_log_tick(struct pawl_facts_log *log, uint64_t now_ms, uint64_t slow_s)
         next_ms = in->wait_after_ms;
     }
     log->next_ms = next_ms;
-    log->stats.facts = in->facts.count;
-    log->stats.bytes = in->facts.bytes;
-    log->stats.origins = in->origin_count;
     log->stats.said = in->own->hi;
     log->stats.backlog = in->own->hi - in->own->won;
 }

@@ -128,6 +128,7 @@ struct pawl_log_stats {
     uint64_t adopted;        /* facts that no stream held, appended to ours */
     uint64_t expired;        /* facts forgotten */
     uint64_t canceled;       /* facts taken back */
+    uint64_t cancel_looks;   /* facts looked at for what cancels leave */
     uint64_t trims, drops;
     uint64_t digest_mismatches; /* comparisons that failed */
     uint64_t rereads;           /* everything read again because mismatches lasted */

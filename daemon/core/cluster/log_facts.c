@@ -314,14 +314,26 @@ static void cancels_remove_at(struct pawl_log_inside *in, uint32_t at)
     facts->cancels_count--;
 }
 
-/* All that the cancel @handle names, before its bytes go. Cancels are few, and expire rarely. */
+/* All that the cancel @handle names, before its bytes go. */
 static void cancels_remove(struct pawl_log_inside *in, uint32_t handle)
 {
     struct pawl_log_facts *facts = &in->facts;
+    struct pawl_fact cancel = cancel_fact(in, (uint64_t)handle << 8);
+    size_t ids = cancel.cancels.size / PAWL_FACT_ID_BYTES;
 
-    for (uint32_t i = 0; facts->cancels_count > 0 && i <= facts->cancels_mask; i++) {
-        while (facts->cancels[i] != 0 && (uint32_t)(facts->cancels[i] >> 8) == handle) {
-            cancels_remove_at(in, i);
+    if (facts->cancels == NULL || !pawl_fact_is_known(&cancel)) {
+        return;
+    }
+    for (size_t i = 0; i < ids; i++) {
+        uint64_t item = (uint64_t)handle << 8 | i;
+        struct pawl_fact_id id = pawl_fact_id_read(cancel_id(&cancel, item));
+        uint32_t at = (uint32_t)pawl_log_hash(in, &id) & facts->cancels_mask;
+
+        while (facts->cancels[at] != 0 && facts->cancels[at] != item) {
+            at = (at + 1) & facts->cancels_mask;
+        }
+        if (facts->cancels[at] == item) {
+            cancels_remove_at(in, at);
         }
     }
 }
@@ -356,92 +368,12 @@ static bool is_canceled(const struct pawl_log_inside *in, const struct pawl_fact
     }
 }
 
-/* ---- what a cancel leaves ------------------------------------------------------------------- */
-
-struct remains {
-    unsigned count;
-    struct {
-        uint32_t handle; /* canceled just now */
-        uint32_t best;   /* the strongest that is left, 0: none */
-        uint64_t best_until_s;
-        struct pawl_fact fact;
-        struct pawl_id id;
-    } items[PAWL_FACT_CANCELS_MAX];
-};
-
-static bool contains(const struct pawl_log_fact *held, struct pawl_bytes value)
-{
-    const uint8_t *at = held->bytes;
-    const uint8_t *end = held->bytes + held->size;
-
-    while (value.size > 0 && (size_t)(end - at) >= value.size) {
-        at = memchr(at, value.data[0], (size_t)(end - at) - value.size + 1);
-        if (at == NULL) {
-            return false;
-        }
-        if (memcmp(at, value.data, value.size) == 0) {
-            return true;
-        }
-        at++;
-    }
-    return value.size == 0;
-}
-
-static void remains_look(const struct pawl_log_inside *in, struct remains *r, uint32_t handle,
-                         const struct pawl_log_fact *held)
-{
-    struct pawl_fact fact;
-    bool decoded = false;
-    struct pawl_id id = { 0, 0 };
-
-    for (unsigned i = 0; i < r->count; i++) {
-        /* Most facts are about somebody else: decode only what has the value in it. */
-        if (!decoded && !contains(held, r->items[i].fact.value)) {
-            continue;
-        }
-        if (!decoded) {
-            decoded = true;
-            if (pawl_fact_decode(&fact, pawl_log_fact_bytes(held)) != PAWL_OK ||
-                !pawl_fact_is_known(&fact) || !pawl_fact_cancellable(&fact)) {
-                return;
-            }
-            id = pawl_fact_scope_id(&in->keys[0], &fact);
-        }
-        if (pawl_id_equal(id, r->items[i].id) && fact.until_s >= r->items[i].best_until_s) {
-            r->items[i].best = handle;
-            r->items[i].best_until_s = fact.until_s;
-        }
-    }
-}
-
-static void remains_tell(struct pawl_log_inside *in, struct remains *r)
-{
-    const struct pawl_log_events *events = &in->options.events;
-
-    for (uint32_t at = in->facts.oldest; at != 0;) {
-        const struct pawl_log_fact *held = pawl_log_fact_at(&in->facts, at);
-
-        if ((held->flags & PAWL_LOG_CANCELED) == 0) {
-            remains_look(in, r, at, held);
-        }
-        at = held->next;
-    }
-    for (unsigned i = 0; i < r->count && events->on_cancel != NULL; i++) {
-        struct pawl_fact best;
-        const struct pawl_log_fact *held =
-            r->items[i].best != 0 ? pawl_log_fact_at(&in->facts, r->items[i].best) : NULL;
-        bool left = held != NULL && pawl_fact_decode(&best, pawl_log_fact_bytes(held)) == PAWL_OK;
-
-        events->on_cancel(events->self, &r->items[i].fact, left ? &best : NULL);
-    }
-}
-
 /* Note what the cancel @handle names; take back what is here. Room was made. */
 static uint32_t cancel_all(struct pawl_log_inside *in, uint32_t handle,
                            const struct pawl_fact *cancel)
 {
     struct pawl_log_facts *facts = &in->facts;
-    struct remains r = { .count = 0 };
+    struct pawl_log_remains r = { .count = 0 };
     size_t ids = cancel->cancels.size / PAWL_FACT_ID_BYTES;
 
     for (size_t i = 0; i < ids; i++) {
@@ -464,7 +396,7 @@ static uint32_t cancel_all(struct pawl_log_inside *in, uint32_t handle,
     }
     in->log->stats.canceled += r.count;
     if (r.count > 0) {
-        remains_tell(in, &r);
+        pawl_log_remains_tell(in, &r);
     }
     return r.count;
 }
@@ -526,6 +458,9 @@ enum pawl_status pawl_log_facts_insert(struct pawl_log_inside *in, const struct 
     facts->count++;
     facts->bytes += bytes.size;
     pawl_log_bucket_add(in, held, 1);
+    pawl_log_scopes_add(in, *handle, fact);
+    in->log->stats.facts = facts->count;
+    in->log->stats.bytes = facts->bytes;
     struct pawl_log_news news = {
         .fact = fact,
         .bytes = bytes,
@@ -549,6 +484,7 @@ void pawl_log_facts_forget(struct pawl_log_inside *in, uint32_t handle)
 
     if ((fact->flags & PAWL_LOG_NOTE) == 0) {
         pawl_log_bucket_add(in, fact, -1);
+        pawl_log_scopes_remove(in, handle);
         ids_remove(in, handle);
         unlink_fact(facts, fact);
         if (fact->bytes[1] == PAWL_FACT_CANCEL) {
@@ -556,6 +492,8 @@ void pawl_log_facts_forget(struct pawl_log_inside *in, uint32_t handle)
         }
         facts->count--;
         facts->bytes -= fact->size;
+        in->log->stats.facts = facts->count;
+        in->log->stats.bytes = facts->bytes;
     }
     pawl_log_give(in, fact->bytes, fact->size);
     fact->bytes = NULL;
@@ -569,6 +507,7 @@ void pawl_log_facts_deinit(struct pawl_log_inside *in)
 {
     struct pawl_log_facts *facts = &in->facts;
 
+    pawl_log_scopes_drop(in);
     for (uint32_t handle = PAWL_LOG_FIRST; handle < facts->used; handle++) {
         struct pawl_log_fact *fact = pawl_log_fact_at(facts, handle);
 

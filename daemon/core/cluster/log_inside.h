@@ -3,6 +3,7 @@
  *
  *   log.c          life, facts of our own, queries
  *   log_facts.c    the table of facts: by id, in order of arrival; cancels
+ *   log_scopes.c   facts by what they are about: what a cancel leaves
  *   log_origins.c  streams: which position holds what
  *   log_tops.c     what an announcement says: lost ends, freshness
  *   log_append.c   what the engine lacks goes out; acknowledgements
@@ -23,6 +24,7 @@ enum {
     PAWL_LOG_CANCELED = 1, /* a cancel names it */
     PAWL_LOG_JOURNAL = 2,  /* came from the journal: no stream need hold it */
     PAWL_LOG_NOTE = 4,     /* no fact: the body of an `applied` entry that was not sent yet */
+    PAWL_LOG_SCOPED = 8,   /* in a list by its scope, while there are such */
 };
 
 /*
@@ -53,6 +55,12 @@ struct pawl_log_bucket {
 
 #define PAWL_LOG_BUCKETS 64
 
+/* Facts of one scope, and of others with the same low bits: a list without an order. */
+struct pawl_log_link {
+    uint32_t prev, next;
+    uint32_t hash;
+};
+
 struct pawl_log_facts {
     struct pawl_log_fact **chunks;
     uint32_t chunk_count, chunk_capacity;
@@ -65,6 +73,10 @@ struct pawl_log_facts {
     uint64_t *cancels; /* open addressing by canceled id: handle << 8 | index, 0: free */
     uint32_t cancels_mask, cancels_count;
     struct pawl_log_bucket buckets[PAWL_LOG_BUCKETS];
+    struct pawl_log_link **links; /* as chunks; since the first cancel that took something back */
+    uint32_t link_count, link_capacity;
+    uint32_t *heads; /* NULL: there is no index by scope */
+    uint32_t heads_mask, scoped;
 };
 
 /* ---- origins ---- */
@@ -245,6 +257,28 @@ void pawl_log_facts_ref(struct pawl_log_inside *in, uint32_t handle);
 void pawl_log_facts_unref(struct pawl_log_inside *in, uint32_t handle);
 
 void pawl_log_facts_deinit(struct pawl_log_inside *in);
+
+/* ---- log_scopes.c ---- */
+
+/** What cancels took back just now, and what is left of the same scopes. */
+struct pawl_log_remains {
+    unsigned count;
+    struct {
+        uint32_t handle; /* canceled just now */
+        uint32_t best;   /* the strongest that is left, 0: none */
+        uint64_t best_until_s;
+        struct pawl_fact fact;
+        struct pawl_id id;
+    } items[PAWL_FACT_CANCELS_MAX];
+};
+
+/** Look for what is left, and tell on_cancel. */
+void pawl_log_remains_tell(struct pawl_log_inside *in, struct pawl_log_remains *r);
+
+/** A fact has come; one goes, whose bytes are still there. */
+void pawl_log_scopes_add(struct pawl_log_inside *in, uint32_t handle, const struct pawl_fact *fact);
+void pawl_log_scopes_remove(struct pawl_log_inside *in, uint32_t handle);
+void pawl_log_scopes_drop(struct pawl_log_inside *in);
 
 /* ---- log_origins.c ---- */
 

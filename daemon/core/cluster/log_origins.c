@@ -70,7 +70,7 @@ struct pawl_log_origin *pawl_log_origin_get(struct pawl_log_inside *in,
         .quiet_ms = now_ms,
     };
     in->origins[index] = origin;
-    in->origin_count++;
+    in->log->stats.origins = ++in->origin_count;
     put(in, origin);
     return origin;
 }
@@ -80,7 +80,7 @@ void pawl_log_origin_remove(struct pawl_log_inside *in, struct pawl_log_origin *
     pawl_log_slots_drop(in, origin, origin->hi + 1);
     pawl_log_give(in, origin->slots, origin->capacity * sizeof(*origin->slots));
     in->origins[origin->index] = NULL;
-    in->origin_count--;
+    in->log->stats.origins = --in->origin_count;
     pawl_log_give(in, origin, sizeof(*origin));
     memset(in->origin_slots, 0, sizeof(in->origin_slots)); /* rare */
     for (uint16_t i = 0; i < PAWL_ORIGINS_MAX; i++) {
