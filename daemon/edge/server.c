@@ -470,11 +470,25 @@ enum pawl_status pawl_server_adopt(struct pawl_server *server, int fd, unsigned 
     return pawl_acceptor_adopt(&server->edge, fd, roles);
 }
 
+/* A message to one worker may end in one to another, which has to be there still. */
+static void finish_workers(struct pawl_server *server)
+{
+    bool any = true;
+
+    while (any) {
+        any = false;
+        for (unsigned i = 0; i < server->worker_count; i++) {
+            any = pawl_worker_finish(&server->edge.workers[i]) || any;
+        }
+    }
+}
+
 void pawl_server_destroy(struct pawl_server *server)
 {
     if (server == NULL) {
         return;
     }
+    finish_workers(server);
     for (unsigned i = 0; i < server->worker_count; i++) {
         pawl_worker_deinit(&server->edge.workers[i]);
     }

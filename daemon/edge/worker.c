@@ -588,6 +588,14 @@ void pawl_worker_join(struct pawl_worker *worker)
     }
 }
 
+bool pawl_worker_finish(struct pawl_worker *worker)
+{
+    bool any = atomic_load_explicit(&worker->posts, memory_order_relaxed) != NULL;
+
+    run_posts(worker);
+    return any;
+}
+
 void pawl_worker_deinit(struct pawl_worker *worker)
 {
     run_posts(worker);

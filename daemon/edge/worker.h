@@ -166,6 +166,10 @@ void pawl_worker_order_guard(struct pawl_worker *worker, struct pawl_guard *guar
 /** Close every session and report empty; at most once. Any thread. */
 void pawl_worker_halt(struct pawl_worker *worker);
 
+/** After join, and before any worker's deinit: the posts that are left, which may be answered by
+ * posts to other workers. Whether there were some. */
+bool pawl_worker_finish(struct pawl_worker *worker);
+
 /** After join: the posts that are left, the handler's context, the loop. */
 void pawl_worker_deinit(struct pawl_worker *worker);
 

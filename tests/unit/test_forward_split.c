@@ -523,6 +523,50 @@ static void a_pull_is_answered_by_the_clusters_thread(void **state)
     (void)close(fd);
 }
 
+static void answer_it(void *ctx)
+{
+    pawl_peer_answer(ctx);
+}
+
+/* The last worker comes to rest while the server is taken down; who asked belonged to the first. */
+static void a_pull_that_waits_for_the_workers_ends_with_them(void **state)
+{
+    static struct pawl_quiesce quiesce;
+    struct fleet *fleet = *state;
+    struct node *node = &fleet->nodes[0];
+    struct pawl_peer_request *asked = NULL;
+    Pawl__V1__Pull pull = PAWL__V1__PULL__INIT;
+    Pawl__V1__Request request = PAWL__V1__REQUEST__INIT;
+    uint8_t member[16] = "a member's id...";
+    int fds[64];
+    unsigned count = 0;
+
+    pull.member.data = member;
+    pull.member.len = sizeof(member);
+    request.id = 1;
+    request.body_case = PAWL__V1__REQUEST__BODY_PULL;
+    request.pull = &pull;
+    while (asked == NULL || asked->worker != pawl_server_worker(node->server, 0)) {
+        if (asked != NULL) {
+            pawl_peer_answer(asked);
+        }
+        assert_true(count < 64);
+        fds[count] = node_connect_peer(node);
+        client_send(fds[count++], &request);
+        AWAIT(atomic_load(&node->requests) == count);
+        asked = atomic_exchange(&node->request, NULL);
+    }
+    pawl_server_stop(node->server);
+    pawl_server_stop(node->server);
+    assert_int_equal(pthread_join(node->thread, NULL), 0);
+    pawl_quiesce(&node->world, &quiesce, answer_it, asked);
+    pawl_server_destroy(node->server);
+    node->server = NULL;
+    while (count > 0) {
+        (void)close(fds[--count]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -542,6 +586,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_lease_leads_back_to_who_granted_it, three, end),
         cmocka_unit_test_setup_teardown(a_reservation_wants_keys_of_one_member, three, end),
         cmocka_unit_test_setup_teardown(a_pull_is_answered_by_the_clusters_thread, three, end),
+        cmocka_unit_test_setup_teardown(a_pull_that_waits_for_the_workers_ends_with_them, three,
+                                        end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
