@@ -48,17 +48,24 @@ class Container:
         self.root = pathlib.Path(root)
         self.folder = pathlib.Path(folder)
         self.environment = environment
-        self.volumes = {"/run/pawl": self.folder / "run", "/etc/pawl": self.folder / "conf"}
+        self.volumes = {}
+        self.mount("/run/pawl", "run")
+        self.mount("/etc/pawl", "conf")
         if data:
-            self.volumes["/var/lib/pawl"] = self.folder / "data"
-        for path in self.volumes.values():
-            path.mkdir()
-            os.chown(path, USER, USER)
+            self.mount("/var/lib/pawl", "data")
         self.folder.chmod(0o755)
         self.log_path = self.folder / "log"
         self.process = None
         self.pid = None
         self.groups = ()  # control groups, as folders
+
+    def mount(self, inside, name=None):
+        """A folder of the host at @inside, read-only below /etc; its path out here."""
+        path = self.folder / (name or inside.rpartition("/")[2])
+        path.mkdir()
+        os.chown(path, USER, USER)
+        self.volumes[inside] = path
+        return path
 
     @property
     def unix(self):
@@ -67,7 +74,7 @@ class Container:
     def start(self, *arguments, wait=True):
         mounts = []
         for inside, outside in self.volumes.items():
-            options = "ro" if inside == "/etc/pawl" else "rw"
+            options = "ro" if inside.startswith("/etc/") else "rw"
             target = f'"$root"{inside}'
             mounts += [f"mount --bind {shlex.quote(str(outside))} {target}",
                        f"mount -o remount,bind,{options},nosuid,nodev,noexec {target}"]
