@@ -305,10 +305,41 @@ static void on_reply(void *self, const struct pawl_engine_reply *reply)
 
 /* ---- what the node tells ---- */
 
+static bool is_among(const struct sim_node *node, const struct pawl_member_id *ids, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (node_is(node, &ids[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whoever is dropped and lives is not waited for, with what it wrote of families lately. */
+static void count_dropped(struct sim_node *node, const struct pawl_view *view)
+{
+    struct world *world = node->world;
+
+    for (unsigned i = 0; i < SIM_NODES; i++) {
+        struct sim_node *other = &world->nodes[i];
+        bool stays = false;
+
+        for (uint16_t k = 0; k < view->count; k++) {
+            stays = stays || node_is(other, &view->members[k].id);
+        }
+        if (other->is_open && !other->leaving && !stays && other->dropped_view < view->number &&
+            is_among(other, node->ring.members, node->ring.member_count)) {
+            other->dropped_view = view->number;
+            world->rings_lost++;
+        }
+    }
+}
+
 static void node_on_view(void *self, const struct pawl_view *view)
 {
     struct sim_node *node = self;
 
+    count_dropped(node, view);
     node->ring = node->node.ring; /* the same, made a moment ago */
     node->ring_self = PAWL_RING_NOBODY;
     for (uint16_t i = 0; i < node->ring.member_count; i++) {

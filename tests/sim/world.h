@@ -136,6 +136,7 @@ struct sim_node {
     struct pawl_ownership ownership;
     struct pawl_ring ring;
     uint16_t ring_self;
+    uint64_t dropped_view; /* the last one that others made without it while it was alive */
     struct pawl_limiter limiter;
     void *limiter_region;
     struct pawl_limit limits[COUNT_KINDS];
@@ -209,7 +210,7 @@ struct world {
     unsigned engine_troubles; /* under way */
     uint32_t losses;          /* faults so far that may lose something somebody holds alone */
     uint64_t emptied_us;      /* when the engine last lost something of its own */
-    uint32_t rings_lost;      /* nodes that left, with their memory of families */
+    uint32_t rings_lost;      /* nodes that left or were dropped, with their memory of families */
     uint64_t engine_hurt_us;  /* when an engine last lost or refused something */
     uint64_t steps, faults_done;
     size_t heap_max; /* the most that a node ever took */
