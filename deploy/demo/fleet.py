@@ -142,6 +142,11 @@ class Redis(Server):
         super().__init__(self.place, command, self.folder / "log")
         wait_until(lambda: self.ask("ping") == "PONG", f"redis on {self.host}:{self.port}")
 
+    def set(self, name, value):
+        """A setting, now and after each start."""
+        self.settings[name] = value
+        self.ask("config", "set", name, value)
+
     def ask(self, *words):
         """An answer of redis-cli, as text."""
         done = subprocess.run(
@@ -155,9 +160,12 @@ class Redis(Server):
         lines = self.ask("info", section).splitlines()
         return dict(line.strip().split(":", 1) for line in lines if ":" in line)
 
-    def in_step(self):
-        """Whether this replica follows its primary."""
-        return self.info("replication").get("master_link_status") == "up"
+    def in_step(self, primary=None):
+        """Whether this replica follows its primary; with all that @primary has written by now."""
+        upto = int(primary.info("replication")["master_repl_offset"]) if primary else 0
+        mine = self.info("replication")
+        return (mine.get("master_link_status") == "up" and
+                int(mine.get("slave_repl_offset", 0)) >= upto)
 
     @property
     def uri(self):
@@ -194,7 +202,24 @@ sentinel parallel-syncs pawl 1
 
     def knows(self, replicas):
         """Whether it has heard of so many replicas: it asks for them every ten seconds only."""
-        return self.ask("sentinel", "replicas", "pawl").count("runid") >= replicas
+        return len(self.replicas()) >= replicas
+
+    def replicas(self):
+        """What it knows of each replica: names and texts."""
+        found = []
+        words = self.ask("sentinel", "replicas", "pawl").splitlines()
+        for name, value in zip(words[::2], words[1::2]):
+            if name == "name":
+                found.append({})
+            found[-1][name] = value
+        return found
+
+    def may_promote(self, engine):
+        """Whether it knows @engine as a replica that is there, with the priority that it has."""
+        return any((one["ip"], int(one["port"])) == (engine.host, engine.port) and
+                   one["flags"] == "slave" and
+                   int(one["slave-priority"]) == engine.settings["replica-priority"]
+                   for one in self.replicas())
 
     @property
     def uri(self):
@@ -289,7 +314,7 @@ class Fleet:
     """
 
     def __init__(self, build, folder, place=None, replicas=0, sentinels=0, settings=None,
-                 cluster=None, data_dir=False, redis=None, image=None):
+                 cluster=None, data_dir=False, redis=None, priorities=(), image=None):
         self.build, self.folder = pathlib.Path(build), pathlib.Path(folder)
         self.place = place or (lambda name: Loopback())
         self.settings, self.cluster, self.data_dir = settings, cluster or {}, data_dir
@@ -304,11 +329,13 @@ class Fleet:
                 replica = Redis(self.place(f"e{i}"), self.folder / f"e{i}",
                                 replica_of=self.engines[0], **(redis or {}))
                 self.engines.append(replica)
+            for engine, priority in zip(self.engines, priorities): # the least is promoted first
+                engine.set("replica-priority", priority)
+            for replica in self.engines[1:]:
                 wait_until(replica.in_step, "the replica in step")
             for i in range(sentinels):
-                # Beside an engine each, as they should be.
-                beside = self.engines[i % len(self.engines)].place
-                sentinel = Sentinel(beside, self.folder / f"s{i}", self.engines[0],
+                # In places of their own: who is cut off from an engine is not so from them.
+                sentinel = Sentinel(self.place(f"s{i}"), self.folder / f"s{i}", self.engines[0],
                                     quorum=sentinels // 2 + 1)
                 self.sentinels.append(sentinel)
                 wait_until(lambda one=sentinel: one.knows(replicas), "the Sentinel's replicas")
@@ -356,6 +383,11 @@ class Fleet:
                 if engine.running() and engine.info("replication")["role"] == "master":
                     return engine
         return None
+
+    def named_primary(self):
+        """The engine that the first Sentinel calls primary, whether it answers or not."""
+        address = self.sentinels[0].primary()
+        return next(engine for engine in self.engines if (engine.host, engine.port) == address)
 
     def leave_in_order(self, image):
         """Stop all nodes as an operator would, the engine then; what is left goes to @image."""
