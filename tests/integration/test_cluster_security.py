@@ -2,13 +2,14 @@
 sandbox lets through what it has to and nothing more."""
 
 import pathlib
+import shutil
 import subprocess
 import sys
 
 import pytest
 
 from conftest import BUILD, ROOT, Connection, check_request
-from tls import Authority
+from tls import Authority, TlsConnection, client_context
 
 sys.path.insert(0, str(ROOT / "deploy" / "demo"))
 import fleet as rig # noqa: E402
@@ -19,8 +20,9 @@ HOUR_MS = 3600000
 class Secured:
     """One engine with TLS and an ACL user, and members with certificates of one CA."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, image):
         self.folder = pathlib.Path(folder)
+        shutil.copy(image / "secret", self.folder)
         self.authority = Authority(folder)
         self.certificates = {name: self.authority.leaf(name, san) for name, san in {
             "engine": "DNS:engine.internal", "member": "DNS:member.pawl,IP:127.0.0.1",
@@ -28,7 +30,7 @@ class Secured:
         place = rig.Loopback()
         self.tls_port = place.port()
         certificate, key = self.certificates["engine"]
-        self.engine = rig.Redis(place, self.folder / "e0", **{
+        self.engine = rig.Redis(place, self.folder / "e0", image=image / "dump.rdb", **{
             "tls-port": str(self.tls_port), "tls-cert-file": str(certificate),
             "tls-key-file": str(key), "tls-ca-cert-file": str(self.authority.certificate),
             "tls-auth-clients": "yes"})
@@ -46,7 +48,8 @@ class Secured:
         certificate, key = map(str, self.certificates[name])
         ca = str(self.authority.certificate)
         place = rig.Loopback()
-        uri = f"tls:127.0.0.1:{place.port()}"
+        port = place.port()
+        uri = f"tls:127.0.0.1:{port}"
         number = f"n{len(self.nodes)}"
         node = rig.Node(BUILD, place, self.folder, number, {
             "redis": [f"rediss://localhost:{self.tls_port}"], "user": "pawl",
@@ -58,6 +61,7 @@ class Secured:
             "tls": {"certificate": certificate, "key": key, "ca": ca,
                     "clients": [{"san": "dns:member.pawl", "role": ["check", "read", "peer"]}]},
         })
+        node.tls_port = port
         self.nodes.append(node)
         node.start(wait=wait)
         return node
@@ -74,8 +78,8 @@ class Secured:
 
 
 @pytest.fixture
-def secured(tmp_path):
-    made = Secured(tmp_path)
+def secured(tmp_path, left_in_order):
+    made = Secured(tmp_path, left_in_order)
     yield made
     made.close()
 
@@ -108,6 +112,14 @@ def test_members_and_engine_know_each_other_by_certificates(secured, wire):
         assert '"event":"sandbox"' in log_of(node)
         status = node.status()
         assert status["sandbox"].startswith("seccomp") or "sanitizers" in status["sandbox"]
+    # A client's certificate makes no member.
+    client = TlsConnection(wire, secured.nodes[0].tls_port, client_context(
+        secured.authority.certificate, secured.authority.leaf("client", "DNS:client.pawl")),
+        name="member.pawl")
+    client.send(client.request(pull=wire.Pull(view=b"x", bundle=0, member=bytes(16))))
+    assert client.receive().goaway.reason == b"no entry of tls.clients matches the certificate"
+    assert client.receive() is None
+    client.close()
 
 
 def test_an_engine_with_a_certificate_for_another_name_is_not_believed(secured):
@@ -118,7 +130,7 @@ def test_an_engine_with_a_certificate_for_another_name_is_not_believed(secured):
     rig.wait_until(lambda: "TLS: " in log_of(node), "the refusal in the log")
     # It takes connections without the engine, too, once it has waited for it a while.
     rig.wait_until(lambda: node.status()["engine_up"] is False, "a node that answers")
-    assert secured.engine.ask("keys", "*") == ""
+    assert "cmdstat_eval" not in secured.engine.ask("info", "commandstats")
 
 
 def test_a_member_that_nobody_has_named_is_not_answered(secured, wire):
