@@ -404,10 +404,12 @@ struct model_family *model_state_family(struct model_state *state, struct pawl_i
 static struct model_outcome family_set(struct model_state *state,
                                        const struct pawl_engine_command *command, uint64_t clock_ms)
 {
+    static const struct pawl_epoch never;
     struct model_outcome refused = { .result = PAWL_ENGINE_REFUSED };
     struct model_family *family;
 
-    if (command->family.gated && !pawl_epoch_equal(state->gate, command->family.epoch)) {
+    if (command->family.gated && (pawl_epoch_equal(state->gate, never) ||
+                                  !pawl_epoch_equal(state->gate, command->family.epoch))) {
         refused.closed = true;
         return refused;
     }
