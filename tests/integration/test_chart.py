@@ -1,5 +1,5 @@
-"""The Helm chart, rendered by tests/support/chart without Helm: what it becomes for each set of values,
-whether Kubernetes would take it, and whether pawld takes the settings that it writes.
+"""The Helm chart, rendered by tests/support/chart without Helm: what it becomes for each set of
+values, whether Kubernetes would take it, and whether pawld takes the settings that it writes.
 
 Not here: a cluster. Objects are checked against Kubernetes' own description of them.
 """
@@ -296,7 +296,7 @@ def test_a_member_is_done_before_the_kubelet_kills_it(case):
 
 @pytest.mark.parametrize("case", CASES, ids=names)
 def test_liveness_asks_whether_the_loops_turn_and_nothing_else(case):
-    """/readyz fails while a member drains: a kubelet that restarted it then would lose its counts."""
+    """/readyz fails while a member drains: a kubelet that restarted it then would lose counts."""
     container = pods(render(case))["containers"][0]
     asked = {name: container[f"{name}Probe"]["httpGet"]["path"]
              for name in ("startup", "readiness", "liveness")}
@@ -322,7 +322,7 @@ def test_what_is_taken_in_place_rolls_nobody_and_what_needs_a_restart_does():
     before = mark({})
     sections = chart.schema()["properties"]["config"]["properties"]
     wrong = []
-    for path, value, _, reloadable in make.reference():
+    for path, value, reloadable in make.reference():
         top, _, inner = path.partition(".")
         if "*" in path or top not in sections or path == "server.drain_timeout":
             continue
@@ -364,8 +364,9 @@ def checked(rendered, folder, *more):
 def test_pawld_takes_the_settings(case, tmp_path):
     done = checked(render(case), tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
+    # Of members in clear, and meant so: the NetworkPolicy guards their port.
     warnings = [line for line in done.stderr.splitlines() if line.strip() and
-                "whoever reaches the port may do that" not in line]  # members in clear: networkPolicy
+                "whoever reaches the port may do that" not in line]
     assert warnings == []
 
 

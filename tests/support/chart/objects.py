@@ -37,8 +37,8 @@ NEWER = {
         {"whenDeleted": "str", "whenScaled": "str"},
     ("V1PodDisruptionBudgetSpec", "unhealthyPodEvictionPolicy"): "str",  # 1.27
 }
-#: Objects of operators, for which no package has a description: what of them is used here. A leaf is
-#: a type; a list has one item; "*" is any name.
+#: Objects of operators, for which no package has a description: what of them is used here. A leaf
+#: is a type; a list has one item; "*" is any name.
 CUSTOM = {
     ("cert-manager.io/v1", "Certificate"): {
         "secretName": "str", "issuerRef": {"group": "str", "kind": "str", "name": "str"},
