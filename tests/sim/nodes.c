@@ -299,6 +299,10 @@ static void on_reply(void *self, const struct pawl_engine_reply *reply)
         node->fake_synced_ms = node_now_ms(node);
     }
     pawl_node_set_wall(&node->node, node_wall_ms(node), node_now_ms(node));
+    if (node->world->control == CONTROL_VIEW_IS_ALL) {
+        node->node.acks.listed_count = 0;
+        node->node.acks.listed_by = UINT64_MAX;
+    }
     pawl_node_on_reply(&node->node, reply, node_now_ms(node));
     node_settle(node);
 }
@@ -824,7 +828,7 @@ static void make_node(struct sim_node *node)
         .limiter = &node->limiter,
         .ownership = &node->ownership,
         .birth_ms = world->engine.clock_origin_ms,
-        .staleness_max_ms = WORLD_STALENESS_MS,
+        .staleness_max_ms = world->profile.staleness_ms,
         .command_ms = 1000,
         .interval_ms = WORLD_INTERVAL_MS,
         .seed = kernel_random(&world->kernel),

@@ -315,7 +315,7 @@ void tokens_read(struct world *world, struct sim_node *node)
 {
     uint32_t count = world->facts.count;
     uint64_t synced = node_synced_ms(node);
-    uint64_t bound = WORLD_STALENESS_MS * UINT64_C(1000) + MINORITY_US;
+    uint64_t bound = world->profile.staleness_ms * UINT64_C(1000) + MINORITY_US;
     uint32_t token;
     bool is_fresh;
 
@@ -328,7 +328,7 @@ void tokens_read(struct world *world, struct sim_node *node)
                 ? count - 1 - (uint32_t)kernel_below(&world->kernel, 8)
                 : (uint32_t)kernel_below(&world->kernel, count);
     world->facts.reads++;
-    is_fresh = synced != 0 && node_now_ms(node) - synced <= WORLD_STALENESS_MS;
+    is_fresh = synced != 0 && node_now_ms(node) - synced <= world->profile.staleness_ms;
     if (is_revoked(node, token)) {
         world->facts.hits++;
         check_kept(world, node, token);

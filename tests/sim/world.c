@@ -43,6 +43,7 @@ static void draw_profile(struct world *world)
     profile->clock_jumps = kernel_chance(kernel, 30);
     profile->floods = kernel_chance(kernel, 8);
     profile->reloads = kernel_chance(kernel, 30);
+    profile->staleness_ms = kernel_chance(kernel, 70) ? 5000 : kernel_between(kernel, 3000, 15000);
 }
 
 /* What a control needs so that there is something to object to. */
@@ -63,6 +64,7 @@ static void suit_control(struct world *world)
     profile->clock_jumps = world->control == CONTROL_EXPIRE_BY_WALL;
     profile->partitions = true;
     profile->memory = world->control == CONTROL_CREATE_UNKNOWN;
+    profile->staleness_ms = world->control == CONTROL_VIEW_IS_ALL ? 15000 : 5000;
     profile->losses = profile->memory;
     if (profile->servers < 2) {
         profile->servers = 2;
@@ -440,7 +442,7 @@ static void check_node_alive(struct world *world, struct sim_node *node, uint64_
     struct pawl_node_figures figures;
 
     pawl_node_figures_get(&node->node, now_ms, &figures);
-    if (figures.staleness_ms > WORLD_STALENESS_MS) {
+    if (figures.staleness_ms > world->profile.staleness_ms) {
         kernel_fail(&world->kernel, "L1: node %u is not fresh in the end (%llu ms)", node->index,
                     (unsigned long long)figures.staleness_ms);
     } else if (!pawl_gate_is_open(&node->node.gate, &node->node.epoch)) {

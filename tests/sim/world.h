@@ -16,7 +16,6 @@
 #include "sim/peers.h"
 
 #define WORLD_LIMITER_BYTES (size_t)(4u << 20)
-#define WORLD_STALENESS_MS  5000               /* tokens.staleness_max */
 #define WORLD_INTERVAL_MS   1000               /* between saves of counters */
 #define WORLD_ASKS          1024               /* requests of one node to others under way */
 #define WORLD_PARKED        64                 /* checks that wait for a slot */
@@ -28,6 +27,7 @@
     X(NO_REASSERT, "no-reassert", "R1")         /* what an engine lost is not appended again */ \
     X(ACK_AT_ONCE, "ack-at-once", "R1")         /* a revocation is called safe before it is */  \
     X(SILENCE_IS_KNOWLEDGE, "silence", "R2")    /* everywhere does not wait for the silent */   \
+    X(VIEW_IS_ALL, "view-is-all", "R2")         /* everywhere asks the view's members alone */  \
     X(READ_RENEWS, "read-renews", "R3")         /* a READ's answer renews freshness */          \
     X(EXPIRE_BY_WALL, "wall-expiry", "R5")      /* facts expire by a clock that jumps */        \
     X(FRESH_AT_START, "fresh-at-start", "R6")   /* fresh as soon as the engine answers */       \
@@ -181,6 +181,7 @@ struct world_profile {
     unsigned servers;
     uint64_t length_us;    /* of the part with faults */
     uint64_t fault_gap_us; /* between faults, on the average */
+    uint64_t staleness_ms; /* tokens.staleness_max */
     bool leaves;
     uint64_t step_gap_us; /* between steps of the workload */
     bool journal;         /* nodes keep facts on disk */
