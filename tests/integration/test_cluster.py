@@ -13,7 +13,7 @@ from cluster_rig import Owners, calm, rig, used, verdict
 from conftest import Connection, check_request, in_parallel
 
 # Leases run out under a sanitizer's load.
-pytestmark = pytest.mark.release
+pytestmark = [pytest.mark.release, pytest.mark.fleet]
 
 CALLERS, EACH = 40, 10 # of 400 checks
 

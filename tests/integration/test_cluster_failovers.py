@@ -15,7 +15,8 @@ import histories
 from cluster_rig import calm, rig
 from histories import rows_grow
 
-pytestmark = [pytest.mark.release, # in real time: leases run out under a sanitizer's load
+# Leases run out under a sanitizer's load.
+pytestmark = [pytest.mark.release, pytest.mark.fleet,
               pytest.mark.skipif(not rig.namespaces_work(),
                                  reason="network namespaces need root, ip and nft")]
 

@@ -13,13 +13,14 @@ import time
 import pytest
 
 import histories
-from cluster_rig import calm, rig
+from cluster_rig import ask, calm, rig
 from histories import rows_grow
 
-pytestmark = [pytest.mark.release, # in real time: leases run out under a sanitizer's load
+# Leases run out under a sanitizer's load.
+pytestmark = [pytest.mark.release, pytest.mark.fleet,
               pytest.mark.skipif(not rig.namespaces_work(),
                                  reason="network namespaces need root, ip and nft")]
-STALE_S = 5 # tokens.staleness_max: how long a verdict is called fresh
+STALE_S = 2 # how long a verdict is called fresh, where this is about it
 
 
 @pytest.fixture
@@ -98,17 +99,32 @@ def test_a_node_that_stood_still_answers_nothing_from_before(make_fleet, wire):
 
 
 def test_an_engine_without_memory_is_said_and_forgets_nothing(make_fleet, wire):
+    """Log-outs and refreshes go on; logins are refused; checks are counted in memory all the same."""
     fleet = make_fleet(redis={"maxmemory-policy": "noeviction"})
     history = histories.History(wire, fleet)
-    with histories.running(history, history.revoke):
+    history.open_families(5)
+
+    def log_in():
+        return ask(fleet.nodes[0], wire, deadline_ms=2500, family_open=wire.FamilyOpen(
+            subject=b"late", jti=b"late", exp=history.exp)).status
+
+    with histories.running(history, history.revoke, history.rotate, history.check(b"full", 300)):
         rows_grow(history, "revoke")
         fleet.engines[0].ask("config", "set", "maxmemory", "1mb")
-        refused = len(history.failed("revoke"))
-        rig.wait_until(lambda: len(history.failed("revoke")) > refused or
-                       fleet.nodes[0].status()["pending_revocations"] > 0, "it is noticed", 30)
+        rig.wait_until(lambda: log_in() == wire.STATUS_UNAVAILABLE, "a login refused", 30)
+        begun = time.monotonic()
+        rows_grow(history, "revoke")
+        rows_grow(history, "rotate", 20)
+        rig.wait_until(lambda: history.used_up(), "the limit used up", 60)
+        ended = time.monotonic()
         fleet.engines[0].ask("config", "set", "maxmemory", "0")
         calm(fleet)
+        assert log_in() == wire.STATUS_OK
+    for what in ("revoke", "check"):
+        assert [row for row in history.failed(what) if begun < row.begun < ended] == []
+    assert history.admitted(b"full") == 300
     assert history.forgotten(wire.ACK_MEMORY) == []
+    assert history.two_winners() == {}
 
 
 class SlowLine:
@@ -174,6 +190,7 @@ def test_the_engine_is_away_for_longer_than_every_lease(make_fleet, wire, journa
     verdicts say that they are stale; and when the engine is back, empty, all is as before."""
     limit = 900
     fleet = make_fleet(data_dir=journal, settings={
+        "tokens": {"staleness_max": f"{STALE_S}s"},
         "limits": {"shared": {"rate": f"{limit}/hour", "on_error": "local"}}})
     history = histories.History(wire, fleet)
     history.takers = [fleet.nodes[1]]
@@ -188,7 +205,7 @@ def test_the_engine_is_away_for_longer_than_every_lease(make_fleet, wire, journa
                            node.status()["staleness_ms"] > 1000 * STALE_S, "its leases over", 30)
         stale = time.monotonic()
         rig.wait_until(lambda: time.monotonic() > gone + away_s, "the rest of the time", 90)
-        rig.wait_until(lambda: time.monotonic() > stale + 5, "some seconds more", 30)
+        rig.wait_until(lambda: time.monotonic() > stale + 4, "some seconds more", 30)
         for what, more in (("check", 20), ("revoke", 2), ("token", 20)):
             rows_grow(history, what, more)
         back = time.monotonic()

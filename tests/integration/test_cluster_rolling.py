@@ -10,7 +10,8 @@ import pytest
 
 from cluster_rig import Owners, rig, used
 
-pytestmark = pytest.mark.release # leases run out under a sanitizer's load
+# Leases run out under a sanitizer's load.
+pytestmark = [pytest.mark.release, pytest.mark.fleet]
 
 MANY = 1_000_000
 LIMIT = 1000

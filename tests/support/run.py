@@ -33,9 +33,12 @@ def unit():
 def integration():
     yield from suites.run_pytest(suites.build("asan"), "asan", ["-m", "not release and not soak"])
     yield from suites.run_pytest(suites.build("tsan"), "tsan", ["-m", "threads and not soak"])
+    # Fleets run in real time, and wait for their own leases most of it: two side by side.
+    yield from suites.run_pytest(suites.build("release"), "release",
+                                 ["-m", "release and fleet and not soak"])
     # Memory ceilings and floods mean nothing under a sanitizer's allocator.
     yield from suites.run_pytest(suites.build("release"), "release",
-                                 ["-m", "release and not soak"], workers=1)
+                                 ["-m", "release and not fleet and not soak"], workers=1)
 
 
 def python():

@@ -1,9 +1,10 @@
 """./dev soak: what takes too long for ./dev test.
 
     ./dev soak [MINUTES]        kills, floods and fuzzers in turns for MINUTES (30), then 10 minutes of
-                                mutated tokens and 10 of simulation, then set-up and ./dev demo in a
+                                mutated tokens and 10 of simulation, a fleet under ten failovers and
+                                twenty restarts and a minute without its engine, then set-up and ./dev demo in a
                                 bare root, then the packages in another, then the container image
-    ./dev soak --only loops|tokens|sim|bare-root|package|image|newer
+    ./dev soak --only loops|tokens|sim|cluster|bare-root|package|image|newer
     ./dev soak --only bare-root --then "./dev test"    run more in the bare root, after the demo
 
 Kills and mutated frames take a new seed each time and print it when they fail; PAWL_SEED repeats
@@ -28,6 +29,8 @@ import suites
 BARE_SUITE = "bookworm"
 SEEDED = ["test_kills.py", "test_edge.py::test_thousands_of_mutated_frames_harm_nobody",
           "test_damage.py::test_every_single_flip_is_harmless_or_noticed"]
+# Long forms of what ./dev test does in short.
+CLUSTER = ["test_cluster_failovers.py", "test_cluster_faults.py", "test_cluster_rolling.py"]
 FUZZ_SECONDS = 20  # for each fuzzer, in each round
 TOKEN_SECONDS = 600
 SIM_MINUTES = 10  # unless --only sim says for how long
@@ -40,16 +43,16 @@ def say(text):
 # ---- loops -------------------------------------------------------------------------------------
 
 
-def pytest_step(preset, tests):
+def pytest_step(preset, tests, *options):
     """One run of @tests; prints the seed of what failed."""
-    folder = suites.build(preset, targets=["pawld", "pawlctl"])
-    command = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rP",
+    folder = suites.build(preset, targets=["pawld", "pawlctl", "callers"])
+    command = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rP", *options,
                *(f"tests/integration/{test}" for test in tests)]
     environment = suites.environment(PAWL_BUILD=str(folder), PYTHONDONTWRITEBYTECODE="1")
     done = subprocess.run(command, cwd=suites.ROOT, env=environment, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     for line in done.stdout.splitlines():
-        if re.search(r"PAWL_SEED|kills with|resident:|passed|failed", line):
+        if re.search(r"PAWL_SEED|kills with|resident:|admitted|times$|passed|failed", line):
             say(f"  {preset}: {line}")
     if done.returncode != 0:
         print(done.stdout[-6000:], flush=True)
@@ -91,6 +94,17 @@ def loops(minutes):
     for name, (passed, failed) in counts.items():
         say(f"{name}: {passed} runs passed, {failed} failed")
     return sum(failed for _, failed in counts.values()) == 0
+
+
+def cluster(minutes):
+    """The fleet's long tests once, and again until the time is up."""
+    end = time.monotonic() + 60 * minutes
+    good = True
+    while good:
+        good = pytest_step("release", CLUSTER, "-m", "soak")
+        if time.monotonic() >= end:
+            break
+    return good
 
 
 # ---- a bare root -------------------------------------------------------------------------------
@@ -229,7 +243,7 @@ def newer():
 def main():
     parser = argparse.ArgumentParser(prog="./dev soak")
     parser.add_argument("minutes", nargs="?", type=float, default=30)
-    parser.add_argument("--only", choices=("loops", "tokens", "sim", "bare-root",
+    parser.add_argument("--only", choices=("loops", "tokens", "sim", "cluster", "bare-root",
                                            "package", "image", "newer"))
     parser.add_argument("--then", action="append", default=[], metavar="COMMAND",
                         help="run in the bare root after ./dev demo; repeatable")
@@ -241,6 +255,8 @@ def main():
         outcomes["tokens"] = fuzz("fuzz_jwt", TOKEN_SECONDS)
     if arguments.only in (None, "sim"):
         outcomes["sim"] = sim.soak(arguments.minutes if arguments.only else SIM_MINUTES, say)
+    if arguments.only in (None, "cluster"):
+        outcomes["cluster"] = cluster(arguments.minutes if arguments.only else 0)
     if arguments.only in (None, "bare-root"):
         outcomes["bare root"] = bare_root(arguments.then)
     if arguments.only in (None, "package"):
