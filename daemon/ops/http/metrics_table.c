@@ -346,7 +346,7 @@ const struct pawl_metric pawl_metrics[] = {
     { "watch_folders", "pawl_config_watched_folders", NULL, GAUGE, 0,
       "Folders whose files are watched for changes." },
     { "watch_whole", "pawl_config_watch_complete", NULL, GAUGE, 0,
-      "0: the system would not watch all of them; they are looked at now and then." },
+      "0: the system would not watch all of them; they are looked at each second." },
     { "watchdog_ms", "pawl_watchdog_seconds", NULL, GAUGE, 1000,
       "The service manager's patience; 0 = it has none." },
     { "sandbox", "pawl_sandbox_info", NULL, GAUGE, 0, "Always 1; what is in force is the label." },
