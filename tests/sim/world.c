@@ -87,7 +87,7 @@ static struct world_announced *note_announced(struct sim_node *node,
                                               const struct model_server *server,
                                               uint64_t emitted_us)
 {
-    struct world_announced *announced = &node->announced[node->announced_next++ % 4];
+    struct world_announced *announced = &node->announced[node->announced_next++ % WORLD_ANNOUNCED];
     const struct model_state *state = &server->state;
 
     announced->emitted_us = emitted_us;
@@ -355,7 +355,7 @@ void world_check_synced(struct world *world, struct sim_node *node, uint64_t syn
     const struct world_announced *announced = NULL;
     const struct model_server *server;
 
-    for (unsigned i = 0; i < 4; i++) {
+    for (unsigned i = 0; i < WORLD_ANNOUNCED; i++) {
         if (node->announced[i].emitted_us != 0 &&
             (node->boot_us + node->announced[i].emitted_us) / 1000 == synced_ms &&
             (announced == NULL || node->announced[i].emitted_us < announced->emitted_us)) {

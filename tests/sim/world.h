@@ -58,6 +58,7 @@ struct world;
 struct world_rotation;
 
 #define WORLD_STREAMS   256
+#define WORLD_ANNOUNCED 32
 #define WORLD_ROTATIONS 64
 
 /** An announcement as it was carried out: what had been said before it. */
@@ -163,7 +164,8 @@ struct sim_node {
     uint32_t journal_count, journal_capacity;
     uint64_t journaled[FACT_TOKENS / 64];
     uint64_t synced_seen_ms, fake_synced_ms;
-    struct world_announced announced[4]; /* the last announcements that were carried out */
+    struct world_announced
+        announced[WORLD_ANNOUNCED]; /* the last announcements that were carried out */
     unsigned announced_next;
     struct world_verified verified[WORLD_STREAMS];
     unsigned verified_count, verified_server;
