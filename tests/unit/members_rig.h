@@ -42,6 +42,7 @@ struct rig_engine {
 struct rig_command {
     struct pawl_engine_command command;
     uint8_t bytes[PAWL_VIEW_SEALED_MAX];
+    uint8_t over[PAWL_VIEW_SEALED_MAX];
     uint64_t execute_ms, answer_ms, deadline_ms;
     uint64_t life; /* of the engine it was sent to */
     bool executed, answered;
@@ -137,8 +138,13 @@ static enum pawl_engine_result rig_view_set(struct rig_engine *engine,
     if (command->view_set.number == engine->number) {
         return PAWL_ENGINE_WON;
     }
-    if (command->view_set.exact ? command->view_set.base != engine->number
-                                : command->view_set.number < engine->number) {
+    if (command->view_set.over.size > 0) {
+        if (engine->view_size != command->view_set.over.size ||
+            memcmp(engine->view, command->view_set.over.data, engine->view_size) != 0) {
+            return PAWL_ENGINE_REFUSED;
+        }
+    } else if (command->view_set.exact ? command->view_set.base != engine->number
+                                       : command->view_set.number < engine->number) {
         return PAWL_ENGINE_REFUSED;
     }
     engine->number = command->view_set.number;
@@ -182,6 +188,10 @@ static void rig_emit(void *self, const struct pawl_engine_command *command)
     } else if (command->verb == PAWL_ENGINE_VIEW_SET) {
         memcpy(queued->bytes, command->view_set.view.data, command->view_set.view.size);
         queued->command.view_set.view.data = queued->bytes;
+        if (command->view_set.over.size > 0) {
+            memcpy(queued->over, command->view_set.over.data, command->view_set.over.size);
+            queued->command.view_set.over.data = queued->over;
+        }
     }
     queued->life = rig->life;
     queued->execute_ms = rig->now_ms + RIG_ANSWERED;
@@ -370,6 +380,14 @@ static void rig_start(struct rig *rig, unsigned index)
     node->exists = true;
     assert_int_equal(pawl_members_init(&node->members, &options), PAWL_OK);
     pawl_members_ready(&node->members, rig->now_ms);
+}
+
+/* Somebody's hand, or a disk, at the view in the engine. */
+static void rig_garble(struct rig *rig)
+{
+    for (size_t i = 0; i < rig->engine.view_size; i += 7) {
+        rig->engine.view[i] ^= (uint8_t)rig_random(rig) | 1;
+    }
 }
 
 static bool rig_decides(const struct rig *rig, const struct rig_member *node)

@@ -514,6 +514,69 @@ static void a_forged_view_is_refused(void **state)
     end(rig);
 }
 
+static void a_view_that_cannot_be_read_is_written_over_when_nobody_decides(void **state)
+{
+    struct rig *rig = rig_create();
+
+    (void)state;
+    rig_fleet(rig, 3);
+    rig_garble(rig);
+    rig_run(rig, PAWL_MEMBERS_HEAL_MS - 1500);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_false(rig_decides(rig, &rig->nodes[i]));
+        assert_int_equal(rig->nodes[i].members.metrics.healed, 0);
+        assert_true(rig->nodes[i].members.metrics.unreadable_since_ms > 0);
+    }
+    rig_run(rig, 15000);
+    assert_true(rig_agree(rig, 3));
+    uint64_t healed = 0;
+
+    for (unsigned i = 0; i < 3; i++) {
+        healed += rig->nodes[i].members.metrics.healed;
+        assert_int_equal(rig->nodes[i].members.metrics.unreadable_since_ms, 0);
+        assert_true(rig_decides(rig, &rig->nodes[i]));
+    }
+    assert_in_range(healed, 1, 3);
+    assert_int_equal(rig->overlaps, 0);
+    end(rig);
+}
+
+static void a_cold_fleet_finds_a_view_that_cannot_be_read_and_begins_anew(void **state)
+{
+    struct rig *rig = rig_create();
+
+    (void)state;
+    rig_fleet(rig, 1);
+    rig_kill(rig, 0);
+    rig_garble(rig);
+    rig->engine.number = UINT64_MAX; /* whatever stands beside it */
+    rig_start(rig, 0);
+    rig_start(rig, 1);
+    rig_run(rig, 30000);
+    assert_true(rig_agree(rig, 2));
+    end(rig);
+}
+
+/* One with another secret among others, or two fleets under one prefix. */
+static void who_finds_others_of_another_secret_writes_over_nothing(void **state)
+{
+    struct rig *rig = rig_create();
+    uint64_t number;
+
+    (void)state;
+    rig_fleet(rig, 2);
+    rig_run(rig, 2000);
+    number = rig_view(rig, 0)->number;
+    rig_start(rig, 2);
+    rig->nodes[2].members.options.key.bytes[0] ^= 1;
+    rig_run(rig, 60000);
+    assert_int_equal(rig->nodes[2].members.metrics.healed, 0);
+    assert_true(rig->nodes[2].members.metrics.unreadable_since_ms > 0);
+    assert_int_equal(rig_view(rig, 0)->number, number);
+    assert_true(rig_decides(rig, &rig->nodes[0]) && rig_decides(rig, &rig->nodes[1]));
+    end(rig);
+}
+
 static void news_of_a_view_are_asked_for_at_once(void **state)
 {
     struct rig *rig = rig_create();
@@ -603,6 +666,8 @@ static void disturb(struct rig *rig)
     case 9:
         if (rig_random(rig) % 4 == 0) { /* FLUSHALL */
             memset(&rig->engine, 0, sizeof(rig->engine));
+        } else if (rig_random(rig) % 4 == 0) {
+            rig_garble(rig);
         }
         break;
     default:
@@ -686,6 +751,9 @@ int main(void)
         cmocka_unit_test(a_view_of_somebody_else_gives_no_tenure),
         cmocka_unit_test(an_older_view_changes_nothing),
         cmocka_unit_test(a_forged_view_is_refused),
+        cmocka_unit_test(a_view_that_cannot_be_read_is_written_over_when_nobody_decides),
+        cmocka_unit_test(a_cold_fleet_finds_a_view_that_cannot_be_read_and_begins_anew),
+        cmocka_unit_test(who_finds_others_of_another_secret_writes_over_nothing),
         cmocka_unit_test(news_of_a_view_are_asked_for_at_once),
         cmocka_unit_test(silence_and_the_engines_clock_are_told),
         cmocka_unit_test(whatever_happens_nobody_decides_beside_a_successor),

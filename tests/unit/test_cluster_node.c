@@ -11,8 +11,8 @@
 #include "core/cluster/node.h"
 
 #define MEMORY_MAX (4u << 20)
-#define QUEUE_MAX 512
-#define ENGINE_MS UINT64_C(1790000000000)
+#define QUEUE_MAX  512
+#define ENGINE_MS  UINT64_C(1790000000000)
 
 /* An engine as far as a node alone sees it: a view, a gate, who is ready, one family. */
 struct engine {
@@ -23,6 +23,7 @@ struct engine {
     bool ready;
     uint64_t family_version;
     unsigned saves;
+    uint64_t fence; /* of all slots */
     struct pawl_engine_command queue[QUEUE_MAX];
     unsigned count;
 };
@@ -87,6 +88,10 @@ static void answer(const struct pawl_engine_command *command)
         .verb = command->verb, .part = command->part, .tag = command->tag, .result = PAWL_ENGINE_WON
     };
 
+    if (command->verb == PAWL_ENGINE_SLOT_SAVE && command->slot.view < engine.fence) {
+        reply.result = PAWL_ENGINE_REFUSED;
+        reply.slot.view = engine.fence;
+    }
     if (command->verb == PAWL_ENGINE_ANNOUNCE) {
         reply.announce.engine_ms = ENGINE_MS + now_ms;
         reply.announce.view = pawl_bytes_of(engine.view, engine.view_size);
@@ -222,10 +227,9 @@ static void count_something(void)
 
 static int setup(void **state)
 {
-    struct pawl_limiter_config config = { .memory_max = MEMORY_MAX,
-                                          .slots = &slots,
-                                          .subkey = limits,
-                                          .persist = true };
+    struct pawl_limiter_config config = {
+        .memory_max = MEMORY_MAX, .slots = &slots, .subkey = limits, .persist = true
+    };
     struct pawl_node_options options = {
         .self = { { 5 } },
         .address = pawl_bytes_of("tcp:127.0.0.1:1", 15),
@@ -305,6 +309,26 @@ static void an_engine_that_is_emptied_in_its_epoch_is_told_everything_again(void
     assert_int_equal(figures.epoch_changes, 1);
 }
 
+/* The view's key was deleted while all nodes were down: numbers begin anew, fences do not. */
+static void slots_that_were_saved_under_higher_numbers_are_had_again(void **state)
+{
+    struct pawl_node_figures figures;
+
+    (void)state;
+    engine.fence = engine.number + (UINT64_C(1000) << 16);
+    count_something();
+    run(3000);
+    assert_true(engine.number > engine.fence);
+    pawl_node_figures_get(&node, now_ms, &figures);
+    assert_int_equal(figures.slots.held, PAWL_RING_SLOTS);
+    uint64_t number = engine.number;
+
+    engine.fence = UINT64_MAX - 1; /* no history comes to that: somebody's hand */
+    count_something();
+    run(3000);
+    assert_int_equal(engine.number, number);
+}
+
 /* A write that met a closed gate is held until the gate is said to be open: it may have opened
  * before that was heard. */
 static void families_go_on_after_a_gate_that_opened_unseen(void **state)
@@ -320,6 +344,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(an_engine_that_is_emptied_in_its_epoch_is_told_everything_again),
+        T(slots_that_were_saved_under_higher_numbers_are_had_again),
         T(families_go_on_after_a_gate_that_opened_unseen),
     };
 

@@ -146,6 +146,31 @@ static void a_view_gives_way_to_a_higher_number_only(void **state)
     rig_stop(&rig);
 }
 
+static void what_is_no_view_is_written_over_whatever_its_number(void **state)
+{
+    struct pawl_engine_command view = { .verb = PAWL_ENGINE_VIEW_SET };
+
+    (void)state;
+    NEED_REDIS();
+    up();
+    view.view_set.number = UINT64_MAX;
+    view.view_set.view = pawl_bytes_of("junk\0", 5);
+    assert_int_equal(rig_do(&rig, view), PAWL_ENGINE_WON);
+    view.view_set.number = 7;
+    view.view_set.view = pawl_bytes_of("healed", 6);
+    view.view_set.over = pawl_bytes_of("junk", 4); /* not these bytes: somebody was first */
+    assert_int_equal(rig_do(&rig, view), PAWL_ENGINE_REFUSED);
+    assert_true(rig.last.view_set.view.size == 5);
+    view.view_set.over = pawl_bytes_of("junk\0", 5);
+    assert_int_equal(rig_do(&rig, view), PAWL_ENGINE_WON);
+    view.view_set.over = pawl_bytes_of(NULL, 0);
+    view.view_set.number = 8; /* and numbers count from there */
+    view.view_set.exact = true;
+    view.view_set.base = 7;
+    assert_int_equal(rig_do(&rig, view), PAWL_ENGINE_WON);
+    rig_stop(&rig);
+}
+
 /* ---- the log ---- */
 
 static enum pawl_engine_result read_from(unsigned origin, uint64_t position, uint32_t block_ms)
@@ -494,6 +519,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_announcement_tells_everything, begin, end),
         cmocka_unit_test_setup_teardown(a_retired_member_is_no_longer_named, begin, end),
         cmocka_unit_test_setup_teardown(a_view_gives_way_to_a_higher_number_only, begin, end),
+        cmocka_unit_test_setup_teardown(what_is_no_view_is_written_over_whatever_its_number, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(entries_are_read_as_they_were_appended, begin, end),
         cmocka_unit_test_setup_teardown(a_blocked_read_holds_up_nobody_and_ends_with_the_entry,
                                         begin, end),

@@ -179,6 +179,7 @@ static void put_view_set(struct pawl_redis_encoder *encoder,
     } else {
         add_word(encoder, "");
     }
+    add_bytes(encoder, command->view_set.over, PAWL_VIEW_BYTES_MAX);
 }
 
 static void put_retire(struct pawl_redis_encoder *encoder,

@@ -61,11 +61,14 @@ const char pawl_script_announce[] = FACTS POSITION
     "redis.call('SMEMBERS',KEYS[6])}";
 
 const char pawl_script_view_set[] =
-    FACTS HIGHER "local n=redis.call('HGET',KEYS[1],'n')\n"
+    FACTS HIGHER "local n,b=redis.call('HGET',KEYS[1],'n'),redis.call('HGET',KEYS[1],'b') or ''\n"
+                 "if b=='' then n=nil end\n"
                  "if n==ARGV[1] then return {1} end\n"
-                 "if (n and not higher(ARGV[1],n)) or\n"
+                 "if ARGV[4]~='' then\n"
+                 " if b~=ARGV[4] then return {0,b} end\n"
+                 "elseif (n and not higher(ARGV[1],n)) or\n"
                  " (ARGV[3]~='' and ARGV[3]~=(n or '0000000000000000')) then\n"
-                 " return {0,redis.call('HGET',KEYS[1],'b') or ''}\n"
+                 " return {0,b}\n"
                  "end\n"
                  "redis.call('HSET',KEYS[1],'n',ARGV[1],'b',ARGV[2])\n"
                  "return {1}";

@@ -15,7 +15,7 @@
 
 /* KEYS members, info, view, origins, gate, ready; ARGV self, info, prefix of streams */
 extern const char pawl_script_announce[];
-/* KEYS view; ARGV number, bytes, base or "" */
+/* KEYS view; ARGV number, bytes, base or "", the bytes that it is written over or "" */
 extern const char pawl_script_view_set[];
 /* KEYS members, info; ARGV member */
 extern const char pawl_script_retire[];

@@ -124,6 +124,9 @@ struct pawl_engine_command {
              * another one said. Not set: unless there is one with a higher number. */
             bool exact;
             uint64_t base;
+            /* Not empty: in place of these very bytes, which are no view, whatever number stands
+             * beside them. */
+            struct pawl_bytes over;
         } view_set;
         struct {
             struct pawl_member_id member;

@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-#define NEVER UINT64_MAX
+#define NEVER     UINT64_MAX
+#define RAISE_MAX (UINT64_C(1) << 48) /* 4 billion views */
 
 uint64_t pawl_members_random(struct pawl_members *members)
 {
@@ -256,12 +257,14 @@ static void on_announced(struct pawl_members *members, const struct pawl_engine_
 
     pawl_members_watch(members, reply, now_ms);
     if (readable) {
+        members->unread = 0;
+        members->metrics.unreadable_since_ms = 0;
         on_view(members, number, younger, now_ms);
     }
     events->announced(events->self, reply, members->sent_ms, now_ms);
     if (readable) {
         pawl_members_propose(members, now_ms);
-    } else {
+    } else if (!pawl_members_heal(members, reply->announce.view, now_ms)) {
         pawl_members_set_again(members);
     }
     retire_ghost(members);
@@ -365,6 +368,15 @@ void pawl_members_hear(struct pawl_members *members, uint64_t number, uint64_t n
     if (number > members->known.view.number) {
         members->again = true; /* one at a time: no more often than the engine answers */
         pump(members, now_ms);
+    }
+}
+
+void pawl_members_raise(struct pawl_members *members, uint64_t number)
+{
+    uint64_t known = members->known.view.number;
+
+    if (number > members->floor && number > known && number - known <= RAISE_MAX) {
+        members->floor = number;
     }
 }
 

@@ -69,6 +69,16 @@
  * themselves at different moments of a second, so those that fall silent together are dead one
  * after the other: who is silent for nearly a TTL counts there too.
  *
+ * ---- A view that cannot be read ----
+ *
+ * Bytes whose seal does not hold (another secret, a hand at the engine) give nobody tenure and are
+ * news of nothing. When the same have stood for PAWL_MEMBERS_HEAL_MS, longer than any tenure and
+ * any fence, a member writes over just these bytes a view of itself alone, with a number above all
+ * that anybody who is announced acts by. Nobody decides then; what was counted has been saved. All
+ * others find themselves out of it, drop what they had, and join again. Who finds others announced
+ * whose seals do not hold either leaves it alone: it may be the one with the wrong secret. So does
+ * who finds a view of a newer release.
+ *
  * ---- Use ----
  *
  * Life: init -> on_up, on_down, on_reply, learn, hear, ready, leave, gone, tick -> nothing to undo.
@@ -86,6 +96,7 @@
 #define PAWL_MEMBERS_FENCE_MS    4000  /* see above */
 #define PAWL_MEMBERS_PANIC_MS    30000 /* how long a view is kept of which most are gone */
 #define PAWL_MEMBERS_FADING_MS   1500  /* so long before the TTL one counts as vanishing too */
+#define PAWL_MEMBERS_HEAL_MS     10000 /* what is no view stands for so long: see below */
 #define PAWL_MEMBERS_LOOKS       3     /* replies, at least, before anybody is dead */
 #define PAWL_MEMBERS_DEADLINE_MS 2000  /* of a command; less than the tenure */
 #define PAWL_MEMBERS_GHOST_MS                                        \
@@ -157,12 +168,14 @@ struct pawl_members_metrics {
     uint64_t lapses;   /* times the tenure ran out */
     uint64_t expelled; /* times this member found itself out of the view */
     uint64_t bad;      /* views and infos whose seal does not hold: somebody else writes there */
-    uint64_t view;     /* number of the one that is acted on */
-    uint32_t members, serving; /* in it */
-    uint32_t replicas;         /* of the engine, by the last announcement */
-    uint64_t round_trip_ms;    /* of the last announcement */
-    bool panic;                /* more than half are gone, the view is kept */
-    bool full;                 /* this member finds no place in the view */
+    uint64_t healed;   /* views that could not be read, written over by this member */
+    uint64_t unreadable_since_ms; /* since when the engine's view cannot be read; 0: it can */
+    uint64_t view;                /* number of the one that is acted on */
+    uint32_t members, serving;    /* in it */
+    uint32_t replicas;            /* of the engine, by the last announcement */
+    uint64_t round_trip_ms;       /* of the last announcement */
+    bool panic;                   /* more than half are gone, the view is kept */
+    bool full;                    /* this member finds no place in the view */
 };
 
 /* A view that is known, as it was read. */
@@ -217,6 +230,10 @@ struct pawl_members {
     struct pawl_member_seen seen[PAWL_MEMBERS_SEEN_MAX];
     uint32_t seen_count;
     struct pawl_members_view next; /* being proposed, or read */
+    uint64_t unread;               /* hash of what could not be read; 0: nothing */
+    uint64_t unread_ms;            /* since when it stands there */
+    bool newer;                    /* it is of a newer release */
+    uint64_t floor;                /* numbers are to be above it */
     uint64_t engine_ms, engine_at_ms;
     struct pawl_members_metrics metrics;
 };
@@ -271,6 +288,14 @@ PAWL_MUST_USE enum pawl_status pawl_members_learn(struct pawl_members *members,
 
 /** A member acts on view @number (a forwarded request, MOVED): ask the engine, if it is news. */
 void pawl_members_hear(struct pawl_members *members, uint64_t number, uint64_t now_ms);
+
+/**
+ * The engine refuses what this member saves, for a view @number that nobody knows any more (its key
+ * was deleted, all who knew it are gone): when the engine's view is the one that is acted on, and
+ * lower, the same is proposed with a higher number. Numbers that no history can have come to are
+ * passed over.
+ */
+void pawl_members_raise(struct pawl_members *members, uint64_t number);
 
 /**
  * Announce as soon as may be, without waiting for the interval. May be called by an event; what it

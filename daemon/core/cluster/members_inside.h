@@ -49,6 +49,9 @@ void pawl_members_act(struct pawl_members *members, const struct pawl_members_vi
 /** Set `known` again: the engine has lost it. */
 void pawl_members_set_again(struct pawl_members *members);
 
+/** What the engine has is no view; see members.h. True: this member writes over it. */
+bool pawl_members_heal(struct pawl_members *members, struct pawl_bytes sealed, uint64_t now_ms);
+
 /** Propose what is to be changed in the view, if anything. */
 void pawl_members_propose(struct pawl_members *members, uint64_t now_ms);
 

@@ -12,6 +12,7 @@ static bool read_view(struct pawl_members *members, struct pawl_bytes sealed,
                       enum pawl_status *status)
 {
     *status = pawl_view_decode(&members->next.view, &members->options.key, sealed);
+    members->newer = *status == PAWL_EVERSION;
     if (*status != PAWL_OK) {
         members->metrics.bad++;
         return false;
@@ -138,7 +139,7 @@ enum pawl_status pawl_members_learn(struct pawl_members *members, struct pawl_by
 /* ---- setting one ---- */
 
 static void emit_set(struct pawl_members *members, const struct pawl_members_view *view, bool exact,
-                     uint64_t base)
+                     uint64_t base, struct pawl_bytes over)
 {
     struct pawl_engine_command command = { .verb = PAWL_ENGINE_VIEW_SET };
 
@@ -146,6 +147,7 @@ static void emit_set(struct pawl_members *members, const struct pawl_members_vie
     command.view_set.view = pawl_bytes_of(view->sealed, view->size);
     command.view_set.exact = exact;
     command.view_set.base = base;
+    command.view_set.over = over;
     members->proposing = exact;
     members->set_tag = pawl_members_emit(members, &command);
 }
@@ -154,16 +156,14 @@ void pawl_members_set_again(struct pawl_members *members)
 {
     if (members->known.view.number != 0 && members->set_tag == 0) {
         members->metrics.set_again++;
-        emit_set(members, &members->known, false, 0);
+        emit_set(members, &members->known, false, 0, pawl_bytes_of(NULL, 0));
     }
 }
 
-/* The view in `next` follows the one that the engine has. False: there are no numbers left. */
-static bool send_next(struct pawl_members *members)
+/* The view in `next` goes out, with a number after @after; false: there are none left. */
+static bool send_after(struct pawl_members *members, uint64_t after, struct pawl_bytes over)
 {
     struct pawl_members_view *next = &members->next;
-    uint64_t after = members->engine_view > members->known.view.number ? members->engine_view
-                                                                       : members->known.view.number;
 
     next->view.number = pawl_view_number_after(after, (uint16_t)pawl_members_random(members));
     if (next->view.number == 0) {
@@ -173,9 +173,22 @@ static bool send_next(struct pawl_members *members)
     members->proposal = next->view.number;
     members->joining = pawl_members_in(members, next) ? next->view.number : 0;
     members->metrics.proposed++;
-    emit_set(members, next, true, members->engine_view);
+    emit_set(members, next, true, members->engine_view, over);
     members->again = true; /* right behind it: what it came to, and who is out */
     return true;
+}
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* The view in `next` follows the one that the engine has. */
+static bool send_next(struct pawl_members *members)
+{
+    uint64_t after = larger(members->engine_view, members->known.view.number);
+
+    return send_after(members, larger(after, members->floor), pawl_bytes_of(NULL, 0));
 }
 
 /* ---- what to propose ---- */
@@ -246,6 +259,52 @@ static bool put_self(struct pawl_members *members, struct pawl_view *view,
     return status == PAWL_OK;
 }
 
+/* What stands there has stood long enough, and everybody who is announced has this secret. */
+static bool may_heal(const struct pawl_members *members, uint64_t now_ms)
+{
+    if (!members->up || members->set_tag != 0 || members->newer || !members->ready ||
+        members->leaving || now_ms < members->unread_ms + PAWL_MEMBERS_HEAL_MS) {
+        return false;
+    }
+    for (uint32_t i = 0; i < members->seen_count; i++) {
+        const struct pawl_member_seen *seen = &members->seen[i];
+
+        if (seen->listed && !seen->known && now_ms < seen->changed_ms + PAWL_MEMBERS_FENCE_MS) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool pawl_members_heal(struct pawl_members *members, struct pawl_bytes sealed, uint64_t now_ms)
+{
+    uint64_t hash = pawl_keyhash64(&members->options.key, sealed.data, sealed.size) | 1;
+    uint64_t after = larger(members->known.view.number, members->floor);
+
+    if (hash != members->unread) {
+        members->unread = hash;
+        members->unread_ms = now_ms;
+    }
+    if (members->metrics.unreadable_since_ms == 0) {
+        members->metrics.unreadable_since_ms = now_ms;
+    }
+    if (!may_heal(members, now_ms)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < members->seen_count; i++) {
+        after = larger(after, members->seen[i].known ? members->seen[i].info.acting : 0);
+    }
+    memset(&members->next.view, 0, sizeof(members->next.view));
+    members->unread_ms = now_ms; /* once in that time */
+    members->joining = 0;
+    if (!put_self(members, &members->next.view, PAWL_VIEW_SERVING) ||
+        !send_after(members, after, sealed)) {
+        return false;
+    }
+    members->metrics.healed++;
+    return true;
+}
+
 void pawl_members_propose(struct pawl_members *members, uint64_t now_ms)
 {
     bool in = pawl_members_in(members, &members->known);
@@ -256,16 +315,18 @@ void pawl_members_propose(struct pawl_members *members, uint64_t now_ms)
         return;
     }
     bool drops = wants_to_drop(members, now_ms);
+    bool rises = in && members->floor > members->known.view.number;
     enum pawl_view_state state = wants_to_be(members, now_ms);
 
-    if (!drops && state == PAWL_VIEW_NONE) {
+    if (!drops && !rises && state == PAWL_VIEW_NONE) {
         return; /* as nearly always: nothing is copied for it */
     }
     members->next = members->known;
     if (drops) {
         drop_dead(members, &members->next.view);
     }
-    if ((state != PAWL_VIEW_NONE && put_self(members, &members->next.view, state)) || drops) {
+    if ((state != PAWL_VIEW_NONE && put_self(members, &members->next.view, state)) || drops ||
+        rises) {
         (void)send_next(members);
     }
 }

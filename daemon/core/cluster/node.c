@@ -403,6 +403,7 @@ static void settle(struct pawl_node *node)
     if (node->emptied || node->went_back != node->members.metrics.went_back) {
         say_all_again(node);
     }
+    pawl_members_raise(&node->members, node->slots.fence);
     if (!node->ready && pawl_log_synced_ms(&node->log) != 0) {
         node->ready = true;
         pawl_members_ready(&node->members, node->now_ms);
@@ -606,6 +607,9 @@ void pawl_node_figures_get(struct pawl_node *node, uint64_t now_ms,
     figures->acks = node->acks.stats;
     figures->epoch_changes = node->epoch_changes;
     figures->engine_emptied = node->engine_emptied;
+    figures->view_unreadable_ms = node->members.metrics.unreadable_since_ms == 0
+                                      ? 0
+                                      : now_ms - node->members.metrics.unreadable_since_ms;
     figures->staleness_ms = synced_ms == 0 ? UINT64_MAX : now_ms - synced_ms;
     figures->tenure_ms = until_ms > now_ms ? until_ms - now_ms : 0;
     figures->exact_short = node->exact_short;

@@ -83,7 +83,8 @@ struct pawl_node_figures {
     struct pawl_families_stats families;
     struct pawl_acks_stats acks;
     uint64_t epoch_changes;
-    uint64_t engine_emptied; /* times that the engine lost its data without a new epoch */
+    uint64_t engine_emptied;     /* times that the engine lost its data without a new epoch */
+    uint64_t view_unreadable_ms; /* for how long the engine's view cannot be read; 0: it can */
     uint64_t
         staleness_ms;   /* since the last announcement all of whose tops are applied; MAX: none */
     uint64_t tenure_ms; /* that is left */

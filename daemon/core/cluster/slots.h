@@ -167,6 +167,7 @@ struct pawl_slots_tables;
 struct pawl_cluster_slots {
     /* ---- to be read ---- */
     uint64_t next_ms; /* when tick wants to be called; UINT64_MAX: something has to happen first */
+    uint64_t fence;   /* the highest view of an owner that the engine refused us for */
     /* ---- private ---- */
     struct pawl_cluster_slots_options options;
     struct pawl_slots_tables *tables; /* all that is large */

@@ -255,7 +255,10 @@ void pawl_slots_loads_on_reply(struct pawl_cluster_slots *slots, struct pawl_slo
         /* an engine without memory takes no fence, nor the save that it is for */
         if (reply->result != PAWL_ENGINE_WON && reply->result != PAWL_ENGINE_FAILED) {
             slots->tables->fenced[pawl_slot_bundle(save->slot)] |= pawl_slot_bit(save->slot);
-            slots->figures.save_refused += reply->result == PAWL_ENGINE_REFUSED ? 1 : 0;
+            if (reply->result == PAWL_ENGINE_REFUSED) {
+                slots->figures.save_refused++;
+                slots->fence = reply->slot.view > slots->fence ? reply->slot.view : slots->fence;
+            }
         }
         return;
     case PAWL_SLOTS_LOAD:

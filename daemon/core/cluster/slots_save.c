@@ -287,6 +287,7 @@ static void save_refused(struct pawl_cluster_slots *slots, const struct pawl_slo
     uint32_t bundle = pawl_slot_bundle(save->slot);
     uint64_t bit = pawl_slot_bit(save->slot);
 
+    slots->fence = view > slots->fence ? view : slots->fence;
     if ((tables->held[bundle] & bit) == 0) {
         return; /* it was given away since, and its records with it */
     }
