@@ -60,7 +60,7 @@ class History:
         self.serial = itertools.count()
         self.exp = int(time.time()) + 3600
         self.families = {}
-        self.takers = fleet.nodes # of revocations
+        self.takers = fleet.nodes # of revocations, and of what is asked behind one
         self.recent = collections.deque(maxlen=4) # tokens that somebody is revoking, or just has
 
     # ---- what is asked ----
@@ -82,7 +82,7 @@ class History:
         row = self.ask(asker, node, "revoke", jti, deadline_ms=2500, revoke=wire.Revoke(
             scope=wire.SCOPE_TOKEN, value=jti, exp=self.exp, ack=level))
         if row.answer is not None:
-            self.look(asker, asker.random.choice(self.fleet.nodes), jti)
+            self.look(asker, asker.random.choice(self.takers), jti)
 
     def revoke_everywhere(self, asker):
         self.revoke(asker, self.wire.ACK_EVERYWHERE)
