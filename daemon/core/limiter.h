@@ -341,6 +341,7 @@ struct pawl_limit_beginning {
     uint64_t head;            /* the first 8 bytes; 0: nothing is kept here */
     uint8_t ns_size, name_size;
     uint8_t ns[PAWL_LIMIT_NAME_MAX], name[PAWL_LIMIT_NAME_MAX];
+    uint8_t reserved[22]; /* a power of two in all: a place is found by a shift */
 };
 
 /**
@@ -351,12 +352,16 @@ struct pawl_limit_beginnings {
     struct pawl_limit_beginning entries[PAWL_LIMIT_BEGINNINGS];
 };
 
+struct pawl_ownership; /* core/cluster/ownership.h */
+
 /** A request with everything computed that needs no lock. */
 struct pawl_limiter_plan {
     struct pawl_limiter_slot *slots;          /* the caller's room ... */
     size_t slots_max;                         /* ... for so many, PAWL_LIMITER_SLOTS_MAX at most */
     struct pawl_limit_beginnings *beginnings; /* the caller's; NULL: all is hashed from the start */
-    size_t slots_count;                       /* from here on set by pawl_limiter_prepare */
+    const struct pawl_ownership *ownership; /* see pawl_limiter_has_stopped(); NULL: it does not */
+    uint32_t elsewhere;                     /* where it has: the slot */
+    size_t slots_count;                     /* from here on set by pawl_limiter_prepare */
     enum pawl_limiter_mode mode;
     enum pawl_limiter_op op;
     struct pawl_instant now;
@@ -375,6 +380,17 @@ struct pawl_limiter_plan {
 PAWL_MUST_USE PAWL_HOT enum pawl_status pawl_limiter_prepare(
     const struct pawl_limiter *limiter, const struct pawl_limit_request *request,
     struct pawl_limiter_plan *plan);
+
+/**
+ * Where plan->ownership is set, in a cluster and for requests of one item alone: a key whose slot
+ * is not held goes to another member, and prepare returns PAWL_EAGAIN before it hashes what only
+ * deciding needs. The plan has no slots then, and plan->elsewhere is the key's.
+ */
+static inline bool pawl_limiter_has_stopped(const struct pawl_limiter_plan *plan)
+{
+    return plan->ownership != NULL && plan->slots_count == 0;
+}
+
 PAWL_HOT void pawl_limiter_decide(struct pawl_limiter *limiter, struct pawl_limiter_plan *plan,
                                   struct pawl_limit_result *results,
                                   struct pawl_limit_outcome *outcome);

@@ -1,5 +1,6 @@
 /* Limits, named and inline: what is valid, and the ids that can be known before any request. */
 #include "core/calendar.h"
+#include "core/cluster/ownership.h"
 #include "core/limiter_table.h"
 #include "core/ring_slot.h"
 #include "core/siphash.h"
@@ -298,6 +299,7 @@ static inline struct pawl_limit_beginning *place_of(struct pawl_limit_beginnings
 }
 
 _Static_assert(PAWL_LIMIT_BEGINNINGS == 1 << (32 - 29), "place_of() gives 3 bits");
+_Static_assert(sizeof(struct pawl_limit_beginning) == 256, "place_of() shifts");
 
 /* @state and then the parts of a key. */
 PAWL_SIPHASH_INLINE struct pawl_id hash_parts(struct pawl_siphash state,
@@ -321,29 +323,32 @@ static __attribute__((noinline)) struct pawl_id hash_all(const struct pawl_limit
     return hash_parts(state, item);
 }
 
-/* The id of the record of rate @i; see limiter.h, "Identity". @used: which beginning, or NULL. */
-PAWL_SIPHASH_INLINE struct pawl_id item_id(const struct pawl_limiter *limiter,
-                                           const struct pawl_limit_item *item, size_t i,
-                                           struct pawl_limit_beginnings *beginnings,
-                                           const struct pawl_limit_beginning **used)
+/* What the id of the record of rate @i begins with; see limiter.h, "Identity". */
+static inline uint64_t item_head(const struct pawl_limit_item *item, size_t i)
 {
     const struct pawl_limit *limit = item->limit;
-    struct pawl_bytes name = pawl_bytes_of(limit->name, limit->name_size);
-    uint64_t head = limit->inline_rates
-                        ? inline_head_of(limit, item->parts_count, limit->rates[i].window_ms)
-                        : head_of(DOMAIN_NAMED, item->parts_count, (uint32_t)i);
 
-    if (PAWL_UNLIKELY(beginnings == NULL)) {
-        *used = NULL;
-        return hash_all(limiter, item, head, name);
-    }
+    return limit->inline_rates ? inline_head_of(limit, item->parts_count, limit->rates[i].window_ms)
+                               : head_of(DOMAIN_NAMED, item->parts_count, (uint32_t)i);
+}
+
+static inline struct pawl_bytes item_name(const struct pawl_limit_item *item)
+{
+    return pawl_bytes_of(item->limit->name, item->limit->name_size);
+}
+
+/* The beginning of an id of @item, kept from now on if it was not. */
+static inline const struct pawl_limit_beginning *beginning_of(
+    const struct pawl_limiter *limiter, const struct pawl_limit_item *item, uint64_t head,
+    struct pawl_limit_beginnings *beginnings)
+{
+    struct pawl_bytes name = item_name(item);
     struct pawl_limit_beginning *kept = place_of(beginnings, head, name);
 
     if (PAWL_UNLIKELY(!is_beginning(kept, head, item->ns, name))) {
         keep_beginning(limiter, kept, head, item->ns, name);
     }
-    *used = kept;
-    return hash_parts(kept->state, item);
+    return kept;
 }
 
 #define SLOT_MASK ((uint64_t)PAWL_LIMITER_CELLS - 1)
@@ -351,17 +356,57 @@ PAWL_SIPHASH_INLINE struct pawl_id item_id(const struct pawl_limiter *limiter,
 _Static_assert(PAWL_RING_SLOTS == PAWL_LIMITER_CELLS, "a slot takes the place of a cell's number");
 _Static_assert(PAWL_RING_SLOTS % PAWL_LIMITER_BUNDLES == 0, "the shard is the slot's low bits");
 
-/* The bits of the item's slot in the ids of a cluster. @kept is a beginning of it, or NULL. Apart
- * from its caller, which has no registers left, and is done without it where there is no cluster.
- */
-static __attribute__((noinline)) uint64_t slot_bits(const struct pawl_limiter *limiter,
-                                                    const struct pawl_limit_item *item,
-                                                    const struct pawl_limit_beginning *kept)
+/* The slot of the item's key. Apart from its caller, which has no registers left. */
+static __attribute__((noinline)) uint32_t key_slot(const struct pawl_limit_beginning *kept,
+                                                   const struct pawl_limit_item *item)
 {
-    if (PAWL_UNLIKELY(kept == NULL)) {
-        return pawl_ring_slot(&limiter->slots, item->ns, item->parts, item->parts_count);
-    }
     return pawl_ring_slot_end(kept->slot, item->parts, item->parts_count);
+}
+
+/* The item's key has this slot; false where it is for another member, and nothing else is asked. */
+static inline bool take_slot(struct pawl_limiter_plan *plan, uint32_t slot)
+{
+    if (plan->ownership != NULL && atomic_load_explicit(&plan->ownership->states[slot],
+                                                        memory_order_acquire) != PAWL_SLOT_HELD) {
+        plan->elsewhere = slot;
+        return false;
+    }
+    return true;
+}
+
+/* The id of the record of rate @i, and with @slotted the
+ * slot in its low bits: the first rate's @slot is that of all. False as take_slot(). */
+PAWL_SIPHASH_INLINE bool take_id(const struct pawl_limiter *limiter,
+                                 const struct pawl_limit_item *item, size_t i,
+                                 struct pawl_limiter_plan *plan, bool slotted, uint32_t *slot,
+                                 struct pawl_id *id)
+{
+    uint64_t head = item_head(item, i);
+
+    if (PAWL_UNLIKELY(plan->beginnings == NULL)) {
+        if (slotted && i == 0) {
+            *slot = pawl_ring_slot(&limiter->slots, item->ns, item->parts, item->parts_count);
+            if (!take_slot(plan, *slot)) {
+                return false;
+            }
+        }
+        *id = hash_all(limiter, item, head, item_name(item));
+    } else {
+        const struct pawl_limit_beginning *kept =
+            beginning_of(limiter, item, head, plan->beginnings);
+
+        if (slotted && i == 0) {
+            *slot = key_slot(kept, item);
+            if (!take_slot(plan, *slot)) {
+                return false;
+            }
+        }
+        *id = hash_parts(kept->state, item);
+    }
+    if (slotted) {
+        id->lo = (id->lo & ~SLOT_MASK) | *slot;
+    }
+    return true;
 }
 
 static bool is_double(const struct pawl_limiter_plan *plan, struct pawl_id id)
@@ -374,9 +419,10 @@ static bool is_double(const struct pawl_limiter_plan *plan, struct pawl_id id)
     return false;
 }
 
+/* @slotted: the limiter's; where it is a constant it costs nothing without a cluster. */
 static inline __attribute__((always_inline)) enum pawl_status resolve(
     const struct pawl_limiter *limiter, const struct pawl_limit_item *item, uint16_t item_index,
-    struct pawl_limiter_plan *plan)
+    struct pawl_limiter_plan *plan, bool slotted)
 {
     enum pawl_status status = item_check(item);
 
@@ -389,16 +435,14 @@ static inline __attribute__((always_inline)) enum pawl_status resolve(
         return PAWL_ETOOBIG;
     }
     const struct pawl_rate *rates = PAWL_LIKELY(item->rates == NULL) ? limit->rates : item->rates;
-    uint64_t bits = 0;
+    uint32_t ring_slot = 0;
 
     for (size_t i = 0; i < limit->rates_count; i++) {
         struct pawl_limiter_slot *slot = &plan->slots[plan->slots_count];
-        const struct pawl_limit_beginning *kept;
-        struct pawl_id id = item_id(limiter, item, i, plan->beginnings, &kept);
+        struct pawl_id id;
 
-        if (PAWL_UNLIKELY(limiter->slotted)) {
-            bits = i == 0 ? slot_bits(limiter, item, kept) : bits;
-            id.lo = (id.lo & ~SLOT_MASK) | bits;
+        if (!take_id(limiter, item, i, plan, slotted, &ring_slot, &id)) {
+            return PAWL_EAGAIN;
         }
         if (PAWL_UNLIKELY(is_double(plan, id))) {
             return PAWL_EINVAL;
@@ -428,7 +472,7 @@ enum pawl_status pawl_limiter_resolve(const struct pawl_limiter *limiter,
                                       const struct pawl_limit_item *item, uint16_t item_index,
                                       struct pawl_limiter_plan *plan)
 {
-    return resolve(limiter, item, item_index, plan);
+    return resolve(limiter, item, item_index, plan, limiter->slotted);
 }
 
 uint32_t pawl_limiter_key_slot(const struct pawl_limiter *limiter, struct pawl_bytes ns,
@@ -437,13 +481,13 @@ uint32_t pawl_limiter_key_slot(const struct pawl_limiter *limiter, struct pawl_b
     static const struct pawl_limit none;
     struct pawl_limit_item item = { &none, ns, parts, parts_count, 1, NULL };
 
-    return item_check(&item) == PAWL_OK ? (uint32_t)slot_bits(limiter, &item, NULL)
+    return item_check(&item) == PAWL_OK ? pawl_ring_slot(&limiter->slots, ns, parts, parts_count)
                                         : PAWL_LIMITER_CELLS;
 }
 
-enum pawl_status pawl_limiter_prepare(const struct pawl_limiter *limiter,
-                                      const struct pawl_limit_request *request,
-                                      struct pawl_limiter_plan *plan)
+static inline __attribute__((always_inline)) enum pawl_status prepare(
+    const struct pawl_limiter *limiter, const struct pawl_limit_request *request,
+    struct pawl_limiter_plan *plan, bool slotted)
 {
     plan->slots_count = 0;
     plan->mode = request->mode;
@@ -458,11 +502,28 @@ enum pawl_status pawl_limiter_prepare(const struct pawl_limiter *limiter,
         return PAWL_ETOOBIG;
     }
     for (size_t i = 0; i < request->items_count; i++) {
-        enum pawl_status status = resolve(limiter, &request->items[i], (uint16_t)i, plan);
+        enum pawl_status status = resolve(limiter, &request->items[i], (uint16_t)i, plan, slotted);
 
         if (status != PAWL_OK) {
             return status;
         }
     }
     return PAWL_OK;
+}
+
+static __attribute__((noinline)) enum pawl_status prepare_slotted(
+    const struct pawl_limiter *limiter, const struct pawl_limit_request *request,
+    struct pawl_limiter_plan *plan)
+{
+    return prepare(limiter, request, plan, true);
+}
+
+enum pawl_status pawl_limiter_prepare(const struct pawl_limiter *limiter,
+                                      const struct pawl_limit_request *request,
+                                      struct pawl_limiter_plan *plan)
+{
+    if (PAWL_UNLIKELY(limiter->slotted)) {
+        return prepare_slotted(limiter, request, plan);
+    }
+    return prepare(limiter, request, plan, false);
 }

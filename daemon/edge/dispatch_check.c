@@ -423,6 +423,26 @@ static void spare_limits(struct pawl_dispatch *dispatch)
     dispatch->batch_limits += count;
 }
 
+/* In a cluster: prepare @check. False: it is for another member, or was refused. */
+static inline bool is_for_here(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                               struct pawl_check *check)
+{
+    enum pawl_status status;
+
+    check->plan.ownership = pawl_forward_stop_at(dispatch, check);
+    status = pawl_dispatch_prepare_check(dispatch, check);
+    if (PAWL_LIKELY(status == PAWL_OK && pawl_forward_is_ours(dispatch, check))) {
+        return true;
+    }
+    if (status != PAWL_OK && status != PAWL_EAGAIN) {
+        refuse_check(dispatch, session, pawl_wire_status(status), check_error(status));
+        return false;
+    }
+    spare_limits(dispatch);
+    pawl_forward_check(dispatch, session, check);
+    return false;
+}
+
 void pawl_dispatch_check(struct pawl_dispatch *dispatch, struct pawl_session *session,
                          struct pawl_bytes message, struct pawl_bytes hello_reply)
 {
@@ -454,16 +474,17 @@ void pawl_dispatch_check(struct pawl_dispatch *dispatch, struct pawl_session *se
     check->has_token = request->has_token;
     check->token_status =
         request->has_token ? pawl_token_judge(dispatch, session, &check->token) : PAWL_TOKEN_VALID;
-    enum pawl_status status = pawl_dispatch_prepare_check(dispatch, check);
+    if (PAWL_UNLIKELY(dispatch->forward != NULL)) {
+        if (!is_for_here(dispatch, session, check)) {
+            return;
+        }
+    } else {
+        enum pawl_status status = pawl_dispatch_prepare_check(dispatch, check);
 
-    if (PAWL_UNLIKELY(status != PAWL_OK)) {
-        refuse_check(dispatch, session, pawl_wire_status(status), check_error(status));
-        return;
-    }
-    if (PAWL_UNLIKELY(dispatch->forward != NULL) && !pawl_forward_is_ours(dispatch, check)) {
-        spare_limits(dispatch);
-        pawl_forward_check(dispatch, session, check);
-        return;
+        if (PAWL_UNLIKELY(status != PAWL_OK)) {
+            refuse_check(dispatch, session, pawl_wire_status(status), check_error(status));
+            return;
+        }
     }
     put_off(dispatch, check);
 }

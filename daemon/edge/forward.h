@@ -235,7 +235,20 @@ enum pawl_again pawl_forward_on_moved(struct pawl_forward *forward,
 static inline bool pawl_forward_is_ours(const struct pawl_dispatch *dispatch,
                                         const struct pawl_check *check);
 
-/** A prepared check that is not, or is at hand again: goes its way; answers where it has to. */
+/** Where preparing @check may stop: at a key that is another's, where all of it goes as it lies. */
+static inline const struct pawl_ownership *pawl_forward_stop_at(
+    const struct pawl_dispatch *dispatch, const struct pawl_check *check)
+{
+    bool may = dispatch->request.item_count == 1 && check->bypassed == 0 && !check->has_token &&
+               dispatch->forward->at_hand == NULL;
+
+    return may ? &dispatch->forward->world->ownership : NULL;
+}
+
+/**
+ * A check that was prepared, or whose preparing stopped, and is not ours, or is at hand again: goes
+ * its way; answers where it has to.
+ */
 void pawl_forward_check(struct pawl_dispatch *dispatch, struct pawl_session *session,
                         struct pawl_check *check);
 
@@ -304,6 +317,9 @@ static inline bool pawl_forward_is_ours(const struct pawl_dispatch *dispatch,
                           atomic_load_explicit(&ownership->tenure_until_ms, memory_order_acquire) &&
                       check->plan.slots_count > 0)) {
         return false;
+    }
+    if (PAWL_LIKELY(check->plan.ownership != NULL)) {
+        return true; /* preparing it looked at its only slot */
     }
     for (size_t i = 0; i < check->plan.slots_count; i++) {
         uint32_t slot = pawl_limiter_slot_of(&check->plan.slots[i]);

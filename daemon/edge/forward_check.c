@@ -148,28 +148,46 @@ bool pawl_forward_is_contended(struct pawl_dispatch *dispatch, struct pawl_id id
 
 /* ---- the way of a check -------------------------------------------------------------------- */
 
+/* @check turned out to be ours after all; prepared to the end where that had stopped. */
+static void decide_here(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                        struct pawl_check *check, bool has_stopped)
+{
+    if (has_stopped && pawl_dispatch_prepare_check(dispatch, check) != PAWL_OK) {
+        pawl_reply_error(session, check->id, PAWL__V1__STATUS__STATUS_INVALID,
+                         "the check cannot be prepared"); /* what may fail was checked before */
+        return;
+    }
+    pawl_dispatch_decide_now(dispatch, check);
+}
+
 void pawl_forward_check(struct pawl_dispatch *dispatch, struct pawl_session *session,
                         struct pawl_check *check)
 {
     struct pawl_forward *forward = dispatch->forward;
     uint32_t slots[PAWL_LIMITER_SLOTS_MAX];
+    size_t count = check->plan.slots_count;
+    bool has_stopped = pawl_limiter_has_stopped(&check->plan);
     struct pawl_ways ways;
 
+    check->plan.ownership = NULL;
     if (forward->at_hand != NULL && forward->at_hand->split != NULL) {
         pawl_forward_split(dispatch, session, check);
         return;
     }
-    for (size_t i = 0; i < check->plan.slots_count; i++) {
+    for (size_t i = 0; i < count; i++) {
         slots[i] = slot_of(&check->plan.slots[i]);
     }
-    ways = pawl_forward_ways(dispatch, slots, check->plan.slots_count);
+    if (has_stopped) {
+        slots[count++] = check->plan.elsewhere;
+    }
+    ways = pawl_forward_ways(dispatch, slots, count);
     if (forward->at_hand != NULL && forward->at_hand->degrade && ways.way != PAWL_WAY_LOCAL) {
         ways.way = PAWL_WAY_LAPSED;
     }
     if (ways.way == PAWL_WAY_LAPSED) {
         pawl_forward_degrade(dispatch, session, check, ways.slot);
     } else if (ways.way == PAWL_WAY_LOCAL) { /* by now, or while its owner was asked */
-        pawl_dispatch_decide_now(dispatch, check);
+        decide_here(dispatch, session, check, has_stopped);
     } else if (ways.way == PAWL_WAY_FORWARD && (ways.several || check->has_token)) {
         pawl_forward_split(dispatch, session, check);
     } else {
