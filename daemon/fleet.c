@@ -13,6 +13,60 @@ bool pawl_fleet_is_on(const struct daemon *daemon)
     return daemon->settings->cluster.on;
 }
 
+/* ---- where the engine is ------------------------------------------------------------------- */
+
+static const char *keep_text(struct pawl_fleet_engine *engine, const char *text)
+{
+    char *copy = strdup(text);
+
+    if (copy != NULL) {
+        engine->texts[engine->text_count++] = copy;
+    }
+    return copy;
+}
+
+/* False: no memory. */
+static bool keep_addresses(struct pawl_fleet_engine *engine, struct pawl_redis_settings *to,
+                           const struct pawl_redis_settings *from, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        to[i] = (struct pawl_redis_settings){ .host = keep_text(engine, from[i].host),
+                                              .port = from[i].port,
+                                              .secure = from[i].secure };
+        if (to[i].host == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static enum pawl_status keep_engine(struct pawl_fleet_engine *engine,
+                                    const struct pawl_cluster_settings *from,
+                                    struct pawl_error *error)
+{
+    engine->redis_count = from->redis_count;
+    engine->sentinel_count = from->sentinel_count;
+    engine->sentinel_name = keep_text(engine, from->sentinel_name);
+    engine->user = keep_text(engine, from->user);
+    engine->sentinel_user = keep_text(engine, from->sentinel_user);
+    engine->tls_name = keep_text(engine, from->tls_name);
+    engine->prefix = keep_text(engine, from->prefix);
+    engine->command_timeout_ms = (uint32_t)from->command_timeout_ms;
+    engine->strict = from->strict;
+    return engine->text_count == 5 &&
+                   keep_addresses(engine, engine->redis, from->redis, from->redis_count) &&
+                   keep_addresses(engine, engine->sentinels, from->sentinels, from->sentinel_count)
+               ? PAWL_OK
+               : pawl_error_set(error, PAWL_ENOMEM, 0, "no memory for the engine's addresses");
+}
+
+static void forget_engine(struct pawl_fleet_engine *engine)
+{
+    while (engine->text_count > 0) {
+        free(engine->texts[--engine->text_count]);
+    }
+}
+
 /* ---- the engine, on the cluster's thread ---------------------------------------------------- */
 
 static void copy_addresses(struct pawl_redis_address *out, const struct pawl_redis_settings *from,
@@ -30,7 +84,7 @@ static enum pawl_status engine_create(void *ctx, const struct pawl_net *net,
                                       struct pawl_engine *engine, struct pawl_error *error)
 {
     struct pawl_fleet *fleet = ctx;
-    const struct pawl_cluster_settings *from = &fleet->daemon->settings->cluster;
+    const struct pawl_fleet_engine *from = &fleet->engine;
     const struct pawl_outward_set *set = &fleet->shown;
     struct pawl_redis_address addresses[PAWL_SETTINGS_REDIS_MAX];
     struct pawl_redis_address sentinels[PAWL_SETTINGS_REDIS_MAX];
@@ -50,7 +104,7 @@ static enum pawl_status engine_create(void *ctx, const struct pawl_net *net,
         .sentinel_password = set->sentinel_password,
         .tls_name = from->tls_name,
         .prefix = from->prefix,
-        .command_timeout_ms = (uint32_t)from->command_timeout_ms,
+        .command_timeout_ms = from->command_timeout_ms,
         .strict = from->strict,
         .net = net,
         .log = &fleet->daemon->log,
@@ -255,6 +309,8 @@ enum pawl_status pawl_fleet_open(struct daemon *daemon, struct pawl_error *error
     fleet->tls.ops = &pawl_tls_ops;
     enum pawl_status status = pawl_outward_build(&fleet->outward, daemon->settings, error);
 
+    status =
+        status == PAWL_OK ? keep_engine(&fleet->engine, &daemon->settings->cluster, error) : status;
     status = status == PAWL_OK ? open_journal(fleet, error) : status;
     status = status == PAWL_OK ? make_cluster(fleet, error) : status;
     if (status != PAWL_OK) {
@@ -377,6 +433,7 @@ void pawl_fleet_destroy(struct daemon *daemon)
 
     pawl_cluster_destroy(fleet->cluster);
     fleet->cluster = NULL;
+    forget_engine(&fleet->engine);
     free(fleet->loaded);
     fleet->loaded = NULL;
     if (fleet->outward_open) {

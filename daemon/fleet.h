@@ -18,11 +18,25 @@
 
 struct daemon;
 
+/** What of the settings says where the engine is: copies, for a reload may come before it is asked.
+ */
+struct pawl_fleet_engine {
+    struct pawl_redis_settings redis[PAWL_SETTINGS_REDIS_MAX];
+    struct pawl_redis_settings sentinels[PAWL_SETTINGS_REDIS_MAX];
+    unsigned redis_count, sentinel_count;
+    const char *sentinel_name, *user, *sentinel_user, *tls_name, *prefix;
+    uint32_t command_timeout_ms;
+    bool strict;
+    char *texts[2 * PAWL_SETTINGS_REDIS_MAX + 5];
+    unsigned text_count;
+};
+
 /** Fields are private. */
 struct pawl_fleet {
     struct daemon *daemon;
     struct pawl_outward outward;
     bool outward_open;
+    struct pawl_fleet_engine engine;
     struct pawl_outward_set shown; /* the cluster's thread: what the engine is shown */
     struct pawl_tls tls;
     _Atomic(struct pawl_redis *) redis; /* the cluster's thread; figures are for any */
