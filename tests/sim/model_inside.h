@@ -59,6 +59,13 @@ void model_conn_drop(struct model_conn *conn);
 /** A link changed: what was held and may go on does so. */
 void model_conn_release(struct model_conn *conn);
 void model_conn_reset(struct model_conn *conn);
+struct model_server *model_conn_server(const struct model_conn *conn);
+void model_message_free(struct model_message *message);
+void model_messages_forget(struct model_message **list);
+/** On its way back; @answer is given away. */
+void model_answer_send(struct model_conn *conn, struct model_answer *answer);
+/** @message has arrived at its server, which carries it out; it is given away. */
+void model_take(struct model_conn *conn, struct model_message *message);
 
 /** Run what was queued for a stopped server. */
 void model_server_resume(struct model_server *server);

@@ -178,6 +178,52 @@ void tokens_forget(struct sim_node *node)
     }
 }
 
+/* ---- the journal ---- */
+
+void node_journal(struct sim_node *node, struct pawl_bytes bytes)
+{
+    struct pawl_fact fact;
+
+    if (!node->world->profile.journal) {
+        return;
+    }
+    if (pawl_fact_decode(&fact, bytes) == PAWL_OK && fact.scope == PAWL_SCOPE_TOKEN) {
+        uint32_t token = fact_token_parse(fact.value);
+
+        if (token < FACT_TOKENS) {
+            node->journaled[token / 64] |= UINT64_C(1) << token % 64;
+        }
+    }
+    if (node->journal_count == node->journal_capacity) {
+        node->journal_capacity = node->journal_capacity > 0 ? 2 * node->journal_capacity : 64;
+        node->journal = sim_grow(node->journal, node->journal_capacity * sizeof(*node->journal));
+    }
+    node->journal[node->journal_count++] = blob_make(bytes.data, bytes.size);
+}
+
+bool journal_holds(const struct sim_node *node, uint32_t token)
+{
+    return (node->journaled[token / 64] >> token % 64 & 1) != 0;
+}
+
+void journal_load(struct sim_node *node)
+{
+    uint32_t count = node->journal_count;
+    struct blob **old = node->journal;
+
+    node->journal = NULL; /* what counts is said again, and so kept again */
+    node->journal_count = 0;
+    node->journal_capacity = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (pawl_log_load(&node->node.log, pawl_bytes_of(old[i]->bytes, old[i]->size),
+                          node_now_ms(node)) != PAWL_OK) {
+            kernel_fail(&node->world->kernel, "a fact of the journal is refused");
+        }
+        blob_drop(old[i]);
+    }
+    free(old);
+}
+
 /* ---- taking it in ---- */
 
 static unsigned subject_of(const struct pawl_fact *fact)

@@ -229,27 +229,6 @@ void world_free(struct world *world);
 
 const char *world_control_name(enum world_control control);
 
-/* ---- nodes (nodes.c) ---- */
-
-void node_start(struct world *world, unsigned place);
-void node_kill(struct world *world, unsigned place);
-void node_stop(struct world *world, unsigned place, bool stopped);
-void node_leave(struct world *world, unsigned place);
-uint64_t node_now_ms(const struct sim_node *node);
-uint64_t node_wall_ms(const struct sim_node *node);
-struct pawl_instant node_instant(const struct sim_node *node);
-/** Something was done to its modules: look when the next tick is due. */
-void node_settle(struct sim_node *node);
-void node_end(struct sim_node *node);
-/** A place for a request to another node, used from now on; NULL: there is none. */
-struct world_ask *node_free_ask(struct sim_node *node);
-void node_ask_until(struct sim_node *node, struct world_ask *ask, uint64_t deadline_us);
-void node_tell_view(struct sim_node *node, unsigned to);
-bool node_is_ready(const struct sim_node *node);
-uint64_t node_synced_ms(const struct sim_node *node);
-uint64_t node_cutoff_ms(const struct sim_node *node, unsigned subject);
-void node_journal(struct sim_node *node, struct pawl_bytes bytes);
-bool journal_holds(const struct sim_node *node, uint32_t token);
 /**
  * Two primaries take writes and nothing bounds it (no min-replicas-to-write), or did a moment ago:
  * each side has owners of its own, as members.h says.
@@ -263,7 +242,22 @@ bool world_has_two_fleets(const struct world *world, const struct sim_node *node
 /** @node calls itself fresh as of @synced_ms of its BOOTTIME. */
 void world_check_synced(struct world *world, struct sim_node *node, uint64_t synced_ms,
                         bool is_first);
-void node_deliver(void *world, struct peer_message *message);
+
+/* ---- nodes (nodes.c) ---- */
+
+void node_start(struct world *world, unsigned place);
+void node_kill(struct world *world, unsigned place);
+void node_stop(struct world *world, unsigned place, bool stopped);
+void node_leave(struct world *world, unsigned place);
+uint64_t node_now_ms(const struct sim_node *node);
+uint64_t node_wall_ms(const struct sim_node *node);
+struct pawl_instant node_instant(const struct sim_node *node);
+/** Something was done to its modules: look when the next tick is due. */
+void node_settle(struct sim_node *node);
+void node_end(struct sim_node *node);
+bool node_is_ready(const struct sim_node *node);
+uint64_t node_synced_ms(const struct sim_node *node);
+uint64_t node_cutoff_ms(const struct sim_node *node, unsigned subject);
 unsigned node_place(const struct pawl_member_id *member);
 bool node_is(const struct sim_node *node, const struct pawl_member_id *member);
 struct pawl_route node_route(struct sim_node *node, uint32_t slot);
@@ -272,6 +266,20 @@ bool node_save(struct sim_node *node, struct pawl_id id, uint64_t ticket);
 void node_counted(struct sim_node *node, uint32_t slot);
 void node_wanted(struct sim_node *node, uint32_t slot);
 void node_refresh(struct sim_node *node, uint64_t view);
+
+/* ---- what nodes ask of each other (node_peers.c) ---- */
+
+void node_tell_view(struct sim_node *node, unsigned to);
+/** As pawl_slots_calls.ask. */
+void node_ask(void *node, const struct pawl_slots_request *request);
+/** @message is given away. */
+void node_handle(struct sim_node *node, struct peer_message *message);
+void node_deliver(void *world, struct peer_message *message);
+/** Requests whose time is over fail. Returns when to come again, in true time. */
+uint64_t node_expire_asks(struct sim_node *node);
+/** A place for a request to another node, used from now on; NULL: there is none. */
+struct world_ask *node_free_ask(struct sim_node *node);
+void node_ask_until(struct sim_node *node, struct world_ask *ask, uint64_t deadline_us);
 
 /* ---- checks of keys (checks.c) ---- */
 
@@ -303,6 +311,11 @@ void tokens_acknowledged(struct world *world, uint32_t token);
 void tokens_say_of_family(struct sim_node *node, const struct pawl_fact *fact);
 bool tokens_node_knows(const struct sim_node *node, struct pawl_bytes entry);
 void tokens_check_end(struct world *world);
+
+/** The journal of a node's machine: facts on its disk. */
+void node_journal(struct sim_node *node, struct pawl_bytes bytes);
+bool journal_holds(const struct sim_node *node, uint32_t token);
+void journal_load(struct sim_node *node);
 
 /* ---- logins (rotations.c) ---- */
 
