@@ -198,6 +198,9 @@ static void on_up(void *self, const struct pawl_engine_state *state)
     struct sim_node *node = self;
 
     node->engine_hurt_us = node->world->kernel.now_us;
+    if (node->world->control == CONTROL_SET_SHRINKS) {
+        tokens_lose(node);
+    }
     pawl_node_on_up(&node->node, state->epoch, state->replicas, node_now_ms(node));
     if (node->world->control == CONTROL_FRESH_AT_START) {
         node->fake_synced_ms = node_now_ms(node);
@@ -544,6 +547,7 @@ static void forget_last_life(struct sim_node *node)
     node->checks_high = 0;
     memset(node->last_cutoff_ms, 0, sizeof(node->last_cutoff_ms));
     memset(node->cutoff_seen_ms, 0, sizeof(node->cutoff_seen_ms));
+    memset(node->shown, 0, sizeof(node->shown));
     memset(node->announced, 0, sizeof(node->announced));
     node->ring_self = PAWL_RING_NOBODY;
     node->stopped = node->leaving = node->said_bye = node->is_gone = false;

@@ -357,6 +357,30 @@ static void check_kept(struct world *world, struct sim_node *node, uint32_t inde
     }
 }
 
+/* Whether @node, which shows it as revoked or does not, showed it so before. */
+static void check_shown(struct world *world, struct sim_node *node, uint32_t index, bool revoked)
+{
+    const struct fact_token *token = &world->facts.tokens[index];
+    uint64_t bit = UINT64_C(1) << index % 64;
+
+    if (!revoked && (node->shown[index / 64] & bit) != 0 && token->canceled_us == 0 &&
+        is_live(world, token)) {
+        kernel_fail(&world->kernel, "R4: node %u has shown revocation %u and does not any more",
+                    node->index, index);
+    }
+    node->shown[index / 64] |= revoked ? bit : 0;
+}
+
+void tokens_lose(struct sim_node *node)
+{
+    const struct pawl_revocation nothing = { PAWL_REASON_NONE, 0, 0 };
+    uint32_t count = node->world->facts.count;
+
+    for (uint32_t i = count > 8 ? count - 8 : 0; i < count; i++) {
+        (void)pawl_revocations_clear(&node->table, token_id(node->world, i), &nothing);
+    }
+}
+
 void tokens_read(struct world *world, struct sim_node *node)
 {
     uint32_t count = world->facts.count;
@@ -374,6 +398,7 @@ void tokens_read(struct world *world, struct sim_node *node)
                 ? count - 1 - (uint32_t)kernel_below(&world->kernel, 8)
                 : (uint32_t)kernel_below(&world->kernel, count);
     world->facts.reads++;
+    check_shown(world, node, token, is_revoked(node, token));
     is_fresh = synced != 0 && node_now_ms(node) - synced <= world->profile.staleness_ms;
     if (is_revoked(node, token)) {
         world->facts.hits++;

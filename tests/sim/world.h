@@ -29,6 +29,7 @@
     X(SILENCE_IS_KNOWLEDGE, "silence", "R2")    /* everywhere does not wait for the silent */   \
     X(VIEW_IS_ALL, "view-is-all", "R2")         /* everywhere asks the view's members alone */  \
     X(READ_RENEWS, "read-renews", "R3")         /* a READ's answer renews freshness */          \
+    X(SET_SHRINKS, "set-shrinks", "R4")         /* with the engine goes what came from it */    \
     X(EXPIRE_BY_WALL, "wall-expiry", "R5")      /* facts expire by a clock that jumps */        \
     X(FRESH_AT_START, "fresh-at-start", "R6")   /* fresh as soon as the engine answers */       \
     X(LAST_CUTOFF, "last-cutoff", "R7")         /* the last cutoff that came counts */          \
@@ -159,6 +160,7 @@ struct sim_node {
     bool is_changed, is_settling, said_bye, is_gone;
     uint64_t leave_until_us;
     uint64_t cutoff_seen_ms[FACT_SUBJECTS];
+    uint64_t shown[FACT_TOKENS / 64]; /* tokens that it showed as revoked, in this life */
     struct world_rotation *rotations[WORLD_ROTATIONS];
     struct blob **journal; /* on its machine's disk: outlives the node */
     uint32_t journal_count, journal_capacity;
@@ -311,6 +313,8 @@ void tokens_acknowledged(struct world *world, uint32_t token);
 void tokens_say_of_family(struct sim_node *node, const struct pawl_fact *fact);
 bool tokens_node_knows(const struct sim_node *node, struct pawl_bytes entry);
 void tokens_check_end(struct world *world);
+/** For CONTROL_SET_SHRINKS: @node does not show the latest revocations any more. */
+void tokens_lose(struct sim_node *node);
 
 /** The journal of a node's machine: facts on its disk. */
 void node_journal(struct sim_node *node, struct pawl_bytes bytes);
