@@ -337,7 +337,21 @@ static void one_older_than_7_0_is_refused(void **state)
 {
     (void)state;
     fake.version = "6.2.14";
-    it_is_not_believed("older than 7.0");
+    it_is_not_believed("older than Redis 7.0");
+}
+
+static void a_sentinel_among_the_addresses_is_refused_with_what_to_do(void **state)
+{
+    (void)state;
+    fake.version = "7.0.15\r\nredis_mode:sentinel";
+    it_is_not_believed("cluster.sentinel.nodes");
+}
+
+static void a_server_in_cluster_mode_is_refused_with_what_to_do(void **state)
+{
+    (void)state;
+    fake.version = "7.0.15\r\nredis_mode:cluster";
+    it_is_not_believed("alone or under Sentinel");
 }
 
 static void two_connections_to_two_servers_are_refused(void **state)
@@ -480,6 +494,8 @@ int main(void)
         TEST(a_reply_that_nobody_asked_for_ends_the_connection),
         TEST(after_a_reply_too_large_less_is_asked_for),
         TEST(one_older_than_7_0_is_refused),
+        TEST(a_sentinel_among_the_addresses_is_refused_with_what_to_do),
+        TEST(a_server_in_cluster_mode_is_refused_with_what_to_do),
         TEST(two_connections_to_two_servers_are_refused),
         TEST(one_that_loads_its_data_is_not_used),
         TEST(one_that_is_silent_is_left),

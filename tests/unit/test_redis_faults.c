@@ -199,9 +199,18 @@ static void an_engine_that_may_forget_is_told_and_refused_when_strict(void **sta
     assert_non_null(strstr(rig.refused, "allkeys-"));
     rig_turn_for(&rig, 300);
     assert_int_equal(rig.ups, 0);
-    rig_admin_do(&server, "CONFIG SET maxmemory-policy volatile-ttl");
+    rig_admin_do(&server, "CONFIG SET appendonly yes maxmemory-policy volatile-ttl");
     rig_until(&rig, rig.ups == 1);
     assert_string_equal(rig.state.warning, "");
+    rig_stop(&rig);
+
+    rig_admin_do(&server, "CONFIG SET appendonly no maxmemory-policy volatile-lru");
+    rig_init(&rig, server.port);
+    rig.options.strict = true; /* advice is no refusal */
+    up();
+    assert_false(rig.state.unsafe);
+    assert_non_null(strstr(rig.state.warning, "set volatile-ttl"));
+    assert_non_null(strstr(rig.state.warning, "set appendonly yes"));
     rig_stop(&rig);
 }
 

@@ -42,6 +42,7 @@ static void the_handshake_says_who_the_primary_is(void **state)
 {
     (void)state;
     NEED_REDIS();
+    rig_admin_do(&server, "CONFIG SET appendonly yes");
     up();
     assert_memory_equal(rig.state.version, "redis 7.", 8);
     assert_int_equal(rig.state.replicas, 0);
@@ -479,6 +480,7 @@ static void a_user_of_the_needed_commands_can_do_it_all(void **state)
     (void)state;
     NEED_REDIS();
     rig_admin_do(&server, SMALL_USER);
+    rig_admin_do(&server, "CONFIG SET appendonly yes");
     rig.options.user = "small";
     rig.options.password = "pw";
     up();

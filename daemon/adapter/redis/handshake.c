@@ -74,6 +74,7 @@ enum pawl_status pawl_redis_greet(struct pawl_redis *redis, struct pawl_redis_li
     static const char *const server[] = { "INFO", "server", NULL };
     static const char *const replication[] = { "INFO", "replication", NULL };
     static const char *const memory[] = { "INFO", "memory", NULL };
+    static const char *const persistence[] = { "INFO", "persistence", NULL };
     static const char *const config[] = { "CONFIG", "GET", "min-replicas-to-write", NULL };
     const struct {
         enum pawl_redis_step step;
@@ -86,6 +87,7 @@ enum pawl_status pawl_redis_greet(struct pawl_redis *redis, struct pawl_redis_li
         { PAWL_STEP_SERVER, server, false },
         { PAWL_STEP_REPLICATION, replication, false },
         { PAWL_STEP_MEMORY, memory, true },
+        { PAWL_STEP_MEMORY, persistence, true },
         { PAWL_STEP_MIN_REPLICAS, config, true },
         { PAWL_STEP_TOUCH, touch, true },
     };
@@ -140,10 +142,24 @@ static void note_error(struct pawl_redis_link *link, enum pawl_redis_step step,
     }
 }
 
+/* Keys of one script have several slots there: each announcement would be an error. */
+static const char *wrong_kind(const struct pawl_redis_info *info)
+{
+    if (strcmp(info->mode, "cluster") == 0) {
+        return "it runs as Redis Cluster (cluster-enabled yes), which is not supported: give a "
+               "server of its own, alone or under Sentinel";
+    }
+    if (strcmp(info->mode, "sentinel") == 0) {
+        return "it is a Sentinel: write it under cluster.sentinel.nodes";
+    }
+    return NULL;
+}
+
 void pawl_redis_note(struct pawl_redis_link *link, enum pawl_redis_step step,
                      const struct pawl_resp *value)
 {
     struct pawl_bytes text = { NULL, 0 };
+    const char *why;
     uint64_t number;
 
     if (value->type == PAWL_RESP_ERROR) {
@@ -162,6 +178,10 @@ void pawl_redis_note(struct pawl_redis_link *link, enum pawl_redis_step step,
     case PAWL_STEP_PROBE:
         if (pawl_resp_text(value, &text)) {
             pawl_redis_info_parse(&link->info, text);
+        }
+        why = wrong_kind(&link->info); /* before a key is asked for: that error says less */
+        if (why != NULL) {
+            refuse(link, step, "%.*s", pawl_bytes_of(why, strlen(why)));
         }
         break;
     case PAWL_STEP_ROLE:
@@ -223,8 +243,22 @@ static void judge_memory(struct pawl_redis *redis)
         warn(redis, false,
              "maxmemory-policy is noeviction: counters may fill the memory, and "
              "new ones are refused then; set volatile-ttl");
+    } else if (strncmp(info->policy, "volatile-", 9) == 0 &&
+               strcmp(info->policy, "volatile-ttl") != 0 && info->maxmemory > 0) {
+        warn(redis, false,
+             "maxmemory-policy evicts refresh families before counters that end sooner; "
+             "set volatile-ttl");
     } else if (info->policy[0] == '\0') {
         warn(redis, false, "maxmemory-policy cannot be read");
+    }
+}
+
+/* Without a file its restart is an engine that was emptied; nodes say again what they know. */
+static void judge_file(struct pawl_redis *redis)
+{
+    if (redis->info.has_aof && !redis->info.aof) {
+        warn(redis, false,
+             "appendonly is no: its restart forgets refresh families; set appendonly yes");
     }
 }
 
@@ -251,7 +285,7 @@ bool pawl_redis_judge(struct pawl_redis *redis)
         return refuse_state(redis, "two connections lead to different servers");
     }
     if (main->info.version != 0 && main->info.version < VERSION_MIN) {
-        return refuse_state(redis, "it is older than 7.0");
+        return refuse_state(redis, "it is older than Redis 7.0: upgrade it");
     }
     if (!take_epoch(redis)) {
         return refuse_state(redis, "no randomness");
@@ -261,6 +295,7 @@ bool pawl_redis_judge(struct pawl_redis *redis)
         return false;
     }
     judge_replicas(redis);
+    judge_file(redis);
     redis->state.replicas = redis->info.replicas;
     (void)snprintf(redis->state.version, sizeof(redis->state.version), "%s", redis->info.flavour);
     pawl_redis_place_text(&redis->current, redis->state.address, sizeof(redis->state.address));

@@ -97,6 +97,11 @@ static void take_line(struct pawl_redis_info *info, struct pawl_bytes name, stru
         take_text(info->policy, sizeof(info->policy), value);
     } else if (is(name, "maxmemory")) {
         info->maxmemory = number_of(value);
+    } else if (is(name, "redis_mode") || is(name, "server_mode")) {
+        take_text(info->mode, sizeof(info->mode), value);
+    } else if (is(name, "aof_enabled")) {
+        info->has_aof = true;
+        info->aof = is(value, "1");
     }
 }
 

@@ -19,6 +19,9 @@ struct pawl_redis_info {
     char flavour[32]; /* "redis 7.0.15", "valkey 8.1.0"; "" */
     char policy[32];  /* maxmemory_policy; "" */
     uint64_t maxmemory; /* 0: none, or not said */
+    char mode[16];      /* "standalone", "cluster", "sentinel"; "" */
+    bool has_aof;       /* it says whether it keeps an append-only file ... */
+    bool aof;           /* ... and does */
 };
 
 /** Read one section, or several. Lines that are not understood are passed over. */

@@ -19,7 +19,7 @@ enum pawl_redis_step {
     PAWL_STEP_NO_EVICT,
     PAWL_STEP_SERVER,      /* INFO server */
     PAWL_STEP_REPLICATION, /* INFO replication */
-    PAWL_STEP_MEMORY,      /* INFO memory */
+    PAWL_STEP_MEMORY,      /* INFO memory, INFO persistence */
     PAWL_STEP_ROLE,        /* where INFO may not be asked */
     PAWL_STEP_MIN_REPLICAS,
     PAWL_STEP_TOUCH, /* any command on a key: LOADING, MASTERDOWN, MOVED, NOPERM show */
