@@ -809,6 +809,31 @@ static void what_was_counted_without_an_owner_comes_to_him_once(void **state)
     assert_int_equal(left, 0);
 }
 
+/* Its records were on their way here; it had to be decided, by a share; then it is another's. */
+static void what_was_counted_of_a_slot_that_never_came_goes_to_its_owner(void **state)
+{
+    unsigned key = 0;
+
+    (void)state;
+    start(1);
+    world_start(&world, 1);
+    world.cut = 0;
+    world_view_all(&world, 3, 3);
+    world_run(&world, 200, 10);
+    while (atomic_load(&world.nodes[1].ownership.states[slot_of(key)]) != PAWL_SLOT_WANTED) {
+        key++;
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        assert_true(take_at(1, key, 1000, PAWL_OP_CHECK, NULL));
+    }
+    pawl_cluster_slots_counted(&world.nodes[1].slots, slot_of(key), world.now_ms);
+    world_run(&world, 3000, 10); /* wanted: nobody is told yet */
+    world_view_all(&world, 3, 1);
+    world.cut = -1;
+    world_run(&world, 5000, 10);
+    assert_int_equal(count_of(key), 3);
+}
+
 static void a_push_to_who_does_not_own_it_adds_nothing(void **state)
 {
     uint8_t bytes[4] = { 1, 0, 0, 0 };
@@ -966,6 +991,7 @@ int main(void)
         TEST(the_last_one_that_leaves_is_empty_when_all_is_saved),
         TEST(what_is_spent_is_swept_out_of_the_engine),
         TEST(what_was_counted_without_an_owner_comes_to_him_once),
+        TEST(what_was_counted_of_a_slot_that_never_came_goes_to_its_owner),
         TEST(a_push_to_who_does_not_own_it_adds_nothing),
         TEST(a_value_is_sealed_to_its_key_and_its_slot),
         TEST(a_clock_that_is_set_makes_no_record_older_than_it_is),

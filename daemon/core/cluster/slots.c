@@ -223,6 +223,8 @@ static void change_states(struct pawl_cluster_slots *slots)
     for (uint32_t bundle = 0; bundle < PAWL_BUNDLES; bundle++) {
         uint64_t mine = tables->mine[bundle];
 
+        /* What was counted here for want of an owner, while it was on its way, is his now. */
+        tables->counted |= (tables->wanted[bundle] & ~mine) != 0 ? UINT64_C(1) << bundle : 0;
         tables->load_due[bundle] = 0;
         tables->load_later[bundle] = 0;
         tables->loading[bundle] = 0; /* what comes of them was asked in another view */
