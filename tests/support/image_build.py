@@ -35,15 +35,31 @@ def image_module():
     return module
 
 
+def copy_sources(folder):
+    """The working tree as it is now: nobody's edit comes between two builds."""
+    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+                            cwd=suites.ROOT, stdout=subprocess.PIPE, check=True).stdout
+    for name in filter(None, listed.decode().split("\0")):
+        if (suites.ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(suites.ROOT / name, folder / name)
+
+
 class Builder:
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
+        self.sources = self.folder / "sources"
+        for path in (self.sources, self.folder / "tmp"):
+            path.mkdir()
+        copy_sources(self.sources)
         self.prefix = ["buildah", "--root", self.folder / "store", "--runroot",
-                       self.folder / "run", "--storage-driver", "vfs"]
-        (self.folder / "tmp").mkdir()
+                       self.folder / "run", "--storage-driver"]
+        # Each layer is a whole copy without overlays, and not all file systems can carry those.
+        probe = subprocess.run([*self.prefix, "overlay", "from", "scratch"], capture_output=True)
+        self.prefix.append("overlay" if probe.returncode == 0 else "vfs")
 
     def run(self, *command):
-        return package_root.run(*self.prefix, *command, cwd=suites.ROOT,
+        return package_root.run(*self.prefix, *command, cwd=self.sources,
                                 env=dict(os.environ, TMPDIR=str(self.folder / "tmp")))
 
     def base(self):
@@ -54,7 +70,7 @@ class Builder:
     def build(self, name, *options):
         self.run("bud", "--layers", "--isolation", "chroot", "--network", "host", "--format",
                  "docker", "--build-arg", f"BASE={BASE}", "--build-arg", "REVISION=abc", "-t", name,
-                 "-f", CONTAINER / "Dockerfile", *options, ".")
+                 "-f", "deploy/container/Dockerfile", *options, ".")
 
     def save(self, name):
         out = self.folder / "saved.tar"
