@@ -21,15 +21,14 @@
 #include "pawl/v1/frame.h"
 #include "pawl/v1/hot.h"
 
-#define PAWL_ARENA_BYTES   (256 * 1024) /* for one cold request and its reply */
-#define PAWL_PENDING_MAX   4096         /* jobs of one worker at the store */
-#define PAWL_HELLO_BYTES   512          /* a packed HelloReply */
-#define PAWL_ERROR_BYTES   240
-#define PAWL_SPARED_LIMITS 8  /* of a batch: inline rates kept for checks to come, not used now */
-#define PAWL_BATCH_SLOTS   32 /* checks are put off until so many records wait to be looked up */
-#define PAWL_LAST_RULES    8  /* limits found without hashing their names; a power of two */
-#define PAWL_ROLES_MAX     5
-#define PAWL_NS_DEFAULT    "default"
+#define PAWL_ARENA_BYTES (256 * 1024) /* for one cold request and its reply */
+#define PAWL_PENDING_MAX 4096         /* jobs of one worker at the store */
+#define PAWL_HELLO_BYTES 512          /* a packed HelloReply */
+#define PAWL_ERROR_BYTES 240
+#define PAWL_BATCH_SLOTS 32 /* checks are put off until so many records wait to be looked up */
+#define PAWL_LAST_RULES  8  /* limits found without hashing their names; a power of two */
+#define PAWL_ROLES_MAX   5
+#define PAWL_NS_DEFAULT  "default"
 
 /* Claims of verified tokens, packed, of the checks that are put off: of one token at most so many
  * bytes, for all of it came out of the token; and room for some. */
@@ -108,13 +107,12 @@ struct pawl_dispatch {
     char error[PAWL_ERROR_BYTES];
     /* Checks put off: each takes a slot at least, and room for the largest is always left. */
     unsigned batch_count;
-    unsigned batch_slots;   /* used */
-    unsigned batch_limits;  /* used */
-    unsigned spared_limits; /* of these, by checks that went away to other members */
+    unsigned batch_slots;  /* used */
+    unsigned batch_limits; /* used */
     struct pawl_check batch[PAWL_BATCH_SLOTS];
     struct pawl_limiter_slot slots[PAWL_BATCH_SLOTS + PAWL_LIMITER_SLOTS_MAX];
     struct pawl_limit_beginnings beginnings;
-    struct pawl_limit inline_limits[PAWL_BATCH_SLOTS + PAWL_SPARED_LIMITS + PAWL_ITEMS_MAX];
+    struct pawl_limit inline_limits[PAWL_BATCH_SLOTS + PAWL_ITEMS_MAX];
     const struct pawl_limit *last_inline; /* the last one made in this batch, or NULL */
     void *verifier; /* of app->jwt, this worker's own; NULL: tokens are not verified here */
     struct pawl_jwt_claims raw_claims; /* of the token verified last */

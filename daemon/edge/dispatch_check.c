@@ -323,7 +323,6 @@ void pawl_dispatch_flush(struct pawl_dispatch *dispatch)
     dispatch->batch_count = 0;
     dispatch->batch_slots = 0;
     dispatch->batch_limits = 0;
-    dispatch->spared_limits = 0;
     dispatch->last_inline = NULL;
 }
 
@@ -405,22 +404,14 @@ static void refuse_check(struct pawl_dispatch *dispatch, struct pawl_session *se
     pawl_reply_error(session, dispatch->request.id, wire_status, text);
 }
 
-/* The check at hand goes away. What it says for rates is likely what the next one says: its limits
- * keep their places as long as there are some to spare. */
-static void spare_limits(struct pawl_dispatch *dispatch)
+/* The check at hand goes away, and its places are the next one's. What lies in the first of them
+ * may be used again: it changes only when that one's first item is made anew, and then it is that.
+ */
+static void leave_places(struct pawl_dispatch *dispatch)
 {
-    const struct pawl_limit *own = &dispatch->inline_limits[dispatch->batch_limits];
-    unsigned count = dispatch->request.item_count;
-
-    if (dispatch->last_inline == NULL || dispatch->last_inline < own) {
-        return; /* of one that was put off before */
+    if (dispatch->last_inline > &dispatch->inline_limits[dispatch->batch_limits]) {
+        dispatch->last_inline = NULL;
     }
-    if (count > PAWL_SPARED_LIMITS - dispatch->spared_limits) {
-        dispatch->last_inline = NULL; /* its place is the next check's */
-        return;
-    }
-    dispatch->spared_limits += count;
-    dispatch->batch_limits += count;
 }
 
 /* In a cluster: prepare @check. False: it is for another member, or was refused. */
@@ -438,7 +429,7 @@ static inline bool is_for_here(struct pawl_dispatch *dispatch, struct pawl_sessi
         refuse_check(dispatch, session, pawl_wire_status(status), check_error(status));
         return false;
     }
-    spare_limits(dispatch);
+    leave_places(dispatch);
     pawl_forward_check(dispatch, session, check);
     return false;
 }

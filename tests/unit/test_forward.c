@@ -89,6 +89,95 @@ static void many_in_flight_come_back_under_their_own_ids(void **state)
     (void)close(fd);
 }
 
+/* Room for two frames in one write: they are one batch. */
+struct two_frames {
+    uint8_t bytes[8192];
+    size_t size;
+};
+
+/* A check of @key by two rates of its own: @counts in so many minutes each. */
+static void put_inline_check(struct fleet *fleet, struct two_frames *frames, const char *key,
+                             const unsigned counts[2], const unsigned minutes[2])
+{
+    Pawl__V1__Request request = PAWL__V1__REQUEST__INIT;
+    Pawl__V1__Check check = PAWL__V1__CHECK__INIT;
+    Pawl__V1__CheckItem items[2];
+    Pawl__V1__CheckItem *list[2];
+    Pawl__V1__Rate rates[2];
+    Pawl__V1__Rate *rate_list[2];
+    ProtobufCBinaryData part = wire_text(key);
+
+    for (unsigned i = 0; i < 2; i++) {
+        pawl__v1__rate__init(&rates[i]);
+        rates[i].count = counts[i];
+        rates[i].window_ms = minutes[i] * 60000;
+        rate_list[i] = &rates[i];
+        pawl__v1__check_item__init(&items[i]);
+        items[i].n_key = 1;
+        items[i].key = &part;
+        items[i].n_rates = 1;
+        items[i].rates = &rate_list[i];
+        list[i] = &items[i];
+    }
+    check.n_items = 2;
+    check.items = list;
+    request.id = fleet->next_id++;
+    request.body_case = PAWL__V1__REQUEST__BODY_CHECK;
+    request.check = &check;
+    size_t size = pawl_cold_write_request(frames->bytes + frames->size,
+                                          sizeof(frames->bytes) - frames->size, &request);
+
+    assert_int_not_equal(size, 0);
+    frames->size += size;
+}
+
+static void a_check_behind_one_that_went_away_has_its_own_rates(void **state)
+{
+    struct fleet *fleet = *state;
+    int fd = node_connect(&fleet->nodes[0]);
+    struct two_frames frames = { .size = 0 };
+    uint64_t first = fleet->next_id;
+    char theirs[32], ours[32];
+
+    put_inline_check(fleet, &frames, fleet_key(fleet, 1, 0, theirs), (unsigned[]){ 5, 7 },
+                     (unsigned[]){ 1, 2 });
+    put_inline_check(fleet, &frames, fleet_key(fleet, 0, 0, ours), (unsigned[]){ 7, 3 },
+                     (unsigned[]){ 2, 3 }); /* the first is the other's second */
+    rig_send(fd, frames.bytes, frames.size);
+    for (unsigned i = 0; i < 2; i++) {
+        Pawl__V1__Reply *reply = client_receive(fd);
+        bool is_first = reply->id == first;
+
+        assert_int_equal(reply->status, PAWL__V1__STATUS__STATUS_OK);
+        assert_int_equal(reply->check->n_results, 2);
+        assert_int_equal(reply->check->results[0]->limit_count, is_first ? 5 : 7);
+        assert_int_equal(reply->check->results[1]->limit_count, is_first ? 7 : 3);
+        answer_free(reply);
+    }
+    assert_int_equal(FIGURE(&fleet->nodes[0], forwarded), 1);
+    (void)close(fd);
+}
+
+static void requests_of_all_sizes_are_passed_on_one_after_the_other(void **state)
+{
+    struct fleet *fleet = *state;
+    int fd = node_connect(&fleet->nodes[0]);
+    char key[1000];
+
+    for (unsigned i = 0; i < 400; i++) { /* what one leaves is used for the next */
+        size_t size = i % 4 == 3 ? sizeof(key) - 1 : 8 + i % 200;
+
+        memset(key, 'k', size);
+        (void)snprintf(key, sizeof(key), "%u", i % 90);
+        key[strlen(key)] = '-';
+        key[size] = '\0';
+        expect_verdict(client_check(fleet, fd, (struct asked){ .limit = "api", .keys = { key } }),
+                       PAWL__V1__VERDICT__VERDICT_ALLOW);
+    }
+    assert_true(FIGURE(&fleet->nodes[0], forwarded) > 100);
+    (void)close(fd);
+}
+
 static void only_members_may_say_forwarded(void **state)
 {
     struct fleet *fleet = *state;
@@ -437,6 +526,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_key_is_counted_by_its_owner_whoever_is_asked, three, end),
         cmocka_unit_test_setup_teardown(many_in_flight_come_back_under_their_own_ids, three, end),
+        cmocka_unit_test_setup_teardown(a_check_behind_one_that_went_away_has_its_own_rates, three,
+                                        end),
+        cmocka_unit_test_setup_teardown(requests_of_all_sizes_are_passed_on_one_after_the_other,
+                                        three, end),
         cmocka_unit_test_setup_teardown(only_members_may_say_forwarded, three, end),
         cmocka_unit_test_setup_teardown(a_forwarded_request_goes_no_further, three, end),
         cmocka_unit_test_setup_teardown(what_moved_is_asked_again_and_charged_once, three, end),
