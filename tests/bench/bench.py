@@ -492,6 +492,7 @@ def plan(bench):
     calls["seen_p99_ms"] = (lambda name: bench_cluster.seen_p99_ms(bench, name, wire),)
     calls["forwarded_unix_50x1"] = (lambda name: bench_cluster.forwarded(bench, name),)
     calls["cluster_cost"] = (lambda name: bench_cost.cluster_cost(bench, name),)
+    calls["scale"] = (lambda name: bench_cost.scale(bench, name),)
     return calls
 
 

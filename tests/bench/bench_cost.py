@@ -10,9 +10,11 @@ that know the view). The link between the members is TCP in clear.
 import contextlib
 import pathlib
 import signal
+import statistics
 import subprocess
 import sys
 import threading
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "deploy" / "demo"))
 import fleet as rig  # noqa: E402
@@ -218,3 +220,46 @@ def cluster_cost(bench, name):
                 shape = (connections, in_flight)
                 bench.add(f"{what}_{connections}x{in_flight}_{role}", unit, [figures[shape, role]],
                           [figures[shape, "alone"]], plan=name)
+
+
+# ---- growth --------------------------------------------------------------------------------------
+
+
+def spent_s(nodes):
+    """Processor time of these nodes until now, all their threads."""
+    return sum(sum(threads(node.server.pid).values()) for node in nodes) / 1e9
+
+
+def one_round(bench, nodes, number):
+    """(us of the nodes for a check, checks per second): each node is asked for its own keys."""
+    each = {**LOAD, "keys": 1000, "whose": OWN, "connections": 50, "in_flight": 1,
+            "requests": number, "stall_ms": 60000, "cpu": 1024}
+    before, begun = spent_s(nodes), time.monotonic()
+    together(bench, [(node.unix, each) for node in nodes])
+    took = time.monotonic() - begun
+    done = number * len(nodes)
+    return (spent_s(nodes) - before) * 1e6 / done, done / took
+
+
+def scale(bench, name):
+    """What a check costs all nodes of a fleet of three against one of one; rounds in turns."""
+    number = 50_000 if bench.quick else 200_000
+    fleets = {}
+    rounds = {1: [], 2: [], 3: []}
+    bench.serial += 1
+    try:
+        for count in rounds:
+            fleets[count] = rig.Fleet(bench.build, bench.dir / f"scale{bench.serial}.{count}")
+            fleets[count].add(count)
+            one_round(bench, fleets[count].nodes, number // 10)
+        for _ in range(bench.rounds):
+            for count, fleet in fleets.items():
+                rounds[count].append(one_round(bench, fleet.nodes, number))
+    finally:
+        for fleet in fleets.values():
+            fleet.close()
+    for count in (2, 3):
+        bench.add(f"scale_{count}_nodes", "us", [us for us, _ in rounds[count]],
+                  [us for us, _ in rounds[1]], plan=name,
+                  per_s=round(statistics.median(per_s for _, per_s in rounds[count])),
+                  baseline_per_s=round(statistics.median(per_s for _, per_s in rounds[1])))
