@@ -254,6 +254,7 @@ static enum pawl_status make_cluster(struct pawl_fleet *fleet, struct pawl_error
         .maker = { engine_create, engine_destroy, engine_stats, fleet },
         .tls = &fleet->tls,
         .advertise = settings->cluster.advertise,
+        .seeds = settings->cluster.seeds,
         .version = PAWL_VERSION,
         .facts = daemon->app.family_keys,
         .facts_count = daemon->app.family_key_count,

@@ -369,6 +369,7 @@ void pawl_cluster_on_turn(uv_prepare_t *handle)
     follow_freshness(cluster);
     follow_clock(cluster);
     look_at_leave(cluster, now_ms);
+    pawl_cluster_seeds_turn(cluster, now_ms);
     atomic_store(&cluster->joined, pawl_members_is_in(&cluster->node.members));
     pawl_cluster_show(cluster, now_ms);
     if (cluster->poke) {

@@ -62,8 +62,10 @@ struct pawl_cluster_options {
     struct pawl_cluster_maker maker;
     const struct pawl_tls *tls; /* for links to members; ops NULL: in clear only */
     struct pawl_origin self;
-    const char *advertise;           /* canonical address (core/address.h) */
-    const char *version;             /* of this program */
+    const char *advertise; /* canonical address (core/address.h) */
+    const char *seeds;   /* "host:port" of all members, asked for the view while the engine is away;
+                            "" or NULL: none */
+    const char *version; /* of this program */
     const struct pawl_subkey *facts; /* newest first: the first seals */
     unsigned facts_count;            /* 1 to PAWL_CLUSTER_KEYS_MAX */
     const struct pawl_subkey *limits;

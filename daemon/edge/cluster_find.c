@@ -62,18 +62,17 @@ static bool same_host(const struct sockaddr_storage *a, const struct sockaddr *b
                   sizeof(struct in_addr)) == 0;
 }
 
-/* Whether @address is one of this machine's: then the way there begins where it ends. Nothing is
- * sent. */
-static bool is_here(const struct addrinfo *address)
+/* Then the way there begins where it ends. Nothing is sent. */
+bool pawl_cluster_is_here(const struct sockaddr *address, socklen_t address_size)
 {
-    int fd = socket(address->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int fd = socket(address->sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     struct sockaddr_storage own;
     socklen_t size = sizeof(own);
     bool is;
 
     memset(&own, 0, sizeof(own));
-    is = fd >= 0 && connect(fd, address->ai_addr, address->ai_addrlen) == 0 &&
-         getsockname(fd, (struct sockaddr *)&own, &size) == 0 && same_host(&own, address->ai_addr);
+    is = fd >= 0 && connect(fd, address, address_size) == 0 &&
+         getsockname(fd, (struct sockaddr *)&own, &size) == 0 && same_host(&own, address);
     if (fd >= 0) {
         (void)close(fd);
     }
@@ -86,7 +85,7 @@ static void take_found(struct pawl_cluster *cluster, const struct addrinfo *foun
     bool here = false;
 
     for (const struct addrinfo *at = found; at != NULL && !here; at = at->ai_next) {
-        here = is_here(at);
+        here = pawl_cluster_is_here(at->ai_addr, at->ai_addrlen);
     }
     if (cluster->elsewhere_ms == 0) {
         cluster->elsewhere_ms = now_ms;

@@ -156,6 +156,23 @@ static void serve_push(struct pawl_cluster *cluster, struct pawl_peer_request *r
     }
 }
 
+/* Who told an older view than ours, or none, gets ours. */
+static void serve_view(struct pawl_cluster *cluster, struct pawl_peer_request *request,
+                       uint64_t number)
+{
+    struct pawl_bytes own = pawl_members_sealed(&cluster->node.members);
+
+    if (pawl_members_view(&cluster->node.members)->number > number && own.size > 0) {
+        request->answer = malloc(own.size);
+        if (request->answer != NULL) {
+            memcpy(request->answer, own.data, own.size);
+            request->answer_size = own.size;
+        }
+    }
+    request->status = PAWL_OK;
+    pawl_peer_answer(request);
+}
+
 void pawl_cluster_request(struct pawl_cluster *cluster, struct pawl_peer_request *request)
 {
     uint64_t view = 0;
@@ -171,8 +188,7 @@ void pawl_cluster_request(struct pawl_cluster *cluster, struct pawl_peer_request
     } else if (request->kind == PAWL_PEER_PUSH) {
         serve_push(cluster, request);
     } else {
-        request->status = PAWL_OK;
-        pawl_peer_answer(request);
+        serve_view(cluster, request, view);
     }
 }
 
@@ -387,6 +403,13 @@ static void push_view_to(struct pawl_cluster *cluster, struct pawl_cluster_peer 
     }
 }
 
+void pawl_cluster_doom(struct pawl_cluster *cluster, struct pawl_peer_link *link)
+{
+    if (link != NULL && cluster->doomed_count < PAWL_CLUSTER_DOOMED_MAX) {
+        cluster->doomed[cluster->doomed_count++] = link;
+    }
+}
+
 /* Links follow the view; those of members that went end at the end of this turn, for what they
  * owe is answered by that. */
 static void follow_members(struct pawl_cluster *cluster, const struct pawl_view *view)
@@ -417,9 +440,7 @@ static void follow_members(struct pawl_cluster *cluster, const struct pawl_view 
         cluster->peer_count++;
     }
     for (unsigned j = 0; j < old_count; j++) {
-        if (old[j].link != NULL && cluster->doomed_count < PAWL_CLUSTER_DOOMED_MAX) {
-            cluster->doomed[cluster->doomed_count++] = old[j].link;
-        }
+        pawl_cluster_doom(cluster, old[j].link);
     }
 }
 
@@ -527,5 +548,6 @@ void pawl_cluster_peers_end(struct pawl_cluster *cluster)
         pawl_peer_link_destroy(link);
     }
     cluster->peer_count = 0;
+    pawl_cluster_seeds_end(cluster);
     pawl_cluster_bury(cluster);
 }

@@ -16,6 +16,7 @@
 #define PAWL_CLUSTER_JOURNAL_MAX 256 /* facts on their way to the journal at once */
 #define PAWL_CLUSTER_LOST_MAX    64  /* requests to members for which there was no memory */
 #define PAWL_CLUSTER_DOOMED_MAX  (4 * PAWL_MEMBERS_MAX)
+#define PAWL_CLUSTER_SEEDS_MAX   16 /* addresses of the name of all members */
 #define PAWL_CLUSTER_FRAME_BYTES (PAWL_REQUEST_BYTES_MAX + 1024)
 #define PAWL_CLUSTER_ARENA_BYTES (PAWL_REPLY_BYTES_MAX + 65536)
 
@@ -92,7 +93,7 @@ struct pawl_cluster_lost {
 
 struct pawl_cluster_figures {
     _Atomic uint64_t submitted, refused_full, journal_kept, journal_failed, journal_waiting;
-    _Atomic uint64_t view_pushes, peer_requests, pull_pages, unreachable;
+    _Atomic uint64_t view_pushes, peer_requests, pull_pages, unreachable, seeds_asked;
 };
 
 struct pawl_cluster {
@@ -119,6 +120,13 @@ struct pawl_cluster {
     struct pawl_address find_address;
     unsigned find_tries;
     uint64_t elsewhere_ms; /* since when its name has led to another machine; 0: it does not */
+    /* While the engine is away (cluster_seeds.c). */
+    struct pawl_address seeds; /* of kind NONE: there are none */
+    uv_getaddrinfo_t seed_lookup;
+    struct pawl_address seed_at[PAWL_CLUSTER_SEEDS_MAX];
+    unsigned seed_count, seed_next;
+    struct pawl_peer_link *seed_link; /* NULL: nobody is asked */
+    uint64_t seed_due_ms;
     bool loop_open, handles_open, world_open;
     pthread_t thread;
     bool started;
@@ -220,6 +228,14 @@ void pawl_cluster_begin(struct pawl_cluster *cluster);
 /** pawl_cluster_begin(), as soon as others will find this node. Once, before the loop turns. */
 void pawl_cluster_find(struct pawl_cluster *cluster);
 void pawl_cluster_find_end(struct pawl_cluster *cluster);
+/** Whether @address is one of this machine's. Any thread. */
+bool pawl_cluster_is_here(const struct sockaddr *address, socklen_t size);
+
+/* ---- cluster_seeds.c ---- */
+
+/** With each turn: ask somebody for the view, if it is time to. */
+void pawl_cluster_seeds_turn(struct pawl_cluster *cluster, uint64_t now_ms);
+void pawl_cluster_seeds_end(struct pawl_cluster *cluster);
 
 /* ---- cluster_store.c ---- */
 
@@ -272,6 +288,8 @@ void pawl_cluster_publish_rest(struct pawl_cluster *cluster);
 void pawl_cluster_push_view(struct pawl_cluster *cluster);
 /** Between two steps of the node: links to members that went, and what could not be asked. */
 void pawl_cluster_bury(struct pawl_cluster *cluster);
+/** @link ends with this turn. */
+void pawl_cluster_doom(struct pawl_cluster *cluster, struct pawl_peer_link *link);
 void pawl_cluster_peers_end(struct pawl_cluster *cluster);
 
 /* ---- cluster_stats.c ---- */

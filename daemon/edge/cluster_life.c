@@ -167,6 +167,16 @@ static enum pawl_status copy_options(struct pawl_cluster *cluster,
     cluster->options = *options;
     (void)snprintf(cluster->advertise, sizeof(cluster->advertise), "%s", options->advertise);
     (void)snprintf(cluster->version, sizeof(cluster->version), "%s", options->version);
+    if (options->seeds != NULL && options->seeds[0] != '\0') { /* as members are reached */
+        char text[PAWL_ADDRESS_TEXT_MAX + 8];
+        bool secure = strncmp(options->advertise, "tls:", 4) == 0;
+        int size = snprintf(text, sizeof(text), "%s:%s", secure ? "tls" : "tcp", options->seeds);
+
+        if (pawl_address_parse(pawl_bytes_of(text, (size_t)size), &cluster->seeds, error) !=
+            PAWL_OK) {
+            return PAWL_EINVAL;
+        }
+    }
     memcpy(cluster->facts, options->facts, options->facts_count * sizeof(cluster->facts[0]));
     cluster->limits = *options->limits;
     cluster->slots = *options->slots;

@@ -332,6 +332,7 @@ static void thread_stats(struct pawl_cluster *cluster, const struct pawl_stats_s
         { "cluster_peer_requests", atomic_load(&f->peer_requests) },
         { "cluster_pages", atomic_load(&f->pull_pages) },
         { "cluster_unreachable", atomic_load(&f->unreachable) },
+        { "cluster_seeds_asked", atomic_load(&f->seeds_asked) },
         { "journal_kept", atomic_load(&f->journal_kept) },
         { "journal_failures", atomic_load(&f->journal_failed) },
         { "journal_waiting", atomic_load(&f->journal_waiting) },

@@ -52,8 +52,8 @@ struct pawl_peer_request {
     uint64_t next_cursor;    /* PULL */
     uint64_t whole;          /* PULL */
     bool known;              /* PUSH */
-    uint8_t *answer;         /* PULL: records from malloc(), freed after they were sent; or NULL */
-    size_t answer_size;      /* PULL: up to PAWL_PULL_BYTES_MAX */
+    uint8_t *answer;         /* from malloc(), freed after it was sent; or NULL. PULL: records */
+    size_t answer_size;      /* PULL: up to PAWL_PULL_BYTES_MAX. VIEW_PUSH: a newer view, sealed */
     /* ---- private ---- */
     struct pawl_worker *worker;
     struct pawl_ticket ticket;

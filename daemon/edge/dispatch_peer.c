@@ -11,11 +11,11 @@
 
 static void fill_reply(const struct pawl_peer_request *request, Pawl__V1__Reply *reply,
                        Pawl__V1__PullReply *pull, Pawl__V1__PushReply *push,
-                       Pawl__V1__PingReply *view)
+                       Pawl__V1__ViewPushReply *view)
 {
     pawl__v1__pull_reply__init(pull);
     pawl__v1__push_reply__init(push);
-    pawl__v1__ping_reply__init(view);
+    pawl__v1__view_push_reply__init(view);
     switch (request->kind) {
     case PAWL_PEER_PULL:
         pull->records.data = request->answer;
@@ -31,6 +31,8 @@ static void fill_reply(const struct pawl_peer_request *request, Pawl__V1__Reply 
         reply->push = push;
         return;
     default:
+        view->view.data = request->answer;
+        view->view.len = request->answer_size;
         reply->body_case = PAWL__V1__REPLY__BODY_VIEW_PUSH;
         reply->view_push = view;
         return;
@@ -42,7 +44,7 @@ static void send_answer(const struct pawl_peer_request *request, struct pawl_ses
     Pawl__V1__Reply reply = PAWL__V1__REPLY__INIT;
     Pawl__V1__PullReply pull;
     Pawl__V1__PushReply push;
-    Pawl__V1__PingReply view;
+    Pawl__V1__ViewPushReply view;
 
     if (request->status != PAWL_OK) {
         pawl_reply_error(session, request->id, pawl_wire_status(request->status), request->error);

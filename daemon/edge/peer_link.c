@@ -221,9 +221,9 @@ static const char *hello_fault(const struct pawl_peer_link *link, const Pawl__V1
     if (reply == NULL || reply->status != PAWL__V1__STATUS__STATUS_OK || reply->hello == NULL) {
         return "hello was refused";
     }
-    if (reply->hello->node.len != sizeof(link->options.member.bytes) ||
-        memcmp(reply->hello->node.data, link->options.member.bytes,
-               sizeof(link->options.member.bytes)) != 0) {
+    if (!link->options.anybody && (reply->hello->node.len != sizeof(link->options.member.bytes) ||
+                                   memcmp(reply->hello->node.data, link->options.member.bytes,
+                                          sizeof(link->options.member.bytes)) != 0)) {
         return "another member answers there";
     }
     for (size_t i = 0; i < reply->hello->n_roles; i++) {
@@ -508,6 +508,7 @@ static bool dial(struct pawl_peer_link *link)
         .host = is_unix ? link->address.path : link->address.host,
         .port = is_unix ? 0 : link->address.port,
         .context = context,
+        .name = link->options.name,
         .timeout_ms = PAWL_PEER_CONNECT_MS,
         .user_timeout_ms = is_unix ? 0 : PAWL_PEER_USER_TIMEOUT_MS,
         .output_max = PAWL_PEER_OUTPUT_MAX,

@@ -66,7 +66,9 @@ enum pawl_peer_link_state {
 struct pawl_peer_link_options {
     struct pawl_net net;
     struct pawl_member_id member; /* who has to answer there (HelloReply.node) */
+    bool anybody;                 /* whichever member does, in place of @member */
     const char *address;          /* core/address.h; copied */
+    const char *name; /* TLS: what its certificate is for; NULL: the address's host. Kept */
     /** The context to dial with and a reference to it; NULL: in clear. May be NULL. */
     struct pawl_tls_context *(*context)(void *ctx);
     const struct pawl_tls_ops *tls; /* gives the reference back; NULL without @context */

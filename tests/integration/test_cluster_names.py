@@ -31,7 +31,7 @@ class Names:
 
     def say(self, names):
         """The same file goes on, for it is mounted."""
-        text = "".join(f"{address} {name}\n" for name, address in names.items())
+        text = "".join(f"{address} {name} fleet.pawl\n" for name, address in names.items())
         for folder in self.folders.values():
             with open(folder / "hosts", "r+", encoding="utf-8") as hosts:
                 hosts.truncate()
@@ -53,7 +53,8 @@ class Named:
                 self.names.add(place)
                 self.fleet.nodes.append(rig.Node(
                     BUILD, place, folder, f"n{i}",
-                    {**self.fleet.where(), "advertise": f"tcp:n{i}.pawl:7401"}))
+                    {**self.fleet.where(), "advertise": f"tcp:n{i}.pawl:7401",
+                     "seeds": "fleet.pawl:7401"}))
         except BaseException:
             self.close()
             raise
@@ -111,7 +112,6 @@ def test_a_node_joins_when_its_name_leads_to_it(named, wire):
     named.move(late, "10.77.0.77")
     late.start(wait=False)
     rig.wait_until(lambda: "another machine" in late.server.text(), "who misses its address")
-    rig.wait_until(lambda: first.status()["members"] == 2, "the one of before is out")
     named.names.say({**named.addresses, "n2.pawl": late.place.host})
     named.fleet.settle()
     rig.wait_until(lambda: all_decide(named.nodes, wire), "a verdict about every key")
@@ -125,3 +125,24 @@ def test_who_lies_behind_another_address_joins_all_the_same(named, wire):
     rig.wait_until(lambda: [node.status()["members"] for node in named.nodes[:2]] == [2, 2],
                    "a member that nobody reaches")
     assert "joining all the same" in named.nodes[1].server.text()
+
+
+def test_who_cannot_reach_the_engine_asks_the_members(named, wire):
+    """It never joins, and passes on what they count: by their view, which changes meanwhile."""
+    named.names.say(named.addresses)
+    first, second, cut = named.nodes
+    named.fleet.engines[0].place.deaf_to(cut.place)
+    for node in (first, second):
+        node.start(wait=False)
+    rig.wait_until(lambda: [node.status()["members"] for node in (first, second)] == [2, 2],
+                   "two members")
+    cut.start(wait=False)
+    rig.wait_until(lambda: cut.status()["members"] == 2, "a view, asked of the members")
+    assert not cut.status()["engine_up"]
+    assert all_decide((cut,), wire)
+    verdicts = [ask(node, wire, deadline_ms=PATIENT_MS, check=check_request(
+        wire, b"shared", (10, HOUR_MS))).check.verdict for _ in range(6) for node in named.nodes]
+    assert verdicts.count(wire.VERDICT_ALLOW) == 10
+    second.stop()
+    rig.wait_until(lambda: cut.status()["members"] == 1, "the next view, too")
+    assert all_decide((cut,), wire)

@@ -97,6 +97,7 @@ static const struct {
     { "Push.view", PAWL_VIEW_WIRE_MAX, 0 },
     { "Push.records", PAWL_PUSH_WIRE_MAX, 0 },
     { "ViewPush.view", PAWL_VIEW_WIRE_MAX, 0 },
+    { "ViewPushReply.view", PAWL_VIEW_WIRE_MAX, 0 },
     { "Token.issuer", PAWL_CLAIM_MAX, 0 },
     { "Token.jti", PAWL_CLAIM_MAX, 0 },
     { "Token.subject", PAWL_CLAIM_MAX, 0 },

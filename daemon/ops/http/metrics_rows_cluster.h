@@ -156,6 +156,8 @@
       "Writes refused because there were too many." },
     { "cluster_view_pushes", "pawl_view_pushes_total", NULL, COUNTER, 0,
       "Views told to other members." },
+    { "cluster_seeds_asked", "pawl_seeds_asked_total", NULL, COUNTER, 0,
+      "Questions for the view under the name of all members, while the engine was away." },
     { "cluster_peer_requests", "pawl_peer_requests_total", NULL, COUNTER, 0,
       "What other members asked: pulls, pushes, views." },
     { "cluster_pages", "pawl_handover_pages_total", NULL, COUNTER, 0,

@@ -125,6 +125,7 @@ static const struct cap caps[] = {
     { MESSAGE(push), 1, PAWL_VIEW_WIRE_MAX, 0 },
     { MESSAGE(push), 4, PAWL_PUSH_WIRE_MAX, 0 },
     { MESSAGE(view_push), 1, PAWL_VIEW_WIRE_MAX, 0 },
+    { MESSAGE(view_push_reply), 1, PAWL_VIEW_WIRE_MAX, 0 },
 };
 
 static struct cap cap_of(const ProtobufCMessageDescriptor *message, uint32_t number)
