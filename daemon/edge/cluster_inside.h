@@ -188,8 +188,9 @@ struct pawl_cluster {
     uint64_t pending_upto;                        /* ... some of it before this position */
     char shown_why[160];                          /* the engine is away */
     uint64_t shown_ms;
-    bool panic, gate_open;    /* as the log was told last */
-    uint64_t view, lost_tail; /* the same */
+    bool panic, gate_open, unreadable; /* as the log was told last */
+    uint64_t view, lost_tail;          /* the same */
+    uint64_t emptied, begun_empty;     /* the same */
 
     uint8_t frame[PAWL_CLUSTER_FRAME_BYTES];
     struct pawl_cold_arena arena;

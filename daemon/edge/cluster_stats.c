@@ -29,15 +29,19 @@ void pawl_cluster_say_up(struct pawl_cluster *cluster, const struct pawl_engine_
     cluster->engine_up = true;
     cluster->engine_since_ms = now_ms;
     (void)pthread_mutex_unlock(&cluster->stats_lock);
-    pawl_log_event(cluster->options.log, PAWL_LOG_INFO, "engine_up",
-                   PAWL_F_TEXT("address", state->address), PAWL_F_TEXT("version", state->version),
-                   PAWL_F_U64("replicas", state->replicas));
+    if (!pawl_audit_in_log(cluster->options.audit)) { /* else it says so there */
+        pawl_log_event(cluster->options.log, PAWL_LOG_INFO, "engine_up",
+                       PAWL_F_TEXT("address", state->address),
+                       PAWL_F_TEXT("version", state->version),
+                       PAWL_F_U64("replicas", state->replicas));
+    }
     if (state->unsafe) {
         pawl_log_event(cluster->options.log, PAWL_LOG_WARN, "engine_unsafe",
                        PAWL_F_TEXT("address", state->address), PAWL_F_TEXT("why", state->warning));
     }
     pawl_audit_event(cluster->options.audit, PAWL_AUDIT_ENGINE_UP, NULL,
-                     PAWL_F_TEXT("address", state->address), PAWL_F_BOOL("unsafe", state->unsafe));
+                     PAWL_F_TEXT("address", state->address), PAWL_F_TEXT("version", state->version),
+                     PAWL_F_U64("replicas", state->replicas), PAWL_F_BOOL("unsafe", state->unsafe));
 }
 
 void pawl_cluster_say_down(struct pawl_cluster *cluster, const char *why)
@@ -74,8 +78,10 @@ static void say_member(struct pawl_cluster *cluster, const char *what,
     char text[2 * sizeof(id->bytes) + 1] = "";
 
     id_text(text, sizeof(text), id);
-    pawl_log_event(cluster->options.log, PAWL_LOG_INFO, what, PAWL_F_TEXT("member", text),
-                   PAWL_F_TEXT("address", address));
+    if (!pawl_audit_in_log(cluster->options.audit)) {
+        pawl_log_event(cluster->options.log, PAWL_LOG_INFO, what, PAWL_F_TEXT("member", text),
+                       PAWL_F_TEXT("address", address));
+    }
     pawl_audit_event(cluster->options.audit, PAWL_AUDIT_MEMBERS, NULL, PAWL_F_TEXT("what", what),
                      PAWL_F_TEXT("member", text), PAWL_F_TEXT("address", address));
 }
@@ -123,6 +129,44 @@ void pawl_cluster_say_expelled(struct pawl_cluster *cluster)
                    PAWL_F_TEXT("do", "it joins again by itself; look at its machine and network"));
     pawl_audit_event(cluster->options.audit, PAWL_AUDIT_MEMBERS, NULL,
                      PAWL_F_TEXT("what", "expelled"));
+}
+
+/* What an operator has to look after. */
+static void say_troubles(struct pawl_cluster *cluster, const struct pawl_node_figures *figures)
+{
+    const struct pawl_log *log = cluster->options.log;
+    bool unreadable = figures->view_unreadable_ms != 0;
+
+    if (figures->engine_emptied > cluster->emptied) {
+        cluster->emptied = figures->engine_emptied;
+        pawl_log_event(log, PAWL_LOG_WARN, "engine_emptied",
+                       PAWL_F_TEXT("why", "its data are gone though it did not restart: FLUSHALL, "
+                                          "or keys were deleted by hand"),
+                       PAWL_F_TEXT("meanwhile", "log-outs, counts and what was refreshed in the "
+                                                "last ten minutes are said again; other refresh "
+                                                "families are refused: people log in again"));
+        pawl_audit_event(cluster->options.audit, PAWL_AUDIT_ENGINE_EMPTIED, NULL,
+                         PAWL_F_U64("times", figures->engine_emptied));
+    }
+    if (unreadable != cluster->unreadable) {
+        cluster->unreadable = unreadable;
+        pawl_log_event(log, unreadable ? PAWL_LOG_ERROR : PAWL_LOG_INFO,
+                       unreadable ? "view_unreadable" : "view_readable",
+                       PAWL_F_TEXT("why", unreadable ? "the view in the engine has no seal of this "
+                                                       "secret_file: nobody decides by it"
+                                                     : ""),
+                       PAWL_F_TEXT("do", unreadable ? "compare secret_file and cluster.prefix with "
+                                                      "the other nodes; where all are the same, a "
+                                                      "node writes a new view after 10 s"
+                                                    : ""));
+    }
+    if (figures->slots.load_given_up > cluster->begun_empty) {
+        pawl_log_event(log, PAWL_LOG_ERROR, "slots_begun_empty",
+                       PAWL_F_U64("slots", figures->slots.load_given_up - cluster->begun_empty),
+                       PAWL_F_TEXT("why", "the engine refused again and again to say what was "
+                                          "counted; their keys count from nothing"));
+        cluster->begun_empty = figures->slots.load_given_up;
+    }
 }
 
 static void say_changes(struct pawl_cluster *cluster, const struct pawl_node_figures *figures)
@@ -183,6 +227,7 @@ void pawl_cluster_show(struct pawl_cluster *cluster, uint64_t now_ms)
         atomic_store(&cluster->birth_us, cluster->node.birth_ms * 1000);
     }
     say_changes(cluster, figures);
+    say_troubles(cluster, figures);
     pawl_cluster_publish_rest(cluster);
     (void)pthread_mutex_lock(&cluster->stats_lock);
     cluster->shown = *figures;
@@ -217,6 +262,8 @@ static void member_stats(const struct pawl_node_figures *f, const struct pawl_st
         { "members_removed", f->members.removed },
         { "members_silent_ms", f->silent_max_ms },
         { "members_bad_seals", f->members.bad },
+        { "view_unreadable_ms", f->view_unreadable_ms },
+        { "views_healed", f->members.healed },
         { "panics", f->members.panics },
         { "expelled", f->members.expelled },
         { "tenure_ms", f->tenure_ms },
@@ -225,6 +272,7 @@ static void member_stats(const struct pawl_node_figures *f, const struct pawl_st
         { "heartbeats_unanswered", f->members.unanswered },
         { "heartbeat_ms", f->members.round_trip_ms },
         { "epoch_changes", f->epoch_changes },
+        { "engine_emptied", f->engine_emptied },
         { "clock_offset_ms", (uint64_t)(offset_ms < 0 ? -offset_ms : offset_ms) },
     };
 
@@ -301,12 +349,14 @@ static void slot_stats(const struct pawl_node_figures *f, const struct pawl_stat
         { "slots_given", f->slots.given },
         { "slots_seized", f->slots.seized_slots },
         { "slots_loaded", f->slots.loaded_slots },
+        { "slots_begun_empty", f->slots.load_given_up },
         { "handover_pulls", f->slots.pulls },
         { "handover_retries", f->slots.pull_retries },
         { "handover_pulled_records", f->slots.pulled_records },
         { "handover_given_records", f->slots.given_records },
         { "handover_loaded_records", f->slots.loaded_records },
         { "handover_bad_records", f->slots.load_bad },
+        { "handover_lost_records", f->slots.join_lost },
         { "handover_pushed_records", f->slots.pushed_records },
         { "handover_joined_records", f->slots.push_joined },
         { "counter_unsaved_age_ms", f->slots.unsaved_age_ms },

@@ -49,6 +49,7 @@ struct pawl_audit {
     uint64_t denied_max_prepared;
 
     _Atomic uint64_t lines, dropped, write_errors, not_written, waiting;
+    _Atomic bool in_log;
     _Atomic uint64_t denied_max;
     _Atomic uint64_t denied_slot; /* second << 24 | denials written in it */
     _Atomic uint64_t denied_more; /* not written, and not said yet */
@@ -485,12 +486,18 @@ void pawl_audit_commit(struct pawl_audit *audit)
     (void)pthread_mutex_lock(&audit->lock);
     unused = audit->fd_next; /* of a commit that the thread has not taken up yet */
     audit->fd_next = audit->fd_prepared;
+    atomic_store_explicit(&audit->in_log, audit->fd_next == FD_LOG, memory_order_relaxed);
     audit->fd_prepared = FD_NONE;
     (void)pthread_cond_signal(&audit->wake);
     (void)pthread_mutex_unlock(&audit->lock);
     if (unused >= 0) {
         (void)close(unused);
     }
+}
+
+bool pawl_audit_in_log(const struct pawl_audit *audit)
+{
+    return audit != NULL && atomic_load_explicit(&audit->in_log, memory_order_relaxed);
 }
 
 void pawl_audit_abort(struct pawl_audit *audit)

@@ -58,6 +58,7 @@
     X(MEMBERS, "members")     /* of the fleet: joined, leaving, left, dead; panic, expelled */ \
     X(ENGINE_UP, "engine_up") /* the engine of the fleet answers, or another one does */       \
     X(ENGINE_DOWN, "engine_down")                                                              \
+    X(ENGINE_EMPTIED, "engine_emptied")                                                        \
     X(LOST_TAIL, "lost_tail") /* the engine had forgotten what it acknowledged */              \
     X(STARTED, "started")                                                                      \
     X(STOPPED, "stopped")                                                                      \
@@ -140,6 +141,9 @@ void pawl_audit_tick(struct pawl_audit *audit);
 /** audit_lines, audit_dropped, audit_denied_not_written, audit_write_errors, audit_waiting_bytes.
  * Any thread. */
 void pawl_audit_stats(struct pawl_audit *audit, const struct pawl_stats_sink *sink);
+
+/** Whether its lines come out among those of the log: no need to say there what is said here. */
+bool pawl_audit_in_log(const struct pawl_audit *audit);
 
 /** The word of @event. */
 const char *pawl_audit_event_text(enum pawl_audit_event event);
