@@ -23,6 +23,7 @@ struct engine {
     bool ready;
     uint64_t family_version;
     unsigned saves;
+    uint32_t replicas;
     uint64_t fence; /* of all slots */
     struct pawl_engine_command queue[QUEUE_MAX];
     unsigned count;
@@ -96,6 +97,7 @@ static void answer(const struct pawl_engine_command *command)
         reply.announce.engine_ms = ENGINE_MS + now_ms;
         reply.announce.view = pawl_bytes_of(engine.view, engine.view_size);
         reply.announce.gate = engine.gate;
+        reply.announce.replicas = engine.replicas;
         reply.announce.ready = &self;
         reply.announce.ready_count = engine.ready ? 1 : 0;
     }
@@ -309,6 +311,46 @@ static void an_engine_that_is_emptied_in_its_epoch_is_told_everything_again(void
     assert_int_equal(figures.epoch_changes, 1);
 }
 
+static unsigned ended;
+
+static void count_end(struct pawl_family_call *call, enum pawl_status status, const char *why)
+{
+    (void)call;
+    (void)status;
+    (void)why;
+    ended++;
+}
+
+/* A primary that is cut off goes on for a while, and its majority is not itself alone. */
+static void replicas_that_vanish_are_counted_for_a_while(void **state)
+{
+    struct pawl_epoch epoch = { { 9 } };
+    struct pawl_family_call call;
+
+    (void)state;
+    engine.replicas = 2;
+    run(2000);
+    engine.replicas = 0; /* and its WAIT finds none */
+    run(2000);
+    ended = 0;
+    open_family(&call);
+    call.done = count_end;
+    run(4000);
+    assert_true(engine.family_version > 0);
+    assert_int_equal(ended, 0);
+    run(2000);
+    assert_int_equal(ended, 1); /* not acknowledged */
+    assert_int_equal(node.replicas, 2);
+    run(PAWL_NODE_REPLICAS_MS);
+    assert_int_equal(node.replicas, 0);
+    engine.replicas = 1;
+    run(2000);
+    assert_int_equal(node.replicas, 1);
+    engine.epoch = epoch;
+    pawl_node_on_up(&node, epoch, 0, now_ms); /* a replica that was promoted has none yet */
+    assert_int_equal(node.replicas, 0);
+}
+
 /* The view's key was deleted while all nodes were down: numbers begin anew, fences do not. */
 static void slots_that_were_saved_under_higher_numbers_are_had_again(void **state)
 {
@@ -344,6 +386,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(an_engine_that_is_emptied_in_its_epoch_is_told_everything_again),
+        T(replicas_that_vanish_are_counted_for_a_while),
         T(slots_that_were_saved_under_higher_numbers_are_had_again),
         T(families_go_on_after_a_gate_that_opened_unseen),
     };

@@ -18,6 +18,14 @@ static uint64_t fresh_ms(const struct pawl_node *node)
     return node->options.staleness_max_ms + PAWL_MEMBER_TTL_MS;
 }
 
+static void take_replicas(struct pawl_node *node, uint32_t replicas, uint64_t now_ms)
+{
+    if (replicas >= node->replicas || now_ms >= node->replicas_ms + PAWL_NODE_REPLICAS_MS) {
+        node->replicas = replicas;
+        node->replicas_ms = now_ms;
+    }
+}
+
 static void announced(void *self, const struct pawl_engine_reply *reply, uint64_t sent_ms,
                       uint64_t now_ms)
 {
@@ -28,7 +36,7 @@ static void announced(void *self, const struct pawl_engine_reply *reply, uint64_
                                   .sent_ms = sent_ms };
     uint64_t wall_ms = node->wall_ms == 0 ? 0 : node->wall_ms + (now_ms - node->wall_read_ms);
 
-    node->replicas = reply->announce.replicas;
+    take_replicas(node, reply->announce.replicas, now_ms);
     node->engine_ms = reply->announce.engine_ms;
     node->engine_read_ms = now_ms;
     pawl_families_set_replicas(&node->families, node->replicas);
@@ -436,10 +444,13 @@ void pawl_node_on_up(struct pawl_node *node, struct pawl_epoch epoch, uint32_t r
         return;
     }
     node->now_ms = now_ms;
-    node->epoch_changes += pawl_epoch_equal(node->epoch, epoch) ? 0 : 1;
     node->up = true;
-    node->epoch = epoch;
-    node->replicas = replicas;
+    if (!pawl_epoch_equal(node->epoch, epoch)) {
+        node->epoch_changes++;
+        node->epoch = epoch;
+        node->replicas = 0; /* those were another primary's */
+    }
+    take_replicas(node, replicas, now_ms);
     node->merged_told = false; /* each epoch wants its own word, also where nothing was to merge */
     /* Members first: the view that is known is set again before anything else is said. */
     pawl_members_on_up(&node->members, &epoch, now_ms);
@@ -447,9 +458,9 @@ void pawl_node_on_up(struct pawl_node *node, struct pawl_epoch epoch, uint32_t r
     node->emptied = false; /* a new epoch is one: the parts hear of it below */
     pawl_log_on_up(&node->log, &epoch, now_ms);
     pawl_cluster_slots_on_up(&node->slots, epoch, now_ms);
-    pawl_families_on_up(&node->families, epoch, replicas, now_ms);
+    pawl_families_on_up(&node->families, epoch, node->replicas, now_ms);
     pawl_families_set_gate(&node->families, pawl_gate_is_open(&node->gate, &epoch), now_ms);
-    pawl_acks_on_engine(&node->acks, true, replicas, now_ms);
+    pawl_acks_on_engine(&node->acks, true, node->replicas, now_ms);
     wait_more(node);
     settle(node);
     find_next(node);

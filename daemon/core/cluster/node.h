@@ -28,6 +28,13 @@
 
 #define PAWL_NODE_WAITS_MAX 1024 /* tickets that wait for replicas */
 
+/**
+ * A primary that is cut off sees its replicas vanish, and takes writes for min-replicas-max-lag (10
+ * s unless set) and a second more. So for this long, within one epoch, replicas that vanish are
+ * still counted: no majority is made of nobody.
+ */
+#define PAWL_NODE_REPLICAS_MS 15000
+
 struct pawl_node_events {
     /** As the log's. May not call the log, but for its queries and pawl_log_want(). */
     void (*on_fact)(void *self, const struct pawl_log_news *news);
@@ -104,7 +111,7 @@ struct pawl_node {
 
     /* ---- to be read ---- */
     bool up;
-    uint32_t replicas;       /* of the engine, in step */
+    uint32_t replicas;       /* of the engine, in step: the most that were seen lately */
     uint64_t engine_ms;      /* the engine's clock at the last announcement; 0: none yet */
     uint64_t engine_read_ms; /* when that was */
     uint64_t birth_ms;       /* the smallest that a member of this fleet brought along; 0: none */
@@ -116,8 +123,9 @@ struct pawl_node {
     uint64_t now_ms; /* of the step at hand */
     struct pawl_epoch epoch;
     uint64_t epoch_changes, engine_emptied;
-    uint64_t went_back; /* of the members' figures: told to the other parts */
-    bool emptied;       /* the gate says that the engine's data are gone */
+    uint64_t went_back;   /* of the members' figures: told to the other parts */
+    uint64_t replicas_ms; /* when so many were seen last */
+    bool emptied;         /* the gate says that the engine's data are gone */
     uint64_t wall_ms, wall_read_ms;
     uint64_t digest_ms;
     bool leaving, ended, ready, merged_told;
