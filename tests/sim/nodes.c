@@ -600,6 +600,7 @@ void node_end(struct sim_node *node)
     kernel_note(&node->world->kernel, "node ends", node->index, node->life, node->said_bye, 0);
     if (node->is_gone) {
         pawl_acks_end(&node->node.acks, node_now_ms(node)); /* it goes, and answers before */
+        tokens_leave(node);
     }
     node->is_open = node->alive = false;
     model_client_kill(node->client);

@@ -508,6 +508,29 @@ void tokens_acknowledged(struct world *world, uint32_t index)
     }
 }
 
+/* It goes in good order. Where all others are cut off and have not read it, the engine alone has it
+ * then: that is as if one of its holders had failed. */
+void tokens_leave(struct sim_node *node)
+{
+    struct world *world = node->world;
+
+    for (uint32_t i = 0; i < world->facts.count; i++) {
+        struct fact_token *token = &world->facts.tokens[i];
+        bool is_known = false;
+
+        if (token->level < PAWL_ACK_LEVEL_DURABLE || !is_live(world, token) ||
+            !is_revoked(node, i)) {
+            continue;
+        }
+        for (unsigned n = 0; n < SIM_NODES; n++) {
+            const struct sim_node *other = &world->nodes[n];
+
+            is_known = is_known || (other != node && other->is_open && is_revoked(other, i));
+        }
+        token->losses -= is_known ? 0 : 1; /* of those up to the acknowledgement */
+    }
+}
+
 /* Said again when that machine's node starts again. */
 static bool in_a_journal(const struct world *world, uint32_t token)
 {

@@ -313,6 +313,8 @@ void tokens_acknowledged(struct world *world, uint32_t token);
 void tokens_say_of_family(struct sim_node *node, const struct pawl_fact *fact);
 bool tokens_node_knows(const struct sim_node *node, struct pawl_bytes entry);
 void tokens_check_end(struct world *world);
+/** @node leaves in good order. */
+void tokens_leave(struct sim_node *node);
 /** For CONTROL_SET_SHRINKS: @node does not show the latest revocations any more. */
 void tokens_lose(struct sim_node *node);
 
