@@ -25,6 +25,7 @@
 #define ADDRESSES_MAX 8 /* of libpawl */
 #define ADDRESS_BYTES 128
 #define FIXED_ARGS    6
+#define LATE_US       20000 /* what libpawl waits for by default */
 
 struct orders {
     unsigned threads;
@@ -45,6 +46,7 @@ struct caller {
     _Atomic uint64_t denied;
     _Atomic uint64_t failed;   /* no answer of a daemon */
     _Atomic uint64_t in_doubt; /* of those: a byte had left */
+    _Atomic uint64_t late;     /* answered, but after LATE_US */
     _Atomic uint64_t slowest_us;
     _Atomic uint64_t goaways, direct, moved;
     char why[PAWL_TEXT_BYTES]; /* of the first failure: read after the thread has ended */
@@ -66,6 +68,7 @@ static void note(struct caller *caller, const struct pawl_check_result *result, 
     if (took_us > caller->slowest_us) {
         caller->slowest_us = took_us;
     }
+    caller->late += took_us > LATE_US ? 1 : 0;
     if (result->info.source != PAWL_SOURCE_DAEMON || result->info.cause != PAWL_RC_OK) {
         if (caller->failed++ == 0) {
             (void)snprintf(caller->why, sizeof(caller->why), "%s", result->info.text);
@@ -151,23 +154,24 @@ static void start(struct caller *caller, const struct orders *orders, unsigned n
 
 static void say(const struct caller *callers, unsigned count, const char *why)
 {
-    uint64_t sums[7] = { 0 };
+    uint64_t sums[8] = { 0 };
     uint64_t slowest_us = 0;
 
     for (unsigned i = 0; i < count; i++) {
         const struct caller *one = &callers[i];
-        const uint64_t figures[7] = { one->allowed, one->denied, one->failed, one->in_doubt,
-                                      one->goaways, one->direct, one->moved };
+        const uint64_t figures[8] = { one->allowed, one->denied, one->failed, one->in_doubt,
+                                      one->goaways, one->direct, one->moved,  one->late };
 
-        for (unsigned j = 0; j < 7; j++) {
+        for (unsigned j = 0; j < 8; j++) {
             sums[j] += figures[j];
         }
         slowest_us = one->slowest_us > slowest_us ? one->slowest_us : slowest_us;
     }
     (void)printf("{\"allowed\":%" PRIu64 ",\"denied\":%" PRIu64 ",\"failed\":%" PRIu64
                  ",\"in_doubt\":%" PRIu64 ",\"goaways\":%" PRIu64 ",\"direct\":%" PRIu64
-                 ",\"moved\":%" PRIu64 ",\"slowest_ms\":%.1f,\"why\":\"%s\"}\n",
-                 sums[0], sums[1], sums[2], sums[3], sums[4], sums[5], sums[6],
+                 ",\"moved\":%" PRIu64 ",\"late\":%" PRIu64
+                 ",\"slowest_ms\":%.1f,\"why\":\"%s\"}\n",
+                 sums[0], sums[1], sums[2], sums[3], sums[4], sums[5], sums[6], sums[7],
                  (double)slowest_us / 1000, why);
     (void)fflush(stdout);
 }
