@@ -88,6 +88,23 @@ def test_the_mode_decides_what_runs():
         assert members["clusterIP"] == "None" and members["publishNotReadyAddresses"] is True
 
 
+@pytest.mark.parametrize("case", CASES + EXAMPLES, ids=all_names)
+def test_the_test_pod_is_let_in_and_gets_no_requests(case):
+    rendered = render(case)
+    policies, tests = rendered.of("NetworkPolicy"), rendered.of("Pod")
+    if not tests:
+        return
+    labels = tests[0]["metadata"]["labels"]
+    assert not any(objects.selects(one["spec"]["selector"], labels)
+                   for one in rendered.of("Service"))
+    for policy in policies:
+        rule = next(one for one in policy["spec"]["ingress"]
+                    if one["ports"][0]["port"] == "pawl")
+        assert any("namespaceSelector" not in one and all(
+            labels.get(name) == value for name, value in
+            one["podSelector"].get("matchLabels", {}).items()) for one in rule["from"])
+
+
 def test_no_template_names_the_environment_or_a_cluster():
     """`helm template` and `helm install` give the same: nothing is looked up, nothing is random."""
     text = "".join(path.read_text() for path in (make.CHART / "templates").rglob("*.*"))
