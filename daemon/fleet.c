@@ -276,6 +276,8 @@ static enum pawl_status make_cluster(struct pawl_fleet *fleet, struct pawl_error
         .interval_ms = (uint32_t)settings->store.counters_interval_ms,
         .strict_gate = settings->cluster.strict,
         .queue_max = (unsigned)settings->store.queue_max,
+        /* A member asks for several pages at once, over one connection. */
+        .page_bytes = settings->server.output_max_bytes / 4 - 4096,
         .clock = &daemon->clock,
         .entropy = &daemon->entropy,
         .log = &daemon->log,

@@ -78,13 +78,14 @@ struct pawl_cluster_options {
     enum pawl_ack ack; /* default level; DEFAULT: quorum where there are replicas, else durable */
     const struct pawl_cluster_ack *acks; /* of namespaces */
     unsigned ack_count;
-    uint64_t staleness_max_ms;      /* tokens.staleness_max: nobody answers "fresh" later */
-    uint64_t max_lifetime_s;        /* tokens.max_lifetime: families are kept so much longer */
-    uint64_t facts_max;             /* of the log; 0: its own default */
-    uint32_t command_ms;            /* deadline of a command at the engine */
-    uint32_t interval_ms;           /* between saves of counters */
-    bool strict_gate;               /* time opens no gate: only that all members are ready */
-    unsigned queue_max;             /* 0: PAWL_CLUSTER_QUEUE_MAX */
+    uint64_t staleness_max_ms; /* tokens.staleness_max: nobody answers "fresh" later */
+    uint64_t max_lifetime_s;   /* tokens.max_lifetime: families are kept so much longer */
+    uint64_t facts_max;        /* of the log; 0: its own default */
+    uint32_t command_ms;       /* deadline of a command at the engine */
+    uint32_t interval_ms;      /* between saves of counters */
+    bool strict_gate;          /* time opens no gate: only that all members are ready */
+    unsigned queue_max;        /* 0: PAWL_CLUSTER_QUEUE_MAX */
+    size_t page_bytes; /* records in one answer to a Pull; 0 and above PAWL_PULL_BYTES_MAX: that */
     const struct pawl_clock *clock; /* kept, as are those below */
     const struct pawl_entropy *entropy;
     const struct pawl_log *log;

@@ -27,7 +27,7 @@ static void refuse(struct pawl_peer_request *request, enum pawl_status status, c
 
 static void answer_page(struct pawl_cluster *cluster, struct pawl_peer_request *request)
 {
-    uint8_t *page = malloc(PAWL_PULL_BYTES_MAX);
+    uint8_t *page = malloc(cluster->options.page_bytes);
     size_t size = 0;
 
     if (page == NULL) {
@@ -36,7 +36,7 @@ static void answer_page(struct pawl_cluster *cluster, struct pawl_peer_request *
     }
     enum pawl_status status =
         pawl_cluster_slots_page(&cluster->node.slots, &request->member, request->bundle,
-                                request->cursor, page, PAWL_PULL_BYTES_MAX, &size,
+                                request->cursor, page, cluster->options.page_bytes, &size,
                                 &request->next_cursor, &request->whole,
                                 pawl_cluster_now_ms(cluster));
 

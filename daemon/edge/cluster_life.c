@@ -187,6 +187,9 @@ static enum pawl_status copy_options(struct pawl_cluster *cluster,
     if (cluster->options.queue_max == 0) {
         cluster->options.queue_max = PAWL_CLUSTER_QUEUE_MAX;
     }
+    if (options->page_bytes == 0 || options->page_bytes > PAWL_PULL_BYTES_MAX) {
+        cluster->options.page_bytes = PAWL_PULL_BYTES_MAX;
+    }
     cluster->self = pawl_member_of(options->self);
     atomic_store(&cluster->birth_us, options->birth.us);
     atomic_store(&cluster->staleness_max_ms, options->staleness_max_ms);
