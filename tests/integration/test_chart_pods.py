@@ -12,6 +12,7 @@ import time
 import pytest
 
 from conftest import BUILD, ROOT
+from tls import Authority
 
 sys.path[:0] = [str(ROOT / "tests" / "support" / "chart"), str(ROOT / "deploy" / "demo")]
 
@@ -43,17 +44,21 @@ class Cluster:
         self.engine.ask("config", "set", "requirepass", PASSWORD)
         self.client = self.network.place("client")
 
-    def run(self, rendered):
+    def run(self, rendered, more_secrets=None):
+        held = {"pawl-root": {"secret": ROOT_SECRET}, "redis": {"password": PASSWORD},
+                **(more_secrets or {})}
+        hosts = {}
         for number in range(rendered.workload["spec"]["replicas"]):
-            pod = pods.Pod(rig, self.network.place(f"pod{number}"), self.folder / f"pod{number}",
-                           rendered, number,
-                           {"pawl-root": {"secret": ROOT_SECRET}, "redis": {"password": PASSWORD}},
-                           BUILD)
+            place = self.network.place(f"pod{number}")
+            pod = pods.Pod(rig, place, self.folder / place.name, rendered, number, held, BUILD)
+            hosts[f"{pod.name}.pawl-members.default.svc"] = place.host
+            self.pods.append(pod)
+        for pod in self.pods:
             # pawld takes its root secret from its own user or root alone, and from no group.
             root_secret = pod.volumes["secret"]
             root_secret.mode = 0o400
             root_secret.put({"secret": ROOT_SECRET}, owner=pod.user)
-            self.pods.append(pod.start())
+            pod.start(hosts)
         for pod in self.pods:
             rig.wait_until(lambda one=pod: one.probe("readiness") == 200, f"{pod.name} is ready")
         rig.wait_until(self.settled, "one view of all")
@@ -62,12 +67,13 @@ class Cluster:
         status = [json.loads(pod.ctl("status")[1]) for pod in self.pods if pod.server.running()]
         return all(one["members"] == len(status) and one["slots_wanted"] == 0 for one in status)
 
-    def ask(self, pod, *words):
+    def ask(self, pod, *words, scheme="tcp"):
         """(exit status, answer) of pawlctl on another machine, over the client port."""
         port = objects.named_ports(pod.spec)["pawl"]
         done = subprocess.run(
-            self.client.wrap([str(BUILD / "pawlctl"), "--addr", f"tcp:{pod.place.host}:{port}",
-                              "--json", *words]), capture_output=True, text=True, timeout=20)
+            self.client.wrap([str(BUILD / "pawlctl"), "--json", "--addr",
+                              f"{scheme}:{pod.place.host}:{port}", *map(str, words)]),
+            capture_output=True, text=True, timeout=20)
         return done.returncode, done.stdout.strip() or done.stderr.strip()
 
     def close(self):
@@ -136,3 +142,35 @@ def test_a_member_keeps_its_journal_where_the_volume_is(cluster):
     only.start()
     rig.wait_until(lambda: only.probe("readiness") == 200, "ready again")
     assert json.loads(only.ctl("token", "check", "--jti", "j1")[1])["status"] == "revoked"
+
+
+def test_members_and_clients_know_each_other_by_the_certificate_that_is_asked_for(cluster):
+    """TLS as cert-manager would make it: one certificate with the names of the Certificate object."""
+    rendered = chart.render(values(
+        cluster.engine, replicas=2, access={"anonymous": []},
+        tls={"enabled": True, "clients": [{"san": "dns:api.shop.svc", "role": ["check"]}],
+             "certManager": {"enabled": True, "issuerName": "ca"}}))
+    wanted = rendered.one("Certificate")["spec"]
+    authority = Authority(cluster.folder)
+    certificate, key = authority.leaf("members", ",".join(f"DNS:{n}" for n in wanted["dnsNames"]))
+    cluster.run(rendered, {wanted["secretName"]: {
+        "tls.crt": certificate.read_text(), "tls.key": key.read_text(),
+        "ca.crt": authority.certificate.read_text()}})
+    first, second = cluster.pods
+    members = json.loads(first.ctl("members")[1])["members"]
+    assert sorted(one["address"] for one in members) == [
+        f"tls:pawl-{number}.pawl-members.default.svc:7401" for number in range(2)]
+
+    mine, its_key = authority.leaf("api", "DNS:api.shop.svc")
+    stranger, their_key = authority.leaf("stranger", "DNS:stranger.svc")
+    common = ["--tls-ca", authority.certificate, "--tls-name", "pawl.default.svc"]
+    known = [*common, "--tls-cert", mine, "--tls-key", its_key]
+    codes = [cluster.ask((first, second)[i % 2], *known, "check", "--limit", "api", "anna",
+                         scheme="tls")[0] for i in range(14)]
+    assert codes == [0] * 10 + [1] * 4
+    assert cluster.ask(first, *common, "--tls-cert", stranger, "--tls-key", their_key,
+                       "check", "--limit", "api", "anna", scheme="tls")[0] == 3
+    assert cluster.ask(first, *known, "revoke", "subject", "--sub", "anna", scheme="tls")[0] != 0
+    # What the pod of helm test does: the members' own certificate may look at the status.
+    assert cluster.ask(first, *common, "--tls-cert", certificate, "--tls-key", key, "status",
+                       scheme="tls")[0] == 0

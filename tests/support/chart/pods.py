@@ -97,7 +97,7 @@ class Pod:
 
     # ---- running ----
 
-    def _root(self):
+    def _root(self, hosts):
         """The commands that make the root; all of it ends with the process."""
         root = self.folder / "root"
         root.mkdir(exist_ok=True)
@@ -110,6 +110,8 @@ class Pod:
                 lines.append(f"mkdir {name}; mount --rbind -o ro /{name} {name}")
         lines += ["mount -t proc proc proc", "mount --rbind /dev dev",
                   f"mount --bind -o ro {self.build} opt"]
+        table = "".join(f"{address} {name}\\n" for name, address in hosts.items())
+        lines += ["mkdir etc", f"printf '{table}' > etc/hosts"]
         for mount in self.container["volumeMounts"]:
             volume = self.volumes[mount["name"]]
             source = volume.folder if isinstance(volume, Mount) else volume
@@ -119,9 +121,9 @@ class Pod:
                 lines.append(f"mount -o remount,bind,ro {target}")
         return lines + [f"mount -o remount,ro {root}"], root
 
-    def start(self):
-        """The container's process, as the namespace's only one."""
-        lines, root = self._root()
+    def start(self, hosts=None):
+        """The container's process, as the namespace's only one. @hosts: names that it can look up."""
+        lines, root = self._root(hosts or {})
         facts = {"metadata.name": self.name, "status.podIP": self.place.host}
         words = chart.command_line(self.container, facts)
         env = chart.environment(self.container, facts)
