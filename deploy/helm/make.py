@@ -187,7 +187,8 @@ def golden(case):
     for begin in ("  pawl.json: |\n", "spec:\n  groups:\n"):
         head, found, rest = whole.partition(begin)
         if found:
-            whole = head + found + "    (a file)\n" + "---\n".join(["", *rest.split("---\n")[1:]])
+            after = "---\n".join(["", *rest.split("---\n")[1:]])
+            whole = f"{head}{found}    (a file)\n{after}"
     return whole
 
 

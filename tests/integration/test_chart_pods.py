@@ -145,7 +145,7 @@ def test_a_member_keeps_its_journal_where_the_volume_is(cluster):
 
 
 def test_members_and_clients_know_each_other_by_the_certificate_that_is_asked_for(cluster):
-    """TLS as cert-manager would make it: one certificate with the names of the Certificate object."""
+    """TLS as cert-manager would make it: one certificate, with the names of the Certificate."""
     rendered = chart.render(values(
         cluster.engine, replicas=2, access={"anonymous": []},
         tls={"enabled": True, "clients": [{"san": "dns:api.shop.svc", "role": ["check"]}],

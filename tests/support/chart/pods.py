@@ -122,7 +122,7 @@ class Pod:
         return lines + [f"mount -o remount,ro {root}"], root
 
     def start(self, hosts=None):
-        """The container's process, as the namespace's only one. @hosts: names that it can look up."""
+        """The container's process, as the namespace's only one. @hosts: names it can look up."""
         lines, root = self._root(hosts or {})
         facts = {"metadata.name": self.name, "status.podIP": self.place.host}
         words = chart.command_line(self.container, facts)
