@@ -112,6 +112,13 @@ def test_no_template_names_the_environment_or_a_cluster():
                          "".join(re.findall(r"\{\{.*?\}\}", text, re.S)))
 
 
+def test_the_chart_is_of_this_version():
+    about = yaml.safe_load((make.CHART / "Chart.yaml").read_text())
+    version = re.search(r"^project\(pawl VERSION (\S+)", (ROOT / "CMakeLists.txt").read_text(), re.M)
+    assert (about["version"], about["appVersion"]) == (version[1], version[1])
+    assert f"pawl:{version[1]}" in (make.CHART / "examples" / "sidecar.yaml").read_text()
+
+
 def test_an_older_kubernetes_is_refused():
     with pytest.raises(chart.Refused, match="kubeVersion"):
         chart.render(ENGINE, kube_version="v1.29.4")

@@ -76,6 +76,13 @@ class Cluster:
             capture_output=True, text=True, timeout=20)
         return done.returncode, done.stdout.strip() or done.stderr.strip()
 
+    def get(self, url, *headers):
+        """The status of a GET from another machine."""
+        command = ["curl", "-s", "-o", "/dev/null", "-m", "5", "-w", "%{http_code}", url]
+        for header in headers:
+            command += ["-H", header]
+        return int(subprocess.run(self.client.wrap(command), capture_output=True, text=True).stdout)
+
     def close(self):
         for server in [pod.server for pod in self.pods] + [self.engine]:
             if server.running():
@@ -105,6 +112,11 @@ def test_the_rendered_fleet_runs(cluster):
     codes = [cluster.ask(cluster.pods[i % 3], "check", "--limit", "api", "anna")[0]
              for i in range(24)]
     assert codes == [0] * 10 + [1] * 14
+    # Gateways ask by the Service's name; a page that points a name of its own here learns nothing.
+    url = f"http://{first.place.host}:7402/v1/check?limit=api&address=x-real-ip"
+    told = {host: cluster.get(url, f"Host: {host}", "X-Real-IP: 192.0.2.1")
+            for host in ("pawl.default.svc.cluster.local:7402", "evil.example")}
+    assert told == {"pawl.default.svc.cluster.local:7402": 200, "evil.example": 421}
     # What the client port does not let anybody do who shows nothing.
     assert cluster.ask(first, "revoke", "subject", "--sub", "anna")[0] != 0
     assert first.ctl("revoke", "subject", "--sub", "anna")[0] == 0
