@@ -13,6 +13,11 @@ bool pawl_fleet_is_on(const struct daemon *daemon)
     return daemon->settings->cluster.on;
 }
 
+void pawl_fleet_hurry_names(void)
+{
+    (void)setenv("RES_OPTIONS", "timeout:1 attempts:2", 0);
+}
+
 /* ---- where the engine is ------------------------------------------------------------------- */
 
 static const char *keep_text(struct pawl_fleet_engine *engine, const char *text)

@@ -52,6 +52,13 @@ struct pawl_fleet {
 bool pawl_fleet_is_on(const struct daemon *daemon);
 
 /**
+ * Before there is any thread: the system's resolver asks each name server for a second, in place of
+ * five. A connection has two seconds for all of it, and one of two name servers may be down.
+ * RES_OPTIONS of the environment stays what it is (resolver(5) has it go before resolv.conf).
+ */
+void pawl_fleet_hurry_names(void);
+
+/**
  * Read certificates and passwords, open the journal, make the cluster's parts; fills app.store and
  * app.cluster. What is wrong is in @error.
  */

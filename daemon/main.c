@@ -523,6 +523,10 @@ static enum pawl_status build_verification(struct daemon *daemon, struct pawl_er
 static int run(struct daemon *daemon)
 {
     struct pawl_error error = { PAWL_OK, 0, "" };
+
+    if (pawl_fleet_is_on(daemon)) {
+        pawl_fleet_hurry_names();
+    }
     enum pawl_status status = pawl_build_world(daemon, &error);
 
     status = status != PAWL_OK

@@ -42,6 +42,52 @@ class Names:
             shutil.rmtree(folder)
 
 
+NAME_SERVER = r"""
+import socket, struct, sys
+names = dict(pair.split("=") for pair in sys.argv[2:])
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind((sys.argv[1], 53))
+while True:
+    asked, who = server.recvfrom(512)
+    at, labels = 12, []
+    while asked[at]:
+        labels.append(asked[at + 1:at + 1 + asked[at]].decode())
+        at += 1 + asked[at]
+    kind = struct.unpack(">H", asked[at + 1:at + 3])[0]
+    address = names.get(".".join(labels)) if kind == 1 else None
+    answer = b"" if address is None else (
+        b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 1, 4) + socket.inet_aton(address))
+    server.sendto(asked[:2] + struct.pack(">HHHHH", 0x8580, 1, len(answer) > 0, 0, 0) +
+                  asked[12:at + 5] + answer, who)
+"""
+
+
+class NameServers:
+    """Two of them as resolv.conf has them: the first does not answer, the second does."""
+
+    def __init__(self, network, names, folder):
+        self.silent, place = network.place("dns0"), network.place("dns1")
+        self.silent.nft("add rule ip pawl in udp dport 53 drop")
+        for tag in names.folders.values():
+            (tag / "nsswitch.conf").write_text("hosts: dns\n")
+            (tag / "resolv.conf").write_text(
+                f"nameserver {self.silent.host}\nnameserver {place.host}\n")
+        script = folder / "name_server.py"
+        script.write_text(NAME_SERVER)
+        self.command = ["/usr/bin/python3", script, place.host]
+        self.place, self.log = place, folder / "names.log"
+        self.server = None
+
+    def start(self, addresses):
+        self.server = rig.Server(
+            self.place, [*self.command, *(f"{name}={at}" for name, at in addresses.items())],
+            self.log)
+
+    def close(self):
+        if self.server is not None:
+            self.server.kill()
+
+
 class Named:
     def __init__(self, folder):
         self.network, self.names = rig.Network(), Names()
@@ -146,3 +192,19 @@ def test_who_cannot_reach_the_engine_asks_the_members(named, wire):
     second.stop()
     rig.wait_until(lambda: cut.status()["members"] == 1, "the next view, too")
     assert all_decide((cut,), wire)
+
+
+def test_one_of_two_name_servers_is_down(named, wire, tmp_path):
+    """Each look-up costs the time of the silent one first, and still is in time to connect."""
+    servers = NameServers(named.network, named.names, tmp_path)
+    try:
+        servers.start(named.addresses)
+        for node in named.nodes[:2]:
+            node.start(wait=False)
+        rig.wait_until(lambda: [node.status()["members"] for node in named.nodes[:2]] == [2, 2],
+                       "two members")
+        rig.wait_until(lambda: all(node.status()["slots_wanted"] == 0
+                                   for node in named.nodes[:2]), "their slots", 20)
+        rig.wait_until(lambda: all_decide(named.nodes[:2], wire), "a verdict about every key", 20)
+    finally:
+        servers.close()
