@@ -274,6 +274,26 @@ static void three_views_in_quick_succession_lose_and_double_nothing(void **state
     assert_true(pawl_cluster_slots_empty(&world.nodes[1].slots, world.now_ms));
 }
 
+/*
+ * Two heirs ask each other, too, and who is about to confirm a bundle says "come again". As both
+ * begin with the bundles for which requests wait, it is they that would be late.
+ */
+static void a_refusal_delays_a_hand_over_by_milliseconds(void **state)
+{
+    (void)state;
+    start(2);
+    take_all(1);
+    world_start(&world, 2);
+    world.cut = 0;
+    world_view_all(&world, 7, 7);
+    world_run(&world, 10, 1);
+    assert_in_range(figures_of(2).pull_retries, 1, 30); /* no flood: longer each time */
+    world.cut = -1;
+    world_run(&world, 25, 1);
+    assert_true(pawl_cluster_slots_settled(&world.nodes[2].slots));
+    assert_all(1);
+}
+
 static void an_answer_that_is_lost_is_asked_for_again(void **state)
 {
     (void)state;
@@ -974,6 +994,7 @@ int main(void)
         TEST(a_slot_that_two_decide_is_given_up_by_who_does_not_own_it),
         TEST(forty_hand_overs_of_one_key_keep_exactly_its_count),
         TEST(three_views_in_quick_succession_lose_and_double_nothing),
+        TEST(a_refusal_delays_a_hand_over_by_milliseconds),
         TEST(an_answer_that_is_lost_is_asked_for_again),
         cmocka_unit_test(views_and_lost_answers_in_any_order_keep_every_count),
         cmocka_unit_test(deaths_lose_what_was_not_saved_and_count_nothing_twice),

@@ -65,6 +65,7 @@
 #define PAWL_SLOTS_PULL_MAX     (UINT64_C(256) << 20) /* bytes of one pull */
 #define PAWL_SLOTS_PULLED_MAX   (UINT64_C(128) << 20) /* held by all pulls: no new one above it */
 #define PAWL_SLOTS_RETRY_MS     100         /* between attempts at one member, or at one slot */
+#define PAWL_SLOTS_FIRST_MS     2           /* of a pull that was refused: then twice as long */
 #define PAWL_SLOTS_SAVE_BYTES_S (32u << 20) /* a second, saved in the background */
 #define PAWL_SLOTS_PUSH_MAX \
     ((size_t)60 * 1024)             /* bytes of one Push: a request's, or one record's */

@@ -21,6 +21,7 @@ struct pawl_slots_pull {
     bool waiting; /* for an answer with `tag` */
     bool joined;  /* all came and was added: now it has to be confirmed */
     struct pawl_member_id member;
+    uint8_t tries;  /* that failed, up to TRIES_MAX */
     uint16_t index; /* of the member in the view */
     uint32_t bundle;
     uint64_t tag;

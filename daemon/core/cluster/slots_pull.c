@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define GROWTH_MIN ((size_t)64 * 1024)
+#define TRIES_MAX  8
 
 bool pawl_slots_is_confirming(const struct pawl_cluster_slots *slots, uint32_t bundle)
 {
@@ -84,13 +85,25 @@ static void pull_ask(struct pawl_cluster_slots *slots, struct pawl_slots_pull *p
     slots->options.calls.ask(slots->options.calls.self, &request);
 }
 
+/*
+ * Most refusals are of somebody who is about to confirm the same bundle, some milliseconds: two
+ * heirs begin with the same ones, and first of all with those for which requests wait.
+ */
+static uint64_t pause_ms(struct pawl_slots_pull *pull)
+{
+    uint64_t pause = (uint64_t)PAWL_SLOTS_FIRST_MS << pull->tries;
+
+    pull->tries = (uint8_t)(pull->tries + (pull->tries < TRIES_MAX ? 1 : 0));
+    return pause < PAWL_SLOTS_RETRY_MS ? pause : PAWL_SLOTS_RETRY_MS;
+}
+
 static void pull_failed(struct pawl_cluster_slots *slots, struct pawl_slots_pull *pull,
                         uint64_t now_ms)
 {
     if (!pull->joined) {
         pull_empty(slots, pull); /* from the start */
     }
-    pull->retry_ms = now_ms + PAWL_SLOTS_RETRY_MS;
+    pull->retry_ms = now_ms + pause_ms(pull);
     slots->figures.pull_retries++;
     pawl_slots_due(slots, pull->retry_ms);
 }
