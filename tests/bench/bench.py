@@ -54,6 +54,17 @@ BUDGETS = {
     # "Flat" in the design: as far as a miss of the cache for each key allows.
     "keys_10m": ("ratio", ">=", 0.8),
     "seen_p99_ms": ("value", "<=", 10),
+    # What being in a fleet adds to a check, against one node alone (bench_cost.py).
+    "instructions_50x1_owner": ("ratio", "<=", 1.15), "calls_50x1_owner": ("ratio", "<=", 1.05),
+    "instructions_50x1_direct": ("ratio", "<=", 1.15), "calls_50x1_direct": ("ratio", "<=", 1.05),
+    "instructions_8x32_owner": ("ratio", "<=", 1.2),
+    "instructions_8x32_direct": ("ratio", "<=", 1.2),
+    "instructions_50x1_forwarder": ("ratio", "<=", 1.4),
+    "calls_50x1_forwarder": ("ratio", "<=", 1.15),
+    "instructions_8x32_forwarder": ("ratio", "<=", 1.65),
+    "instructions_8x32_forwarded": ("ratio", "<=", 1.3),
+    # The processor time of a check, all nodes together: two processors bound what a second shows.
+    "scale_2_nodes": ("ratio", "<=", 1.1), "scale_3_nodes": ("ratio", "<=", 1.1),
 }
 
 

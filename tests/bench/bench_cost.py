@@ -3,9 +3,9 @@
 Instructions are counted by callgrind (user space, the worker's thread alone, so that the figures
 can be repeated to within one per cent whatever else this machine does), system calls by strace on
 the same thread, in runs of their own. "alone" is one node without a fleet; in a fleet of two the
-load asks, by --whose, only for keys that the node counts itself (owner), only for those of the other
-one (forwarder and forwarded: the two ends of it), or asks each node for its own (direct: clients
-that know the view). The link between the members is TCP in clear.
+load asks, by --whose, only for keys that the node counts itself (owner), only for those of the
+other one (forwarder and forwarded: the two ends of it), or asks each node for its own (direct:
+clients that know the view). The link between the members is TCP in clear.
 """
 import contextlib
 import pathlib
@@ -169,7 +169,8 @@ def measure(bench, nodes, counter_of):
     figures = {}
     for _, asked, roles in cases(nodes):
         load(asked, 20_000, 50, 1) # every record is there and has its size, every link is open
-        counter = counter_of([pid for _, pid in nodes], lambda asked=asked: load(asked, 10_000, 50, 1))
+        counter = counter_of([pid for _, pid in nodes],
+                             lambda asked=asked: load(asked, 10_000, 50, 1))
         for shape in SHAPES:
             number = requests if shape != (1, 1) else requests // 4
             counter.begin()
