@@ -96,7 +96,8 @@ static const struct pawl_setting rows[] = {
       .type = PAWL_SETTING_BOOL,
       ROOT(cluster.strict, bool),
       .initial = "false",
-      .help = "Refuse an engine that may forget: one that evicts log-outs, or is too old." },
+      .help =
+          "Refuse an engine that may forget; after a failover, rotate only when all are heard." },
 
     { .path = "cluster.sentinel.name",
       .type = PAWL_SETTING_NAME,
