@@ -72,6 +72,7 @@ static void finish(struct pawl_families *families, struct pawl_family_slot *slot
 
     pawl_family_slot_free(families, slot);
     families->calls--;
+    families->calls_end = families->calls == 0 ? 0 : families->calls_end;
     if (status != PAWL_OK) {
         families->stats.unavailable++;
     }
@@ -209,7 +210,7 @@ static void wait_more(struct pawl_families *families)
     if (families->wait_tag != 0 || !families->up) {
         return;
     }
-    for (unsigned i = 0; i < PAWL_FAMILIES_CALLS_MAX; i++) {
+    for (unsigned i = 0; i < families->calls_end; i++) {
         if (families->slots[i].step == PAWL_FAMILY_STEP_WON) {
             families->slots[i].step = PAWL_FAMILY_STEP_WAITING;
             any = true;
@@ -326,7 +327,7 @@ static void on_wait(struct pawl_families *families, const struct pawl_engine_rep
     bool enough = held >= pawl_families_quorum(families->replicas);
 
     families->wait_tag = 0;
-    for (unsigned i = 0; i < PAWL_FAMILIES_CALLS_MAX; i++) {
+    for (unsigned i = 0; i < families->calls_end; i++) {
         struct pawl_family_slot *slot = &families->slots[i];
 
         if (slot->step != PAWL_FAMILY_STEP_WAITING) {
@@ -366,6 +367,7 @@ static void admit(struct pawl_families *families, uint64_t now_ms)
         families->last = families->first == NULL ? NULL : families->last;
         families->slots[at].call = call;
         families->calls++;
+        families->calls_end = at >= families->calls_end ? at + 1 : families->calls_end;
         begin(families, &families->slots[at]);
     }
     if (families->calls > 0 && families->next_ms > now_ms + TICK_MS) {
@@ -391,7 +393,7 @@ void pawl_families_start(struct pawl_families *families, struct pawl_family_call
 
 static void resume(struct pawl_families *families)
 {
-    for (unsigned i = 0; i < PAWL_FAMILIES_CALLS_MAX; i++) {
+    for (unsigned i = 0; i < families->calls_end; i++) {
         if (families->slots[i].step == PAWL_FAMILY_STEP_PARKED) {
             begin(families, &families->slots[i]);
         }
@@ -474,7 +476,7 @@ static const char *why_late(const struct pawl_families *families,
 
 static void end_late(struct pawl_families *families, uint64_t now_ms)
 {
-    for (unsigned i = 0; i < PAWL_FAMILIES_CALLS_MAX; i++) {
+    for (unsigned i = 0; i < families->calls_end; i++) {
         struct pawl_family_slot *slot = &families->slots[i];
 
         if (slot->step != PAWL_FAMILY_STEP_FREE && now_ms >= slot->call->deadline_ms) {

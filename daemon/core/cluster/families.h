@@ -125,6 +125,7 @@ struct pawl_families {
     struct pawl_family_slot *slots;        /* CALLS_MAX for calls, then MERGES */
     struct pawl_family_call *first, *last; /* that have no slot yet */
     uint32_t calls, merges;                /* slots in use */
+    uint32_t calls_end;                    /* those of calls from here on are free */
     uint64_t wait_tag;                     /* 0: no WAIT is out */
     struct pawl_family_kept *kept;
     uint32_t *buckets;

@@ -88,7 +88,7 @@ void pawl_log_deinit(struct pawl_facts_log *log)
     if (in == NULL) {
         return;
     }
-    for (uint32_t i = 0; i < PAWL_ORIGINS_MAX; i++) {
+    for (uint32_t i = 0; i < in->origins_end; i++) {
         struct pawl_log_origin *origin = in->origins[i];
 
         if (origin != NULL) {
@@ -219,7 +219,7 @@ void pawl_log_on_members(struct pawl_facts_log *log, const struct pawl_member_id
     uint32_t rank = 0;
     bool own = false;
 
-    for (uint32_t i = 0; i < PAWL_ORIGINS_MAX; i++) {
+    for (uint32_t i = 0; i < in->origins_end; i++) {
         if (in->origins[i] != NULL && in->origins[i]->member) {
             in->origins[i]->member = false;
             in->origins[i]->quiet_ms = now_ms;

@@ -201,7 +201,7 @@ void pawl_log_append_reset(struct pawl_log_inside *in)
     in->flight_count = 0;
     in->wait_out = false;
     in->wait_after_ms = 0;
-    for (uint32_t i = 0; i < PAWL_ORIGINS_MAX; i++) {
+    for (uint32_t i = 0; i < in->origins_end; i++) {
         if (in->origins[i] != NULL) {
             in->origins[i]->flight = 0;
         }
@@ -283,7 +283,7 @@ void pawl_log_pump(struct pawl_log_inside *in, uint64_t now_ms)
         return;
     }
     (void)send_origin(in, in->own, PAWL_LOG_FLIGHT_MAX);
-    for (uint32_t i = 0; in->helping && i < PAWL_ORIGINS_MAX; i++) {
+    for (uint32_t i = 0; in->helping && i < in->origins_end; i++) {
         struct pawl_log_origin *origin = in->origins[i];
 
         if (origin != NULL && origin != in->own && origin->help) {

@@ -126,7 +126,7 @@ static void read_all(struct pawl_log_inside *in, uint64_t now_ms)
     }
     in->reread_ms = now_ms;
     in->log->stats.rereads++;
-    for (uint32_t i = 0; i < PAWL_ORIGINS_MAX; i++) {
+    for (uint32_t i = 0; i < in->origins_end; i++) {
         struct pawl_log_origin *origin = in->origins[i];
 
         if (origin != NULL) {

@@ -153,6 +153,7 @@ struct pawl_log_inside {
     struct pawl_log_facts facts;
 
     struct pawl_log_origin *origins[PAWL_ORIGINS_MAX]; /* NULL: free */
+    uint32_t origins_end;                              /* those from here on are */
     uint16_t origin_slots[PAWL_LOG_ORIGIN_SLOTS];      /* index + 1 */
     uint32_t origin_count;
     struct pawl_log_origin *own;

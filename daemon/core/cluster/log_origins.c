@@ -70,6 +70,7 @@ struct pawl_log_origin *pawl_log_origin_get(struct pawl_log_inside *in,
         .quiet_ms = now_ms,
     };
     in->origins[index] = origin;
+    in->origins_end = index >= in->origins_end ? index + 1U : in->origins_end;
     in->log->stats.origins = ++in->origin_count;
     put(in, origin);
     return origin;
@@ -80,10 +81,13 @@ void pawl_log_origin_remove(struct pawl_log_inside *in, struct pawl_log_origin *
     pawl_log_slots_drop(in, origin, origin->hi + 1);
     pawl_log_give(in, origin->slots, origin->capacity * sizeof(*origin->slots));
     in->origins[origin->index] = NULL;
+    while (in->origins_end > 0 && in->origins[in->origins_end - 1] == NULL) {
+        in->origins_end--;
+    }
     in->log->stats.origins = --in->origin_count;
     pawl_log_give(in, origin, sizeof(*origin));
     memset(in->origin_slots, 0, sizeof(in->origin_slots)); /* rare */
-    for (uint16_t i = 0; i < PAWL_ORIGINS_MAX; i++) {
+    for (uint16_t i = 0; i < in->origins_end; i++) {
         if (in->origins[i] != NULL) {
             put(in, in->origins[i]);
         }

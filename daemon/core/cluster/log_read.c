@@ -42,7 +42,7 @@ void pawl_log_read(struct pawl_log_inside *in, uint64_t now_ms)
     if (!in->topped || in->read_out || in->overflow || now_ms < in->read_after_ms) {
         return;
     }
-    for (uint32_t i = 0; i < PAWL_ORIGINS_MAX; i++) {
+    for (uint32_t i = 0; i < in->origins_end; i++) {
         struct pawl_log_origin *origin = in->origins[i];
 
         if (origin != NULL && is_to_be_read(in, origin, now_ms)) {
@@ -378,7 +378,7 @@ void pawl_log_confirm(struct pawl_log_inside *in)
         return; /* a node that has just come says so once, when it has all */
     }
     in->confirming = false;
-    for (uint32_t i = 0; i < PAWL_ORIGINS_MAX; i++) {
+    for (uint32_t i = 0; i < in->origins_end; i++) {
         struct pawl_log_origin *origin = in->origins[i];
 
         if (origin == NULL || !origin->member || origin->confirm_to <= origin->confirm_sent) {

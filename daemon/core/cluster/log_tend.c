@@ -128,7 +128,7 @@ static void scan_slots(struct pawl_log_inside *in, uint64_t now_ms)
             in->scan_origin++;
             in->scan_position = 0;
         }
-        if (in->scan_origin == PAWL_ORIGINS_MAX) {
+        if (in->scan_origin >= in->origins_end) {
             in->scan_origin = 0;
             in->scan_ms = now_ms + PASS_MS;
         }
@@ -254,7 +254,7 @@ static void tend_streams(struct pawl_log_inside *in, uint64_t now_ms)
         return;
     }
     tend_own(in, now_ms);
-    for (uint32_t i = 0; in->lowest && i < PAWL_ORIGINS_MAX; i++) {
+    for (uint32_t i = 0; in->lowest && i < in->origins_end; i++) {
         struct pawl_log_origin *origin = in->origins[i];
 
         if (origin != NULL && origin != in->own && !origin->member && origin->listed &&

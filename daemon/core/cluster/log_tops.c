@@ -138,7 +138,7 @@ static void take_top(struct pawl_log_inside *in, struct pawl_log_origin *origin,
 
 static void note_tops(struct pawl_log_inside *in, const struct pawl_log_tops *tops, uint64_t now_ms)
 {
-    for (uint32_t i = 0; i < PAWL_ORIGINS_MAX; i++) {
+    for (uint32_t i = 0; i < in->origins_end; i++) {
         if (in->origins[i] != NULL) {
             in->origins[i]->listed = false;
             in->origins[i]->first = 0;
@@ -173,7 +173,7 @@ static bool is_moving(const struct pawl_log_inside *in, const struct pawl_log_or
 
 static void forget_origins(struct pawl_log_inside *in, uint64_t now_ms)
 {
-    for (uint32_t i = 0; i < PAWL_ORIGINS_MAX; i++) {
+    for (uint32_t i = 0; i < in->origins_end; i++) {
         struct pawl_log_origin *origin = in->origins[i];
 
         if (origin != NULL && origin != in->own && !origin->listed && !origin->member &&
@@ -188,7 +188,7 @@ static void set_goal(struct pawl_log_inside *in, uint64_t sent_ms)
 {
     bool next = in->goal_sent_ms != 0; /* a goal is kept until it is reached, or none ever was */
 
-    for (uint32_t i = 0; i < PAWL_ORIGINS_MAX; i++) {
+    for (uint32_t i = 0; i < in->origins_end; i++) {
         struct pawl_log_origin *origin = in->origins[i];
 
         if (origin != NULL && next) {
@@ -212,7 +212,7 @@ void pawl_log_on_tops(struct pawl_facts_log *log, const struct pawl_log_tops *to
     in->engine_ms = tops->engine_ms;
     in->engine_at_ms = now_ms;
     in->topped = true;
-    for (uint32_t i = 0; i < PAWL_ORIGINS_MAX; i++) {
+    for (uint32_t i = 0; i < in->origins_end; i++) {
         if (in->origins[i] != NULL) {
             take_top(in, in->origins[i], first, now_ms);
         }
@@ -231,7 +231,7 @@ void pawl_log_on_tops(struct pawl_facts_log *log, const struct pawl_log_tops *to
 
 static bool goal_reached(const struct pawl_log_inside *in)
 {
-    for (uint32_t i = 0; i < PAWL_ORIGINS_MAX; i++) {
+    for (uint32_t i = 0; i < in->origins_end; i++) {
         const struct pawl_log_origin *origin = in->origins[i];
 
         if (origin != NULL && origin != in->own && pawl_log_applied(origin) < origin->goal_top) {
@@ -249,7 +249,7 @@ void pawl_log_check_goal(struct pawl_log_inside *in)
         in->log->stats.synced++;
         in->goal_sent_ms = in->next_sent_ms;
         in->next_sent_ms = 0;
-        for (uint32_t i = 0; i < PAWL_ORIGINS_MAX; i++) {
+        for (uint32_t i = 0; i < in->origins_end; i++) {
             if (in->origins[i] != NULL) {
                 in->origins[i]->goal_top = in->origins[i]->next_top;
             }
@@ -278,7 +278,7 @@ void pawl_log_tend_holes(struct pawl_log_inside *in, uint64_t now_ms)
 {
     uint64_t holes = 0;
 
-    for (uint32_t i = 0; i < PAWL_ORIGINS_MAX; i++) {
+    for (uint32_t i = 0; i < in->origins_end; i++) {
         struct pawl_log_origin *origin = in->origins[i];
 
         if (origin == NULL || origin->empty == 0 || !in->topped) {
