@@ -87,6 +87,7 @@ static void use_file(struct fixture *f, const char *file, uint64_t denied_per_s)
 
     assert_int_equal(pawl_audit_prepare(f->audit, &settings, &error), PAWL_OK);
     pawl_audit_commit(f->audit);
+    assert_int_equal(pawl_audit_in_log(f->audit), file[0] == '\0');
 }
 
 /* The end writes out what waits: what is on disk then is all there is. */

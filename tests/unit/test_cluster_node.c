@@ -276,8 +276,12 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
+    static const struct pawl_subkey nothing;
+
     (void)state;
     pawl_node_deinit(&node);
+    assert_memory_equal(&node.slots_key, &nothing, sizeof(nothing)); /* secrets do not stay */
+    assert_memory_equal(&node.members.options.key, &nothing, sizeof(nothing));
     free(region);
     return 0;
 }

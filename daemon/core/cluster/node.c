@@ -326,6 +326,8 @@ void pawl_node_deinit(struct pawl_node *node)
     pawl_node_end(node, node->now_ms);
     pawl_cluster_slots_deinit(&node->slots);
     pawl_log_deinit(&node->log);
+    pawl_wipe(&node->slots_key, sizeof(node->slots_key));
+    pawl_wipe(&node->members.options.key, sizeof(node->members.options.key));
 }
 
 /* ---- waiting for replicas ------------------------------------------------------------------ */
