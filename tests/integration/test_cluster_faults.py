@@ -59,6 +59,9 @@ def test_an_engine_that_lost_everything_is_told_again(make_fleet, wire):
         fleet.engines[0].ask("flushall")
         rows_grow(history, "revoke", 50)
     calm(fleet)
+    for node in fleet.nodes:
+        rig.wait_until(lambda node=node: node.status()["engine_emptied"] > 0, "that it was noticed")
+        assert "engine_emptied" in node.server.text()
     newcomer = fleet.add(1)[0]
     assert newcomer.status()["revocations"] == fleet.nodes[0].status()["revocations"]
     assert history.forgotten(wire.ACK_DURABLE) == []
