@@ -315,6 +315,54 @@ static void a_cancel_looks_at_what_is_about_the_same_and_not_at_all_there_is(voi
     rig_free(rig);
 }
 
+/* Each allocation of a cancel fails in turn: it is refused whole, or told right. */
+static void a_cancel_without_memory_is_refused_or_told_right(void **state)
+{
+    unsigned refused = 0;
+
+    (void)state;
+    for (unsigned good = 0; good < 12; good++) {
+        struct rig *rig = rig_new(1);
+        struct pawl_fact_id first = rig_add(rig, 0, "same");
+        struct pawl_facts_log *log = &rig->nodes[0].log;
+        uint8_t named[PAWL_FACT_ID_BYTES];
+        uint64_t position;
+        uint32_t canceled = 0;
+
+        (void)rig_add(rig, 0, "same"); /* which still stands afterwards */
+        for (unsigned i = 0; i < 40; i++) {
+            char name[16];
+
+            (void)snprintf(name, sizeof(name), "jti-%u", i);
+            (void)rig_add(rig, 0, name);
+        }
+        pawl_fact_id_write(named, &first);
+        struct pawl_fact cancel = { .id = pawl_log_next_id(log),
+                                    .kind = PAWL_FACT_CANCEL,
+                                    .ns = pawl_bytes_of("default", 7),
+                                    .at_ms = RIG_SLOW_S * UINT64_C(1000),
+                                    .until_s = RIG_SLOW_S + 90000,
+                                    .cancels = pawl_bytes_of(named, sizeof(named)) };
+
+        rig_memory_ends = true;
+        rig_allocations = good;
+        enum pawl_status status =
+            pawl_log_add(log, rig_bytes(&cancel), false, rig->now_ms, &position, &canceled);
+
+        rig_memory_ends = false;
+        if (status != PAWL_OK) {
+            assert_int_equal(status, PAWL_ENOMEM);
+            assert_int_equal(rig->nodes[0].canceled, 0);
+            refused++;
+        } else {
+            assert_int_equal(canceled, 1);
+            assert_true(rig->nodes[0].remaining_until_s > 0);
+        }
+        rig_free(rig);
+    }
+    assert_in_range(refused, 1, 11);
+}
+
 static void an_expired_cancel_leaves_the_table_whole(void **state)
 {
     struct rig *rig = rig_new(1);
@@ -560,6 +608,7 @@ int main(void)
         cmocka_unit_test(a_journals_facts_go_out_unless_a_stream_has_them),
         cmocka_unit_test(a_cancel_works_before_and_after_its_fact),
         cmocka_unit_test(an_expired_cancel_leaves_the_table_whole),
+        cmocka_unit_test(a_cancel_without_memory_is_refused_or_told_right),
         cmocka_unit_test(a_cancel_looks_at_what_is_about_the_same_and_not_at_all_there_is),
         cmocka_unit_test(facts_are_followed_in_order_of_arrival),
         cmocka_unit_test(digests_find_what_positions_do_not_show),
