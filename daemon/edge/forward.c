@@ -20,12 +20,19 @@ uint32_t pawl_parcel_left_ms(const struct pawl_parcel *parcel, uint64_t now_ms)
     return parcel->deadline_ms > now_ms ? (uint32_t)(parcel->deadline_ms - now_ms) : 1;
 }
 
-static void tick_on(struct pawl_forward *forward)
+/* Look again at @due_ms, and in 10 ms at the latest. */
+static void tick_on(struct pawl_forward *forward, uint64_t due_ms)
 {
-    if (!forward->ticking && !forward->closing) {
-        forward->ticking = true;
-        forward->net.ops->start(forward->timer, PAWL_FORWARD_TICK_MS);
+    uint64_t now_ms = clock_ms(forward);
+    uint64_t in_ms = due_ms > now_ms ? due_ms - now_ms : 1;
+
+    in_ms = in_ms < PAWL_FORWARD_TICK_MS ? in_ms : PAWL_FORWARD_TICK_MS;
+    if (forward->closing || (forward->ticking && forward->tick_ms <= now_ms + in_ms)) {
+        return;
     }
+    forward->ticking = true;
+    forward->tick_ms = now_ms + in_ms;
+    forward->net.ops->start(forward->timer, (uint32_t)in_ms);
 }
 
 /* ---- parcels ------------------------------------------------------------------------------- */
@@ -41,7 +48,8 @@ static void enlist(struct pawl_forward *forward, struct pawl_parcel *parcel)
     forward->parcel_bytes += parcel->hello_size + parcel->message_size;
 }
 
-/* When its time is over: what its client gave it, within bounds. */
+/* When its answer has to leave: its client waits as long as it said, within bounds, and an answer
+ * that is not back by then is as slow as none. Clients that hear nothing five times leave. */
 static uint64_t deadline_of(const struct pawl_forward *forward)
 {
     const struct pawl_dispatch *dispatch = forward->dispatch;
@@ -49,7 +57,7 @@ static uint64_t deadline_of(const struct pawl_forward *forward)
 
     budget = budget == 0 ? PAWL_FORWARD_MS : budget;
     budget = budget < PAWL_FORWARD_MS_MAX ? budget : PAWL_FORWARD_MS_MAX;
-    return pawl_worker_batch_ms(dispatch->worker) + budget;
+    return pawl_worker_batch_ms(dispatch->worker) + pawl_forward_share_ms(budget);
 }
 
 /* The answer to a hello that came with a cold request goes with the parcel. */
@@ -206,7 +214,8 @@ void pawl_parcel_park(struct pawl_parcel *parcel, uint32_t slot, uint32_t in_ms)
         pawl_world_waiting(forward->world, forward->dispatch->index, 1);
         forward->world->calls.wanted_first(forward->world->calls.self, slot);
     }
-    tick_on(forward); /* it also sees what changed before we were counted as waiting */
+    /* It also sees what changed before we were counted as waiting. */
+    tick_on(forward, parcel->deadline_ms);
 }
 
 void pawl_parcel_run(struct pawl_parcel *parcel)
@@ -241,6 +250,7 @@ static bool has_changed(const struct pawl_forward *forward, const struct pawl_pa
 static void look_at_parked(struct pawl_forward *forward)
 {
     uint64_t now_ms = clock_ms(forward);
+    uint64_t due_ms = UINT64_MAX;
     unsigned left = forward->parcel_count;
     struct pawl_parcel *next;
     bool began = forward->parked_count > 0 && pawl_dispatch_begin(forward->dispatch);
@@ -257,10 +267,15 @@ static void look_at_parked(struct pawl_forward *forward)
                                "or its owner cannot be reached; nothing was done");
         } else if (parcel->waits ? has_changed(forward, parcel) : now_ms >= parcel->retry_ms) {
             pawl_parcel_run(parcel);
+        } else if (parcel->deadline_ms < due_ms) {
+            due_ms = parcel->deadline_ms;
         }
     }
     if (began) {
         pawl_dispatch_end(forward->dispatch);
+    }
+    if (forward->parked_count > 0) {
+        tick_on(forward, due_ms);
     }
 }
 
@@ -294,8 +309,8 @@ static void on_tick(void *ctx)
     forward->ticking = false;
     look_at_parked(forward);
     drop_old_links(forward);
-    if (forward->parked_count > 0 || has_old_links(forward)) {
-        tick_on(forward);
+    if (has_old_links(forward)) {
+        tick_on(forward, UINT64_MAX);
     }
 }
 
@@ -334,7 +349,7 @@ static void retire_link(struct pawl_forward *forward, struct pawl_peer_link *lin
     for (unsigned i = 0; link != NULL && i < PAWL_FORWARD_OLD_LINKS; i++) {
         if (forward->old_links[i] == NULL && pawl_peer_link_outstanding(link) > 0) {
             forward->old_links[i] = link;
-            tick_on(forward);
+            tick_on(forward, UINT64_MAX);
             return;
         }
     }

@@ -86,6 +86,7 @@ struct pawl_forward {
     struct pawl_outbound *outbound;
     struct pawl_timer *timer;
     bool ticking, closing;
+    uint64_t tick_ms; /* BOOTTIME of the next look at what is parked */
     struct pawl_territory *territory;
     unsigned territory_version;
     struct pawl_peer_link *links[PAWL_MEMBERS_MAX]; /* as the territory's members */
@@ -176,7 +177,7 @@ enum pawl_again {
 /** Once more after a pause, or without its owner. */
 void pawl_parcel_again(struct pawl_parcel *parcel, enum pawl_again why);
 
-/** Of what is left, what the member gets that it is sent to: its refusal has to be back in time. */
+/** Of what is left, what the next one gets who has to answer: a refusal has to be back in time. */
 static inline uint32_t pawl_forward_share_ms(uint32_t left_ms)
 {
     return left_ms - left_ms / 8;

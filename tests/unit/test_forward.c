@@ -327,6 +327,41 @@ static void who_waits_too_long_is_told(void **state)
     (void)close(fd);
 }
 
+/* A refusal that comes when its asker waits no more is none: asked of a key that waits here, and of
+ * one whose owner takes the connection and says nothing. */
+static void a_refusal_is_back_before_its_asker_gives_up(void **state)
+{
+    enum {
+        PATIENCE_MS = 800
+    };
+    struct fleet *fleet = *state;
+    struct sockaddr_un un = { .sun_family = AF_UNIX };
+    int silent = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = node_connect(&fleet->nodes[0]);
+    char keys[2][32];
+
+    (void)snprintf(un.sun_path, sizeof(un.sun_path), "%s/s", fleet->nodes[1].folder);
+    assert_int_equal(bind(silent, (struct sockaddr *)&un, sizeof(un)), 0);
+    assert_int_equal(listen(silent, 8), 0);
+    (void)snprintf(fleet->nodes[1].peer_uri, sizeof(fleet->nodes[1].peer_uri), "unix:%s",
+                   un.sun_path);
+    node_learn(fleet, &fleet->nodes[0], fleet->view + 65536, ALL);
+    node_state(&fleet->nodes[0], fleet_slot(fleet, fleet_key(fleet, 0, 0, keys[0])),
+               PAWL_SLOT_WANTED);
+    (void)fleet_key(fleet, 1, 0, keys[1]);
+    for (unsigned i = 0; i < 2; i++) {
+        struct asked asked = { .limit = "api", .keys = { keys[i] }, .deadline_ms = PATIENCE_MS };
+        uint64_t begun_ms = fleet_now_ms();
+
+        expect_status(client_check(fleet, fd, asked), PAWL__V1__STATUS__STATUS_UNAVAILABLE,
+                      "nothing was done");
+        assert_in_range(fleet_now_ms() - begun_ms, PATIENCE_MS / 2, PATIENCE_MS - 1);
+    }
+    (void)close(fd);
+    (void)close(silent);
+    (void)unlink(un.sun_path);
+}
+
 static void a_client_that_goes_while_it_waits_charges_nothing(void **state)
 {
     struct fleet *fleet = *state;
@@ -536,6 +571,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_receiver_with_a_lower_view_refreshes_first, three, end),
         cmocka_unit_test_setup_teardown(a_wanted_slot_waits_for_its_records, three, end),
         cmocka_unit_test_setup_teardown(who_waits_too_long_is_told, three, end),
+        cmocka_unit_test_setup_teardown(a_refusal_is_back_before_its_asker_gives_up, three, end),
         cmocka_unit_test_setup_teardown(a_client_that_goes_while_it_waits_charges_nothing, three,
                                         end),
         cmocka_unit_test_setup_teardown(without_tenure_limits_follow_their_on_error, three, end),
