@@ -37,6 +37,14 @@ def wait_until(condition, what, patience_s=PATIENCE_S):
         time.sleep(0.01)
 
 
+def run(command, timeout_s, **options):
+    """subprocess.run(); one that is late is Trouble like any other: whoever waits asks again."""
+    try:
+        return subprocess.run(command, timeout=timeout_s, text=True, capture_output=True, **options)
+    except subprocess.TimeoutExpired:
+        raise Trouble(f"{' '.join(command)}: no answer within {timeout_s} s") from None
+
+
 class Loopback:
     """This machine: one address, free ports."""
 
@@ -149,9 +157,8 @@ class Redis(Server):
 
     def ask(self, *words):
         """An answer of redis-cli, as text."""
-        done = subprocess.run(
-            self.place.wrap(["redis-cli", "-h", self.host, "-p", str(self.port),
-                             *map(str, words)]), capture_output=True, text=True, timeout=5)
+        done = run(self.place.wrap(["redis-cli", "-h", self.host, "-p", str(self.port),
+                                    *map(str, words)]), 5)
         if done.returncode != 0:
             raise Trouble(done.stderr or done.stdout)
         return done.stdout.strip()
@@ -271,10 +278,8 @@ class Node:
 
     def ctl(self, *words, addr=None, timeout_s=20, text_in=None):
         """(exit status, answer) of pawlctl --json."""
-        done = subprocess.run(
-            self.place.wrap([str(self.build / "pawlctl"), "--addr", addr or self.unix, "--json",
-                             *map(str, words)]),
-            capture_output=True, text=True, timeout=timeout_s, input=text_in)
+        done = run(self.place.wrap([str(self.build / "pawlctl"), "--addr", addr or self.unix,
+                                    "--json", *map(str, words)]), timeout_s, input=text_in)
         lines = done.stdout.strip().splitlines()
         return done.returncode, json.loads(lines[-1]) if lines else {"error": done.stderr.strip()}
 
@@ -379,7 +384,7 @@ class Fleet:
     def primary(self):
         """The engine that is primary now."""
         for engine in self.engines:
-            with contextlib.suppress(Trouble, subprocess.TimeoutExpired):
+            with contextlib.suppress(Trouble):
                 if engine.running() and engine.info("replication")["role"] == "master":
                     return engine
         return None

@@ -10,7 +10,6 @@ import contextlib
 import itertools
 import random
 import socket
-import subprocess
 import threading
 import time
 
@@ -312,7 +311,7 @@ class Plain(History):
         begun = time.monotonic()
         try:
             reply = self.answer(asker, fields)
-        except (OSError, ValueError, rig.Trouble, subprocess.TimeoutExpired):
+        except (OSError, ValueError, rig.Trouble):
             asker.close()
             asker.connections.clear()
             time.sleep(0.05)
