@@ -214,6 +214,24 @@ static void an_engine_that_may_forget_is_told_and_refused_when_strict(void **sta
     rig_stop(&rig);
 }
 
+static void a_policy_that_is_set_otherwise_meanwhile_is_noticed(void **state)
+{
+    (void)state;
+    NEED_REDIS();
+    rig_admin_do(&server, "CONFIG SET maxmemory-policy volatile-ttl");
+    up();
+    assert_false(rig.state.unsafe);
+    rig_admin_do(&server, "CONFIG SET maxmemory-policy allkeys-lru");
+    net_ahead_ms += 61000;
+    rig_until(&rig, rig.ups == 2);
+    assert_true(rig.state.unsafe);
+    net_ahead_ms += 61000; /* the same again is no news */
+    rig_turn_for(&rig, 600);
+    assert_int_equal(rig.ups, 2);
+    rig_stop(&rig);
+    net_ahead_ms = 0;
+}
+
 static void nobody_there_is_tried_again_and_commands_are_unsent(void **state)
 {
     uint16_t port = server.port;
@@ -505,6 +523,8 @@ int main(void)
                                         end),
         cmocka_unit_test_setup_teardown(an_engine_that_may_forget_is_told_and_refused_when_strict,
                                         begin, end),
+        cmocka_unit_test_setup_teardown(a_policy_that_is_set_otherwise_meanwhile_is_noticed, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(nobody_there_is_tried_again_and_commands_are_unsent, begin,
                                         end),
         cmocka_unit_test_setup_teardown(a_restart_is_another_epoch, begin, end),

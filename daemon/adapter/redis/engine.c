@@ -237,6 +237,7 @@ static void go_up(struct pawl_redis *redis)
     redis->announced_ms = pawl_redis_now_ms(redis);
     redis->probing = false;
     redis->watched_ms = redis->announced_ms;
+    redis->policy_ms = redis->announced_ms;
     redis->watch_at = 0;
     redis->watch_other = 0;
     redis->last_why[0] = '\0';
@@ -344,6 +345,9 @@ static void on_reply(void *owner, struct pawl_redis_link *link, struct pawl_redi
             return;
         }
         redis->replicas = link->info.has_role ? link->info.replicas : redis->replicas;
+    } else if (step == PAWL_STEP_MEMORY && redis->phase == PAWL_REDIS_UP &&
+               strcmp(link->info.policy, redis->info.policy) != 0) {
+        pawl_redis_fail(redis, "maxmemory-policy was changed: it is judged anew");
     }
 }
 
@@ -405,6 +409,17 @@ static void probe(struct pawl_redis *redis, uint64_t now_ms)
     redis->probing = pawl_redis_ask(redis, redis->main, PAWL_STEP_PROBE, replication) == PAWL_OK;
 }
 
+/* Somebody may set it otherwise under a connection that stands for months. */
+static void look_at_policy(struct pawl_redis *redis, uint64_t now_ms)
+{
+    static const char *const memory[] = { "INFO", "memory", NULL };
+
+    if (redis->main != NULL && now_ms >= redis->policy_ms + PAWL_REDIS_POLICY_MS) {
+        redis->policy_ms = now_ms;
+        (void)!pawl_redis_ask(redis, redis->main, PAWL_STEP_MEMORY, memory);
+    }
+}
+
 static void close_all(struct pawl_redis *redis)
 {
     struct pawl_redis_link *main = redis->main;
@@ -449,6 +464,7 @@ void pawl_redis_on_tick(void *ctx)
             pawl_redis_fail(redis, "no answer, though the connection is open");
         } else {
             probe(redis, now_ms);
+            look_at_policy(redis, now_ms);
             pawl_redis_watch(redis, now_ms);
         }
     } else if (redis->phase == PAWL_REDIS_GREETING &&

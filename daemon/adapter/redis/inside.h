@@ -16,7 +16,8 @@
 #define PAWL_REDIS_BACKOFF_ROLE_MS 1000 /* at most, where somebody answers: a failover is near */
 #define PAWL_REDIS_TICK_MS         20
 #define PAWL_REDIS_IDLE_MS         250
-#define PAWL_REDIS_PROBE_MS        1200 /* without an ANNOUNCE for so long we look ourselves */
+#define PAWL_REDIS_PROBE_MS        1200  /* without an ANNOUNCE for so long we look ourselves */
+#define PAWL_REDIS_POLICY_MS       60000 /* between looks at how it evicts */
 #define PAWL_REDIS_OUTPUT_MAX      ((size_t)32 << 20)
 #define PAWL_REDIS_BLOCK           1024 /* pendings taken at once */
 #define PAWL_REDIS_BLOCKS_MAX      256
@@ -105,6 +106,7 @@ struct pawl_redis {
     struct pawl_redis_place current; /* where main leads */
     uint64_t announced_ms;           /* the last look at role and epoch */
     bool probing;
+    uint64_t policy_ms;   /* the policy of memory was looked at */
     uint64_t watched_ms;  /* Sentinel was asked again */
     unsigned watch_at;    /* which one */
     unsigned watch_other; /* looks in a row that named another primary */
