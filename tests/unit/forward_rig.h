@@ -351,6 +351,7 @@ static inline unsigned fleet_owner(struct fleet *fleet, uint32_t slot, unsigned 
     struct pawl_member_id ids[NODES_MAX];
     unsigned index[NODES_MAX];
     static struct pawl_ring ring;
+    static struct pawl_subkey built_with;
     size_t count = 0;
 
     for (unsigned i = 0; i < fleet->count; i++) {
@@ -359,7 +360,12 @@ static inline unsigned fleet_owner(struct fleet *fleet, uint32_t slot, unsigned 
             ids[count++] = fleet->nodes[i].world.self;
         }
     }
-    assert_int_equal(pawl_ring_build(&ring, &fleet->slots_key, 1, ids, count), PAWL_OK);
+    /* Keys are sought by the thousand: the ring is built for each of them only when it changes. */
+    if (ring.member_count != count || memcmp(ring.members, ids, count * sizeof(ids[0])) != 0 ||
+        memcmp(&built_with, &fleet->slots_key, sizeof(built_with)) != 0) {
+        assert_int_equal(pawl_ring_build(&ring, &fleet->slots_key, 1, ids, count), PAWL_OK);
+        built_with = fleet->slots_key;
+    }
     return index[ring.owner[slot]];
 }
 
