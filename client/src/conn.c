@@ -136,7 +136,7 @@ void pawl_client_conn_ready(struct pawl_client *client, struct conn *conn)
 
     conn->state = CONN_UP;
     client->figures.connects++;
-    conn->hello_id = ++client->counter << CLIENT_SLOT_BITS;
+    conn->hello_id = CLIENT_HELLO_ID;
     size = pawl_client_write_hello(client, conn->hello_id, client->route != NULL,
                                    pawl_client_may_tell(client, conn), hello, sizeof(hello));
     if (size == 0 || !tail_put(conn, hello, size)) {

@@ -99,6 +99,10 @@ struct slot {
     uint16_t owner; /* of a check's keys: index in the ring; NOBODY: not known, or several */
 };
 
+/* Below all others, whenever they were made: a goaway names the highest id that was begun, and what
+ * waited for the connection goes elsewhere where the hello is all that was. */
+#define CLIENT_HELLO_ID 1
+
 #define CLIENT_CREDENTIAL_MAX 512 /* as any field of the wire without a cap of its own */
 
 enum conn_state {

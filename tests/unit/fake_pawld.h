@@ -58,6 +58,7 @@ struct fake {
     _Atomic uint64_t features; /* of the hello that came last */
     struct fake_conn {
         int fd;
+        uint64_t accepted; /* the highest id of those that were begun, as pawld says it */
         size_t size;
         uint8_t in[1 << 18];
     } conns[FAKE_CONNS];
@@ -258,6 +259,7 @@ static inline bool fake_request(struct fake *fake, struct fake_conn *conn,
         return false;
     }
     if (request.has_hello) {
+        conn->accepted = request.id;
         atomic_fetch_add(&fake->hellos, 1);
         if (atomic_load(&fake->mode) != FAKE_SILENT) {
             fake_cold_reply(fake, conn->fd, message);
@@ -265,6 +267,9 @@ static inline bool fake_request(struct fake *fake, struct fake_conn *conn,
         return true;
     }
     atomic_fetch_add(&fake->requests, 1);
+    if (atomic_load(&fake->mode) != FAKE_GOAWAY && request.id > conn->accepted) {
+        conn->accepted = request.id;
+    }
     switch (atomic_load(&fake->mode)) {
     case FAKE_SILENT:
         return true;
@@ -291,7 +296,7 @@ static inline bool fake_request(struct fake *fake, struct fake_conn *conn,
         return true;
     case FAKE_GOAWAY:
         atomic_store(&fake->mode, FAKE_ANSWER);
-        fake_goaway(fake, conn->fd, request.id - 1);
+        fake_goaway(fake, conn->fd, conn->accepted);
         return true;
     case FAKE_GOAWAY_DRAIN:
         atomic_store(&fake->mode, FAKE_ANSWER);
