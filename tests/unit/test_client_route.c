@@ -358,7 +358,8 @@ static void a_member_that_goes_by_a_name_is_found_by_a_look_up(void **state)
     (void)state;
     atomic_store(&named->mode, FAKE_ANSWER);
     memcpy(named->node, fleet[1]->node, sizeof(named->node));
-    assert_int_equal(sscanf(named->address, "tcp:127.0.0.1:%u", &port), 1);
+    assert_memory_equal(named->address, "tcp:127.0.0.1:", strlen("tcp:127.0.0.1:"));
+    port = (unsigned)strtoul(named->address + strlen("tcp:127.0.0.1:"), NULL, 10);
     (void)snprintf(named->address, sizeof(named->address), "tcp:localhost:%u", port);
     for (unsigned i = 0; i < MEMBERS; i++) {
         fleet[i]->fleet[1] = named;
