@@ -78,7 +78,7 @@ def run_test(kind, name):
                                                    WORKTREE / "build" / "dev"], cwd=WORKTREE)
         return case.outcome == suites.PASSED, case.detail
     if kind == "integration":
-        suites.build("dev", WORKTREE, ["pawld", "pawlctl"])
+        suites.build("dev", WORKTREE, ["pawld", "pawlctl", "callers"])
         case = suites.run_command(
             name, ["/usr/bin/python3", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
                    f"tests/integration/{name}"], cwd=WORKTREE,
