@@ -6,7 +6,8 @@
 
 #include <stdio.h>
 
-#define TURN_MAX_MS 100 /* the loop wakes at least so often: it is the pulse of deadlines */
+#define TURN_MAX_MS 100  /* the loop wakes at least so often: it is the pulse of deadlines */
+#define STALL_MS    1000 /* between two turns: the machine stood still, or a turn was too long */
 
 uint64_t pawl_cluster_now_ms(struct pawl_cluster *cluster)
 {
@@ -348,6 +349,24 @@ static void look_at_leave(struct pawl_cluster *cluster, uint64_t now_ms)
     left(cluster->left_ctx);
 }
 
+static void note_turn(struct pawl_cluster *cluster, uint64_t now_ms)
+{
+    uint64_t gap_ms = cluster->turn_ms == 0 ? 0 : now_ms - cluster->turn_ms;
+    struct pawl_cluster_figures *figures = &cluster->figures;
+
+    cluster->turn_ms = now_ms;
+    if (gap_ms < STALL_MS) {
+        return;
+    }
+    pawl_cluster_count(&figures->stalls, 1);
+    if (gap_ms > atomic_load_explicit(&figures->stall_max_ms, memory_order_relaxed)) {
+        atomic_store_explicit(&figures->stall_max_ms, gap_ms, memory_order_relaxed);
+    }
+    pawl_log_event(cluster->options.log, PAWL_LOG_WARN, "stood_still", PAWL_F_U64("ms", gap_ms),
+                   PAWL_F_TEXT("do", "past 3.5 s others may have taken this node's keys: look at "
+                                     "its machine (a paused guest, swap, no processor time)"));
+}
+
 static void on_timer(uv_timer_t *handle)
 {
     (void)handle; /* the turn that follows does what is due */
@@ -362,6 +381,7 @@ void pawl_cluster_on_turn(uv_prepare_t *handle)
     if (cluster->ended) {
         return;
     }
+    note_turn(cluster, now_ms);
     pawl_cluster_bury(cluster);
     set_wall(cluster, now_ms);
     cluster->node.options.staleness_max_ms = atomic_load(&cluster->staleness_max_ms);

@@ -93,6 +93,7 @@ struct pawl_cluster_lost {
 
 struct pawl_cluster_figures {
     _Atomic uint64_t submitted, refused_full, journal_kept, journal_failed, journal_waiting;
+    _Atomic uint64_t stalls, stall_max_ms;
     _Atomic uint64_t view_pushes, peer_requests, pull_pages, unreachable, seeds_asked;
 };
 
@@ -188,6 +189,7 @@ struct pawl_cluster {
     uint64_t pending_upto;                        /* ... some of it before this position */
     char shown_why[160];                          /* the engine is away */
     uint64_t shown_ms;
+    uint64_t turn_ms;                  /* of the last turn */
     bool panic, gate_open, unreadable; /* as the log was told last */
     uint64_t view, lost_tail;          /* the same */
     uint64_t emptied, begun_empty;     /* the same */

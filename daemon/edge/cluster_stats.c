@@ -378,6 +378,8 @@ static void thread_stats(struct pawl_cluster *cluster, const struct pawl_stats_s
         { "cluster_jobs", atomic_load(&cluster->jobs_out) },
         { "cluster_jobs_max", cluster->options.queue_max },
         { "cluster_jobs_refused", atomic_load(&f->refused_full) },
+        { "cluster_stalls", atomic_load(&f->stalls) },
+        { "cluster_stall_max_ms", atomic_load(&f->stall_max_ms) },
         { "cluster_view_pushes", atomic_load(&f->view_pushes) },
         { "cluster_peer_requests", atomic_load(&f->peer_requests) },
         { "cluster_pages", atomic_load(&f->pull_pages) },

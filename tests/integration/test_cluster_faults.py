@@ -95,6 +95,7 @@ def test_a_node_that_stood_still_answers_nothing_from_before(make_fleet, wire):
         rig.wait_until(lambda: fleet.nodes[0].status()["members"] == 2, "it is missed", 30)
         asleep.resume()
         calm(fleet)
+        assert asleep.status()["cluster_stalls"] > 0
         rows_grow(history, "check")
     # What it had admitted and not saved yet may come again: the age it told, and some for the way.
     unsaved = sum(row.answer is not None and row.answer.check.verdict == wire.VERDICT_ALLOW
