@@ -65,7 +65,8 @@ static void suit_control(struct world *world)
     profile->partitions = true;
     profile->memory = world->control == CONTROL_CREATE_UNKNOWN;
     profile->staleness_ms = world->control == CONTROL_VIEW_IS_ALL ? 15000 : 5000;
-    profile->losses = profile->memory;
+    /* What a majority of servers has survives a failover without the gate, mostly. */
+    profile->losses = profile->memory || world->control == CONTROL_GATE_AT_ONCE;
     if (profile->servers < 2) {
         profile->servers = 2;
     }
