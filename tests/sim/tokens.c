@@ -498,6 +498,10 @@ void tokens_acknowledged(struct world *world, uint32_t index)
     if (token->canceled_us != 0 || !is_live(world, token)) {
         return;
     }
+    if (world->emptied_us >= token->said_us) { /* while the answer was on its way, perhaps */
+        world->facts.tokens[index].losses--;
+        return;
+    }
     if (token->level >= PAWL_ACK_LEVEL_DURABLE && journals == 0 && nodes + servers < 2) {
         kernel_fail(&world->kernel, "R1: revocation %u is called durable and has one holder",
                     index);

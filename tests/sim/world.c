@@ -300,8 +300,8 @@ static void loaded(void *self, unsigned server, unsigned place, uint32_t slot,
     const struct counts_excuse excuse = { may_be_lost, world };
 
     (void)server;
-    if (atomic_load(&world->nodes[place].ownership.states[slot]) == PAWL_SLOT_HELD) {
-        return; /* its owner looks for what can be deleted, and takes nothing in */
+    if (atomic_load(&world->nodes[place].ownership.states[slot]) != PAWL_SLOT_WANTED) {
+        return; /* its owner looks for what can be deleted; or who asked has lost it since */
     }
     kernel_note(&world->kernel, "slot loaded", place, slot, found != NULL ? found->count : 0,
                 found != NULL ? found->view : 0);
