@@ -440,7 +440,7 @@ void pawl_dispatch_run_again(struct pawl_dispatch *dispatch, struct pawl_session
         forward->at_hand = parcel;
         by_body(dispatch, session, pawl_parcel_message(parcel), pawl_parcel_hello(parcel));
         pawl_dispatch_flush(dispatch);
-        if (forward->at_hand != NULL) { /* it was answered */
+        if (forward->at_hand == parcel) { /* it was answered */
             forward->at_hand = NULL;
             pawl_parcel_drop(parcel);
         }

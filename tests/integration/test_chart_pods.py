@@ -54,10 +54,6 @@ class Cluster:
             hosts[f"{pod.name}.pawl-members.default.svc"] = place.host
             self.pods.append(pod)
         for pod in self.pods:
-            # pawld takes its root secret from its own user or root alone, and from no group.
-            root_secret = pod.volumes["secret"]
-            root_secret.mode = 0o400
-            root_secret.put({"secret": ROOT_SECRET}, owner=pod.user)
             pod.start(hosts)
         for pod in self.pods:
             rig.wait_until(lambda one=pod: one.probe("readiness") == 200, f"{pod.name} is ready")

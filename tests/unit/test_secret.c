@@ -56,6 +56,32 @@ static void a_secret_that_others_can_read_is_refused(void **state)
     assert_int_equal(open_secret(rig, again), PAWL_OK);
 }
 
+static void what_root_hands_over_its_group_may_read_and_nobody_else(void **state)
+{
+    struct rig *rig = *state;
+    static const mode_t refused[] = { 0444, 0460, 0441 };
+
+    if (geteuid() != 0) {
+        skip();
+    }
+    assert_int_equal(open_secret(rig, secret), PAWL_OK);
+    assert_int_equal(fchmod(rig->dir_fd, 0710), 0);
+    assert_int_equal(fchmodat(rig->dir_fd, "secret", 0440, 0), 0);
+    assert_int_equal(seteuid(65532), 0); /* still of root's group */
+    enum pawl_status status = open_secret(rig, again);
+
+    assert_int_equal(seteuid(0), 0);
+    assert_int_equal(status, PAWL_OK);
+    assert_memory_equal(secret, again, sizeof(secret));
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(fchmodat(rig->dir_fd, "secret", refused[i], 0), 0);
+        assert_int_equal(seteuid(65532), 0);
+        status = open_secret(rig, again);
+        assert_int_equal(seteuid(0), 0);
+        assert_int_equal(status, PAWL_EPERM);
+    }
+}
+
 static void what_is_no_secret_is_refused_and_left_as_it_is(void **state)
 {
     struct rig *rig = *state;
@@ -202,6 +228,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_secret_is_made_once_with_mode_0600_and_stays),
         TEST(a_secret_that_others_can_read_is_refused),
+        TEST(what_root_hands_over_its_group_may_read_and_nobody_else),
         TEST(what_is_no_secret_is_refused_and_left_as_it_is),
         TEST(hexadecimal_and_raw_forms_are_both_read),
         TEST(a_lost_secret_beside_a_store_is_not_made_anew),

@@ -75,7 +75,11 @@ static enum pawl_status check_file(int fd, const char *name, struct pawl_error *
                               "secret %s belongs to user %u: it has to be this user's or root's",
                               name, (unsigned)info.st_uid);
     }
-    if ((info.st_mode & 077) != 0) {
+    /* What is root's, a group may read: that is how service managers and Kubernetes hand a secret
+     * to a user. */
+    mode_t refused = info.st_uid == 0 && geteuid() != 0 ? S_IWGRP | S_IRWXO : S_IRWXG | S_IRWXO;
+
+    if ((info.st_mode & refused) != 0) {
         return pawl_error_set(error, PAWL_EPERM, 0,
                               "secret %s has mode %04o, others may read or change it: chmod 0600 "
                               "it, and replace it if it may have been read",
