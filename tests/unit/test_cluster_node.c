@@ -375,6 +375,19 @@ static void slots_that_were_saved_under_higher_numbers_are_had_again(void **stat
     assert_int_equal(engine.number, number);
 }
 
+/* Clients that route know the subkey of slots: who can write to the engine, too, makes no view. */
+static void a_view_is_sealed_with_what_no_client_has(void **state)
+{
+    static struct pawl_view view;
+    struct pawl_bytes sealed;
+
+    (void)state;
+    run(100);
+    sealed = pawl_bytes_of(engine.view, engine.view_size);
+    assert_int_equal(pawl_view_decode(&view, &facts, sealed), PAWL_OK);
+    assert_int_equal(pawl_view_decode(&view, &slots, sealed), PAWL_ECORRUPT);
+}
+
 /* A write that met a closed gate is held until the gate is said to be open: it may have opened
  * before that was heard. */
 static void families_go_on_after_a_gate_that_opened_unseen(void **state)
@@ -393,6 +406,7 @@ int main(void)
         T(replicas_that_vanish_are_counted_for_a_while),
         T(slots_that_were_saved_under_higher_numbers_are_had_again),
         T(families_go_on_after_a_gate_that_opened_unseen),
+        T(a_view_is_sealed_with_what_no_client_has),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

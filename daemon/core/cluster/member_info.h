@@ -1,7 +1,7 @@
 /*
  * What a member says about itself with each announcement.
  *
- * Sealed (subkey `slots`, the member's id as the place), up to PAWL_MEMBER_INFO_MAX bytes. Texts
+ * Sealed (subkey `facts`, the member's id as the place), up to PAWL_MEMBER_INFO_MAX bytes. Texts
  * are lent: from the maker, or from the bytes that were read. Pure; any thread.
  */
 #ifndef PAWL_CORE_CLUSTER_MEMBER_INFO_H

@@ -148,7 +148,7 @@ struct pawl_members_options {
     struct pawl_engine_out out;
     struct pawl_members_events events; /* all set */
     struct pawl_member_id self;
-    struct pawl_subkey key;    /* PAWL_SUBKEY_SLOTS */
+    struct pawl_subkey key;    /* seals views and what members say; PAWL_SUBKEY_FACTS */
     struct pawl_bytes address; /* copied; up to PAWL_VIEW_ADDRESS_MAX, the one to advertise */
     struct pawl_bytes version; /* copied; cut at PAWL_MEMBER_VERSION_MAX */
     int64_t started_unix_s;

@@ -200,7 +200,7 @@ static enum pawl_status init_members(struct pawl_node *node)
                     .done = done,
                     .self = node },
         .self = pawl_member_of(from->self),
-        .key = *from->slots,
+        .key = from->facts[0], /* not `slots`: clients that route have that one */
         .address = from->address,
         .version = from->version,
         .started_unix_s = from->started_unix_s,

@@ -16,8 +16,8 @@ enum pawl_seal_domain {
     PAWL_SEAL_LOG = 1,    /* place: origin, position; the `facts` subkey */
     PAWL_SEAL_FAMILY = 2, /* place: key, version; the `facts` subkey */
     PAWL_SEAL_SLOT = 3,   /* place: record id; the `limits` subkey */
-    PAWL_SEAL_VIEW = 4,   /* place: number; the `slots` subkey */
-    PAWL_SEAL_MEMBER = 5, /* place: member id; the `slots` subkey */
+    PAWL_SEAL_VIEW = 4,   /* place: number; the `facts` subkey */
+    PAWL_SEAL_MEMBER = 5, /* place: member id; the `facts` subkey */
 };
 
 /**

@@ -5,7 +5,7 @@
  * counter and 16 random bits, so that two members that propose a successor of the same view never
  * give one number to two views.
  *
- * A serialized view is sealed (subkey `slots`, its number as the place) and canonical: members
+ * A serialized view is sealed (subkey `facts`, its number as the place) and canonical: members
  * ascend by their ids, so that equal views are equal bytes. Pure; any thread.
  */
 #ifndef PAWL_CORE_CLUSTER_VIEW_H
