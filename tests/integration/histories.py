@@ -299,8 +299,9 @@ return {'', 0}
 class Plain(History):
     """The same load on the same engine without pawl: a set of revoked ids, INCR, compare-and-set.
 
-    Each write is acknowledged when a replica has it (WAIT), so what is missing here in the end is
-    neither for want of care on the way nor of faults that bite: the checks below have to object.
+    Revocations and rotations are acknowledged when a replica has them (WAIT), counts as they are
+    counted. So what is missing here in the end is not for want of care on the way, and the faults
+    bite: the checks below have to object.
     """
 
     def engine(self):

@@ -1,12 +1,12 @@
 /*
  * How safe a fact of this node is by now, and when its caller is told.
  *
- *   memory      it acts here
- *   durable     besides: in this node's journal, or at a replica of the engine, or at another
- * member quorum      a majority of the engine's replicas have it: survives any failover to one of
- * them everywhere  durable (quorum, where there are replicas), and whoever may answer "fresh" has
- *               applied it: every other member of the view, and every other node that is announced
- *               in the engine, has confirmed it or has been silent for too long to be fresh
+ * - memory: it acts here.
+ * - durable: besides, in this node's journal, or at a replica of the engine, or at another member.
+ * - quorum: a majority of the engine's replicas have it: survives any failover to one of them.
+ * - everywhere: durable (quorum, where there are replicas), and whoever may answer "fresh" has
+ *   applied it: every other member of the view, and every other node that is announced in the
+ *   engine, has confirmed it or has been silent for too long to be fresh.
  *
  * Fresh makes an announcement (R3), so who could be fresh without the fact was announced before it
  * was appended: whom an announcement of this node's shows that was sent after that. The view alone
