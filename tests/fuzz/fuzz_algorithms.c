@@ -1,7 +1,7 @@
 /*
  * gcra, calendar quotas and concurrency as a machine: bytes are a sequence of checks, peeks,
- * reservations, refunds, what is given back, resets, sweeps, restarts and changed rates, with steps
- * of both clocks between them, held against plain lists of what was admitted.
+ * reservations, refunds, what is given back, resets, sweeps, restarts, joins and changed rates,
+ * with steps of both clocks between them, held against plain lists of what was admitted.
  *
  * The first byte: bit 0 begins in a table without room. Then one byte an operation, and operands.
  *
@@ -407,14 +407,9 @@ static bool save_record(void *unused, const uint8_t *record, size_t size)
     return true;
 }
 
-/* Save, end, begin again from the file, some time later. */
-static void op_restart(struct input *in)
+/* All records into the file; false: it has no room for them. */
+static bool save_all(void)
 {
-    uint64_t pause_ms = next(in) * UINT64_C(7);
-
-    if (m.crowded) {
-        return;
-    }
     m.back_ns = 0;
     file.size = 0;
     file.full = false;
@@ -422,7 +417,36 @@ static void op_restart(struct input *in)
         (void)!pawl_limiter_collect_all(m.limiter, shard, true, SIZE_MAX, now(), scratch,
                                         save_record, NULL, NULL);
     }
-    if (file.full) {
+    return !file.full;
+}
+
+/* What another node counted for the same keys, up to @age_ms ago, is added: here a copy of our own
+ * counts. Never over, so whatever held goes on to hold. */
+static void op_join(struct input *in)
+{
+    static uint8_t both[2 * PAWL_RECORD_BYTES_MAX];
+    uint64_t age_ms = next(in) * UINT64_C(7);
+
+    if (m.crowded || !save_all()) {
+        return;
+    }
+    pawl_limiter_set_wall(m.limiter, wall());
+    for (size_t at = 0; at < file.size;) {
+        uint32_t size;
+
+        memcpy(&size, file.bytes + at, 4);
+        require(pawl_limiter_join(m.limiter, pawl_bytes_of(file.bytes + at + 4, size), age_ms,
+                                  PAWL_JOIN_GIVEN, now(), both) == PAWL_OK);
+        at += 4 + size;
+    }
+}
+
+/* Save, end, begin again from the file, some time later. */
+static void op_restart(struct input *in)
+{
+    uint64_t pause_ms = next(in) * UINT64_C(7);
+
+    if (m.crowded || !save_all()) {
         return;
     }
     m.now_ns += pause_ms * MS;
@@ -506,6 +530,9 @@ static void step(struct input *in)
         break;
     case 12:
         op_sweep(in);
+        break;
+    case 13:
+        op_join(in);
         break;
     default:
         op_time(in);

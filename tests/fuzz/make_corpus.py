@@ -709,6 +709,7 @@ def redis_seeds():
 FOLDERS = {
     "redis_reply": redis_seeds,
     "frame": frame_seeds, "hot": lambda: wire_seeds("hot"), "cold": lambda: wire_seeds("cold"),
+    "envelope": lambda: {**wire_seeds("hot"), **wire_seeds("cold")},
     "fact": fact_seeds, "family": family_seeds, "view": view_seeds, "limiter_record": record_seeds,
     "limiter": limiter_seeds, "slot_value": slot_value_seeds,
     "sid": sid_seeds, "address": address_seeds, "time_text": time_seeds, "reply": reply_seeds,

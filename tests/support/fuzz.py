@@ -15,8 +15,9 @@ import suites
 
 FOLDER = suites.ROOT / "tests" / "fuzz"
 RUNS = 200_000
-#: A run of these makes a handshake, or runs a program of two hundred steps.
-FEWER_RUNS = {"fuzz_log": 3_000, "fuzz_tls": 10_000}
+#: A run of these is no input but a program of up to two hundred steps, or makes a handshake.
+FEWER_RUNS = {"fuzz_algorithms": 50_000, "fuzz_limiter": 50_000, "fuzz_log": 3_000,
+              "fuzz_tls": 10_000}
 COVERAGE_MIN = 90
 
 #: fuzzer -> the parser's sources, of which its kept corpus has to reach COVERAGE_MIN percent
@@ -25,6 +26,7 @@ PARSERS = {
     "fuzz_hot": ["proto/pawl/v1/hot_read.c", "proto/pawl/v1/hot_read_reply.c",
                  "proto/pawl/v1/hot_write.c", "proto/pawl/v1/hot_wire.h"],
     "fuzz_cold": ["proto/pawl/v1/cold.c"],
+    "fuzz_envelope": ["proto/pawl/v1/envelope.c"],
     "fuzz_config": ["daemon/adapter/yaml/yaml.c", "daemon/ops/settings.c",
                     "daemon/ops/settings_access.c", "daemon/ops/settings_check.c",
                     "daemon/ops/settings_limits.c", "daemon/ops/settings_lists.c",
