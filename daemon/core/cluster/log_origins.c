@@ -87,7 +87,7 @@ void pawl_log_origin_remove(struct pawl_log_inside *in, struct pawl_log_origin *
     in->log->stats.origins = --in->origin_count;
     pawl_log_give(in, origin, sizeof(*origin));
     memset(in->origin_slots, 0, sizeof(in->origin_slots)); /* rare */
-    for (uint16_t i = 0; i < in->origins_end; i++) {
+    for (uint32_t i = 0; i < in->origins_end; i++) {
         if (in->origins[i] != NULL) {
             put(in, in->origins[i]);
         }
