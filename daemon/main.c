@@ -18,11 +18,13 @@ enum exit_code {
 
 /* ---- settings ------------------------------------------------------------------------------ */
 
-static enum pawl_status load_settings(struct daemon *daemon, struct pawl_settings **settings)
+static enum pawl_status load_settings(struct daemon *daemon, bool reload,
+                                      struct pawl_settings **settings)
 {
     struct pawl_settings_sources sources =
         pawl_options_sources(&daemon->options, &daemon->env, &daemon->parser);
 
+    sources.reload = reload;
     memset(&daemon->problems, 0, sizeof(daemon->problems));
     return pawl_settings_load(&sources, &daemon->problems, settings);
 }
@@ -38,7 +40,7 @@ static int settings_actions(struct daemon *daemon)
         return 0;
     }
     pawl_service_know(&daemon->service, daemon->env.cwd, daemon->options.config_file);
-    enum pawl_status status = load_settings(daemon, &daemon->settings);
+    enum pawl_status status = load_settings(daemon, false, &daemon->settings);
 
     pawl_problems_print(&daemon->problems, stderr);
     if (status == PAWL_ENOMEM) {
@@ -273,7 +275,7 @@ static enum pawl_status load_fresh(void *ctx, struct pawl_problems *problems,
                                    struct pawl_settings **fresh)
 {
     (void)problems; /* those of the daemon, which load_settings() fills */
-    return load_settings(ctx, fresh);
+    return load_settings(ctx, true, fresh);
 }
 
 /* In this order they prepare and commit; the log's level last, so that the word on the reload is

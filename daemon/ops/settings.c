@@ -424,6 +424,16 @@ static void read_file(struct pawl_settings_loader *loader)
         PAWL_ENOMEM) {
         loader->no_memory = true;
     }
+    bool has_nothing = root == NULL || (root->kind == PAWL_NODE_SCALAR && root->text[0] == '\0');
+
+    if (has_nothing && loader->sources->reload && loader->problems->errors == 0 &&
+        !loader->no_memory) {
+        struct pawl_place top = { .file = loader->sources->config_file, .line = 1, .column = 1 };
+
+        pawl_settings_complain(loader, false, &top, 0,
+                               "the file has nothing in it, as while it is being written; a reload "
+                               "to nothing but defaults wants {} in it");
+    }
     if (root == NULL) {
         return;
     }

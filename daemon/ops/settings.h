@@ -392,6 +392,7 @@ struct pawl_settings_sources {
     const char *data_dir;    /* --data-dir, or NULL */
     const char *const *sets; /* --set: "a.b=value", the value in the language of the file */
     unsigned set_count;
+    bool reload; /* refuse a file with nothing in it: it is being written in place */
 };
 
 /**

@@ -436,6 +436,28 @@ static void sections_may_be_empty_and_must_be_mappings(void **state)
     assert_refused("hello\n", "the file is not a mapping");
 }
 
+static void a_reload_refuses_a_file_with_nothing_in_it(void **state)
+{
+    static const char *const nothing[] = { "", "\n\n", "# soon\n", "---\n" };
+    struct pawl_settings_sources again = { .reload = true };
+
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        struct loaded *first = load(nothing[i]);
+        struct loaded *loaded = load_sources(again, nothing[i]);
+
+        assert_good(first);
+        assert_int_equal(loaded->status, PAWL_EINVAL);
+        assert_non_null(strstr(loaded->text, "p.yaml:1:1: the file has nothing in it"));
+        done(first);
+        done(loaded);
+    }
+    struct loaded *loaded = load_sources(again, "{}\n");
+
+    assert_good(loaded);
+    done(loaded);
+}
+
 static void everything_wrong_is_said_at_once_in_the_files_order(void **state)
 {
     struct loaded *loaded = load("memory_max: 1\n"
@@ -680,6 +702,7 @@ int main(void)
         cmocka_unit_test(a_word_that_is_not_known_gets_a_hint),
         cmocka_unit_test(an_unknown_key_gets_the_nearest_one),
         cmocka_unit_test(sections_may_be_empty_and_must_be_mappings),
+        cmocka_unit_test(a_reload_refuses_a_file_with_nothing_in_it),
         cmocka_unit_test(everything_wrong_is_said_at_once_in_the_files_order),
         cmocka_unit_test(problems_beyond_the_cap_are_counted),
         cmocka_unit_test(options_are_laid_over_the_file),
