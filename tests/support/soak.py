@@ -2,8 +2,9 @@
 
     ./dev soak [MINUTES]        kills, floods and fuzzers in turns for MINUTES (30), then 10 minutes of
                                 mutated tokens and 10 of simulation, a fleet under ten failovers and
-                                twenty restarts and a minute without its engine, then set-up and ./dev demo in a
-                                bare root, then the packages in another, then the container image
+                                twenty restarts and a minute without its engine, rollouts of the chart's pods, then
+                                set-up and ./dev demo in a bare root, then the packages in another, then the
+                                container image
     ./dev soak --only loops|tokens|sim|cluster|bare-root|package|image|newer
     ./dev soak --only bare-root --then "./dev test"    run more in the bare root, after the demo
 
@@ -30,7 +31,8 @@ BARE_SUITE = "bookworm"
 SEEDED = ["test_kills.py", "test_edge.py::test_thousands_of_mutated_frames_harm_nobody",
           "test_damage.py::test_every_single_flip_is_harmless_or_noticed"]
 # Long forms of what ./dev test does in short.
-CLUSTER = ["test_cluster_failovers.py", "test_cluster_faults.py", "test_cluster_rolling.py"]
+CLUSTER = ["test_cluster_failovers.py", "test_cluster_faults.py", "test_cluster_rolling.py",
+           "test_rollouts.py"]
 FUZZ_SECONDS = 20  # for each fuzzer, in each round
 TOKEN_SECONDS = 600
 SIM_MINUTES = 10  # unless --only sim says for how long
@@ -52,7 +54,7 @@ def pytest_step(preset, tests, *options):
     done = subprocess.run(command, cwd=suites.ROOT, env=environment, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     for line in done.stdout.splitlines():
-        if re.search(r"PAWL_SEED|kills with|resident:|admitted|times$|passed|failed", line):
+        if re.search(r"PAWL_SEED|kills with|resident:|admitted|times$|keys moved|passed|failed", line):
             say(f"  {preset}: {line}")
     if done.returncode != 0:
         print(done.stdout[-6000:], flush=True)

@@ -49,9 +49,12 @@ class Mount:
 
 
 class Pod:
-    """Pod @number of a rendered workload, with @secrets: name of Secret -> key -> text."""
+    """Pod @number of a rendered workload, with @secrets: name of Secret -> key -> text.
 
-    def __init__(self, rig, place, folder, rendered, number, secrets, build):
+    @claims: where the volumes of claims are, which outlive a pod; in its own folder if not said.
+    """
+
+    def __init__(self, rig, place, folder, rendered, number, secrets, build, claims=None):
         workload = rendered.workload
         _, self.spec = objects.pod_of(workload)
         self.container = self.spec["containers"][0]
@@ -65,13 +68,15 @@ class Pod:
         for volume in self.spec["volumes"]:
             self.volumes[volume["name"]] = self._volume(volume, rendered, secrets)
         for claim in workload["spec"].get("volumeClaimTemplates", []):
-            self.volumes[claim["metadata"]["name"]] = self._empty(claim["metadata"]["name"])
+            name = claim["metadata"]["name"]
+            self.volumes[name] = self._empty(name, claims and claims / f"{name}-{self.name}")
 
-    def _empty(self, name):
-        path = self.folder / name
-        path.mkdir(parents=True)
-        os.chown(path, 0, self.fs_group)
-        path.chmod(0o2777)
+    def _empty(self, name, path=None):
+        path = path or self.folder / name
+        if not path.exists():
+            path.mkdir(parents=True)
+            os.chown(path, 0, self.fs_group)
+            path.chmod(0o2777)
         return path
 
     def _volume(self, volume, rendered, secrets):
@@ -95,9 +100,15 @@ class Pod:
         self.volumes[name["name"]].put(
             rendered.one("ConfigMap", name["configMap"]["name"])["data"])
 
+    def rotate(self, secret, held):
+        """The Secret of that name has changed; @held: key -> text of all of it."""
+        for volume in self.spec["volumes"]:
+            if volume.get("secret", {}).get("secretName") == secret:
+                self.volumes[volume["name"]].put(held)
+
     # ---- running ----
 
-    def _root(self, hosts):
+    def _root(self, hosts, etc):
         """The commands that make the root; all of it ends with the process."""
         root = self.folder / "root"
         root.mkdir(exist_ok=True)
@@ -112,6 +123,7 @@ class Pod:
                   f"mount --bind -o ro {self.build} opt"]
         table = "".join(f"{address} {name}\\n" for name, address in hosts.items())
         lines += ["mkdir etc", f"printf '{table}' > etc/hosts"]
+        lines += [f"printf %s {shlex.quote(text)} > etc/{name}" for name, text in etc.items()]
         for mount in self.container["volumeMounts"]:
             volume = self.volumes[mount["name"]]
             source = volume.folder if isinstance(volume, Mount) else volume
@@ -121,9 +133,10 @@ class Pod:
                 lines.append(f"mount -o remount,bind,ro {target}")
         return lines + [f"mount -o remount,ro {root}"], root
 
-    def start(self, hosts=None):
-        """The container's process, as the namespace's only one. @hosts: names it can look up."""
-        lines, root = self._root(hosts or {})
+    def start(self, hosts=None, etc=None):
+        """The container's process, as the namespace's only one. @hosts: names it can look up; @etc:
+        further files of /etc, name -> text."""
+        lines, root = self._root(hosts or {}, etc or {})
         facts = {"metadata.name": self.name, "status.podIP": self.place.host}
         words = chart.command_line(self.container, facts)
         env = chart.environment(self.container, facts)
