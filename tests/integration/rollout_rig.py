@@ -157,12 +157,12 @@ class Release:
 class Clients(Callers):
     """callers.c, or the same with the Python package, in the clients' place."""
 
-    def __init__(self, release, program, key, count, pace_us, tls, threads=2):
+    def __init__(self, release, program, key, count, pace_us, tls, deadline_ms, threads=2):
         scheme = "tls" if tls else "tcp"
         env = {name: value for name, value in os.environ.items() if not name.startswith("PAWL_")}
         env.update(tls, PYTHONPATH=str(ROOT / "client" / "python" / "src"))
         self.process = subprocess.Popen(
-            release.kube.command(release.client, [*program, threads, PATIENT_MS, 0, key,
+            release.kube.command(release.client, [*program, threads, deadline_ms, 0, key,
                                                   f"{count}/hour", f"{scheme}:{HOST}:7401"]),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
         release.loads.append(self)
@@ -177,8 +177,9 @@ class Load:
     PROGRAMS = ([BUILD / "tests" / "callers"],
                 ["/usr/bin/python3", ROOT / "tests" / "integration" / "rollout_callers.py"])
 
-    def __init__(self, release, wire, lasting_s, tls=None, options=()):
+    def __init__(self, release, wire, lasting_s, tls=None, options=(), deadline_ms=PATIENT_MS):
         self.release, self.wire, self.tls = release, wire, tls or {}
+        self.deadline_ms = deadline_ms
         release.kube.wait(lambda: release.ask("status", options=options)[0] == 0, "the Service")
         self.free = self.start("free", MANY, 20_000)
         self.counted = self.start("counted", LIMIT, int(4e6 * lasting_s / ENOUGH))
@@ -190,8 +191,8 @@ class Load:
         return self.free + self.counted
 
     def start(self, key, count, pace_us, **options):
-        return [Clients(self.release, program, key, count, pace_us, self.tls, **options)
-                for program in self.PROGRAMS]
+        return [Clients(self.release, program, key, count, pace_us, self.tls, self.deadline_ms,
+                        **options) for program in self.PROGRAMS]
 
     def more(self):
         """Twenty clients more, who meet pods that were not there before: a connection stays where
@@ -208,6 +209,16 @@ class Load:
         if self.admitted() > ENOUGH:
             for one in self.counted:
                 one.pace(STILL_US)
+
+    def failed(self):
+        return [one.figures()["failed"] for one in self.all]
+
+    def calm(self):
+        """Whether everybody has got some answers since it was asked, and nothing else."""
+        before = self.failed()
+        for one in self.all:
+            one.answered(10)
+        return self.failed() == before
 
     def admitted(self):
         return sum(one.figures()["allowed"] for one in self.counted)

@@ -6,12 +6,14 @@ on a redis-server with a replica and a Sentinel; eight clients (rollout_rig.py) 
 Service's name. The long forms take the chart's own times.
 """
 
+import concurrent.futures
 import json
 import time
 
 import pytest
 
-from rollout_rig import AS_IT_IS, CONFIG, NEXT, SHORT, Keys, Load, Release, Tokens, rig
+from cluster_rig import Owners
+from rollout_rig import AS_IT_IS, CONFIG, LIMIT, NEXT, SHORT, Keys, Load, Release, Tokens, rig
 from tls import Authority
 
 # Leases run out under a sanitizer's load.
@@ -100,6 +102,61 @@ def test_one_pod_to_five_to_two_move_the_keys_whose_owner_changes(make_release, 
     assert load.verify(release.up()[-1]) > 0
     orderly(release.kube)
     assert len(release.kube.past) == 3 * rounds
+
+
+@pytest.mark.parametrize("times, noticed_s, lasting_s", [
+    pytest.param(SHORT, 0, 25, id="short"),
+    pytest.param(AS_IT_IS, 40, 120, marks=pytest.mark.soak, id="long")])
+def test_a_member_lost_without_notice_is_missed_for_its_lease(make_release, wire, times, noticed_s,
+                                                              lasting_s):
+    """The owner of the counted key, with its machine; the Service leads to it until the control
+    plane has noticed, @noticed_s after the loss at least, and later than the others did. Then the
+    pod comes back elsewhere, with its name and its volume."""
+    release = make_release(**times)
+    kube = release.kube
+    release.install()
+    load = Load(release, wire, lasting_s, deadline_ms=1000)
+    tokens = Tokens(release, wire)
+    host = Owners(wire, release, b"counted").now().kubelet.host
+    number, lost = next((n, one) for n, one in kube.kubelets.items() if one.host == host)
+    victim = next(member for member in release.up() if member.kubelet is lost)
+    tokens.revoke(victim)
+    before, since = load.admitted(), time.monotonic()
+    rig.wait_until(lambda: time.monotonic() > since + 1, "a second")
+    rig.wait_until(lambda: victim.status()["counter_unsaved_age_ms"] < 800, "it saves")
+    lost.lose()
+    gone = time.monotonic()
+    bound = load.admitted() - before  # what it admitted in the time that the age is in
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        normal = pool.submit(release.settle, 15)
+        while not normal.done():
+            assert tokens.right(release.up())
+        normal.result()
+    took_s = time.monotonic() - gone
+    rig.wait_until(lambda: time.monotonic() > gone + noticed_s, "the control plane", 60)
+    lost.missed()
+    assert tokens.right(release.up())
+    load.go_on()
+    kube.replace(number)
+    kube.wait_ready(number)
+    release.settle()
+    again = kube.kubelets[number]
+    assert (again.name, len(release.up())) == (lost.name, 3) and again.host != host
+    assert tokens.right(release.up())
+    # A client leaves a connection that is silent when five deadlines have passed in a row.
+    rig.wait_until(load.calm, "answers for all", 20)
+    failed = load.failed()
+    load.use_up()
+    free, counted, figures = load.stop()
+    admitted = sum(one["allowed"] for one in counted)
+    print(f"normal after {took_s:.1f} s; {admitted} of {LIMIT} admitted, bound {bound} more; "
+          f"{sum(failed)} requests failed")
+    assert took_s < 5 + 5  # a lease, and what a busy machine adds
+    assert admitted <= LIMIT + bound
+    assert sum(one["denied"] for one in free) == 0
+    assert [one["failed"] for one in figures] == failed, "it failed after all was normal"
+    assert [one.name for one in release.kube.up() if one.restarts] == []
 
 
 def reloads(member):
