@@ -216,7 +216,17 @@ static void take_reserve(struct pawl_worker *worker)
     }
 }
 
-/** Accept one with the reserve descriptor, tell it, close it. False: stop for now. */
+/* Accept one; -1 with errno. */
+static int take_one(struct pawl_acceptor *acceptor)
+{
+    return accept4(acceptor->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
+/**
+ * Accept one with the reserve descriptor, tell it, close it. False: stop for now. Under the lock:
+ * a worker that accepts between the close and the open would have the reserve for good, and when
+ * all have lost theirs nobody is told any more.
+ */
 static bool refuse_one(struct pawl_acceptor *acceptor)
 {
     struct pawl_worker *worker = acceptor->worker;
@@ -229,7 +239,7 @@ static bool refuse_one(struct pawl_acceptor *acceptor)
     }
     (void)close(worker->reserve_fd);
     worker->reserve_fd = -1;
-    fd = accept4(acceptor->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    fd = take_one(acceptor);
     if (fd >= 0) {
         pawl_edge_stat_add(&worker->stats.refused_fds, 1);
         refuse(acceptor->listener, fd, "out of file descriptors");
@@ -246,14 +256,20 @@ static bool refuse_one(struct pawl_acceptor *acceptor)
 static bool accept_one(struct pawl_acceptor *acceptor)
 {
     struct pawl_worker *worker = acceptor->worker;
-    int fd = accept4(acceptor->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    pthread_mutex_t *lock = &worker->edge->accepting_lock;
 
+    (void)pthread_mutex_lock(lock);
+    int fd = take_one(acceptor);
+    int why = fd < 0 ? errno : 0;
+    bool more = (why == EMFILE || why == ENFILE) && refuse_one(acceptor);
+
+    (void)pthread_mutex_unlock(lock);
     if (fd >= 0) {
         note_fds(worker, false);
         admit(acceptor, fd);
         return true;
     }
-    switch (errno) {
+    switch (why) {
     case EAGAIN:
         return false;
     case EINTR:
@@ -267,7 +283,7 @@ static bool accept_one(struct pawl_acceptor *acceptor)
         return true;
     case EMFILE:
     case ENFILE:
-        return refuse_one(acceptor);
+        return more;
     default: /* ENOBUFS, ENOMEM and what nobody foresaw: again at the next tick */
         pawl_edge_stat_add(&worker->stats.accept_errors, 1);
         pause_accepting(acceptor);

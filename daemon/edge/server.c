@@ -283,6 +283,7 @@ enum pawl_status pawl_server_create(const struct pawl_server_options *options,
         return pawl_error_set(error, PAWL_EIO, errno, "no event loop: %s", strerror(errno));
     }
     made->loop_ready = true;
+    (void)pthread_mutex_init(&made->edge.accepting_lock, NULL);
     if (uv_async_init(&made->loop, &made->wake, on_wake) != 0) {
         status = pawl_error_set(error, PAWL_EIO, errno, "no event loop: %s", strerror(errno));
     } else {
@@ -507,6 +508,7 @@ void pawl_server_destroy(struct pawl_server *server)
         (void)uv_run(&server->loop, UV_RUN_DEFAULT);
         (void)uv_loop_close(&server->loop);
     }
+    (void)pthread_mutex_destroy(&server->edge.accepting_lock);
     pawl_guard_unref(server->guard);
     pawl_edge_free(server);
 }

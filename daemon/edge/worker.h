@@ -42,10 +42,11 @@ struct pawl_edge {
     unsigned listener_count;
     struct pawl_worker *workers; /* array */
     unsigned worker_count;
-    _Atomic unsigned connections;             /* all workers; against connections_max */
-    _Atomic unsigned accepting;               /* workers that may still accept or hand over */
-    _Atomic unsigned running;                 /* workers whose loop has not reported empty */
-    _Atomic bool cut;                         /* the drain's deadline closed sessions */
+    pthread_mutex_t accepting_lock; /* acceptor.c: no worker takes what another frees to refuse */
+    _Atomic unsigned connections;   /* all workers; against connections_max */
+    _Atomic unsigned accepting;     /* workers that may still accept or hand over */
+    _Atomic unsigned running;       /* workers whose loop has not reported empty */
+    _Atomic bool cut;               /* the drain's deadline closed sessions */
     void (*on_empty)(struct pawl_edge *edge); /* a worker reported; its thread */
 };
 

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from conftest import BUILD, check_request, wait_for
+from conftest import BUILD, check_request, in_parallel, wait_for
 
 UINT64_MAX = 2 ** 64 - 1
 
@@ -83,6 +83,31 @@ def test_ten_thousand_idle_connections_at_a_small_descriptor_limit(make_daemon, 
             one.close()
     wait_for(lambda: pawld.ctl("ping").code == 0, "room for new connections")
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, max(hard, 10_500)))
+
+
+@pytest.mark.parametrize("round_", range(3)) # a race of workers: not seen in each
+def test_nobody_is_left_waiting_where_all_workers_are_out_of_descriptors(make_daemon, round_):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 10_500 and os.geteuid() != 0:
+        pytest.skip(f"this process may open {hard} files only")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 10_500), max(hard, 10_500)))
+    pawld = make_daemon(config="server: {workers: 8}", start=False)
+    pawld.start(wrap=["prlimit", "--nofile=600:600"])
+    held = []
+
+    def come(_):
+        for _ in range(2500):
+            one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            held.append(one)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 60, 0))
+            one.connect(str(pawld.socket)) # BlockingIOError: nobody took it for a minute
+
+    try:
+        in_parallel(4, come)
+    finally:
+        for one in held:
+            one.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, max(hard, 10_500)))
 
 
 def test_one_connection_over_connections_max_is_told_and_room_comes_back(make_daemon, connect,
