@@ -29,6 +29,7 @@ PATIENCE_S = 60
 def pytest_configure(config):
     for line in ("threads: run under the thread sanitizer too",
                  "release: memory and floods, meaningless under a sanitizer",
+                 "alone: nothing else runs beside it",
                  "fleet: several nodes in real time, which wait more than they work",
                  "soak: long, for ./dev soak only"):
         config.addinivalue_line("markers", line)

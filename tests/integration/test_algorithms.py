@@ -352,6 +352,7 @@ def test_a_shadow_limit_denies_nothing_and_is_counted(clocked):
 
 
 @pytest.mark.release
+@pytest.mark.alone
 def test_when_full_is_reloaded_and_overflow_is_counted(make_daemon, asker, wire):
     """Under a ceiling that is reached; what each of the three does is in test_settings.py."""
     text = "{memory_max: 8MiB, limits: {l: {rate: 3/day, when_full: %s}}}"

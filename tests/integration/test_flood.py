@@ -107,6 +107,7 @@ class Kind:
 
 
 @pytest.mark.release
+@pytest.mark.alone
 def test_five_million_keys_stay_below_the_ceiling_and_move_nobody(make_daemon, connect, wire):
     pawld = make_daemon(config=CONFIG)
     connection = connect(pawld.unix)
@@ -145,6 +146,7 @@ def test_five_million_keys_stay_below_the_ceiling_and_move_nobody(make_daemon, c
 
 
 @pytest.mark.release
+@pytest.mark.alone
 def test_a_flood_through_pawlctl_bench_answers_every_request(make_daemon):
     pawld = make_daemon(config=CONFIG)
     report = pawld.ctl("bench", "--rate", "3/day", "--keys", 5_000_000, "--requests", 1_000_000,

@@ -33,12 +33,12 @@ def unit():
 def integration():
     yield from suites.run_pytest(suites.build("asan"), "asan", ["-m", "not release and not soak"])
     yield from suites.run_pytest(suites.build("tsan"), "tsan", ["-m", "threads and not soak"])
-    # Fleets run in real time, and wait for their own leases most of it: two side by side.
+    # These wait for leases and deadlines most of the time. By files: some have much to set up.
     yield from suites.run_pytest(suites.build("release"), "release",
-                                 ["-m", "release and fleet and not soak"])
+                                 ["-m", "release and not alone and not soak"], dist="loadfile")
     # Memory ceilings and floods mean nothing under a sanitizer's allocator.
     yield from suites.run_pytest(suites.build("release"), "release",
-                                 ["-m", "release and not fleet and not soak"], workers=1)
+                                 ["-m", "alone and not soak"], workers=1)
 
 
 def python():

@@ -123,12 +123,12 @@ def python_environment(package):
 
 
 def run_pytest(folder, label, arguments=(), workers=2, timeout_s=1500, extra=None,
-               python="/usr/bin/python3"):
+               python="/usr/bin/python3", dist="load"):
     """Run tests/integration, or what @arguments name, against the binaries in @folder."""
     with tempfile.TemporaryDirectory(prefix="pawl-pytest-") as scratch:
         report = pathlib.Path(scratch) / "report.xml"
         command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider",
-                   "-n", str(workers), "--dist", "load" if workers > 1 else "no",
+                   "-n", str(workers), "--dist", dist if workers > 1 else "no",
                    f"--junitxml={report}", *arguments]
         if not any(str(a).startswith("tests/") for a in arguments):
             command.append("tests/integration")
