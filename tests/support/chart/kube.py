@@ -406,10 +406,10 @@ class Kube:
         for one in everybody:
             one.lost = True
             one.wake.set()
+        for one in everybody:
+            one.thread.join(10)  # one that was about to start its container has done so then
             if one.pod.server is not None and one.pod.server.running():
                 one.pod.server.kill()
-        for one in everybody:
-            one.thread.join(10)
         self.spreader.join(10)
         if self.dns.running():
             self.dns.kill()
