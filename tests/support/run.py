@@ -31,11 +31,14 @@ def unit():
 
 
 def integration():
-    yield from suites.run_pytest(suites.build("asan"), "asan", ["-m", "not release and not soak"])
+    # Three at a time where they wait more than they work.
+    yield from suites.run_pytest(suites.build("asan"), "asan", ["-m", "not release and not soak"],
+                                 workers=3)
     yield from suites.run_pytest(suites.build("tsan"), "tsan", ["-m", "threads and not soak"])
-    # These wait for leases and deadlines most of the time. By files: some have much to set up.
+    # By files: some have much to set up.
     yield from suites.run_pytest(suites.build("release"), "release",
-                                 ["-m", "release and not alone and not soak"], dist="loadfile")
+                                 ["-m", "release and not alone and not soak"], workers=3,
+                                 dist="loadfile")
     # Memory ceilings and floods mean nothing under a sanitizer's allocator.
     yield from suites.run_pytest(suites.build("release"), "release",
                                  ["-m", "alone and not soak"], workers=1)
