@@ -119,18 +119,10 @@ static void on_found(uv_getaddrinfo_t *request, int result, struct addrinfo *fou
 
 static void look_up(struct pawl_cluster *cluster)
 {
-    struct addrinfo hints;
-    char port[8];
-    int result;
-
-    memset(&hints, 0, sizeof(hints));
-    hints.ai_family = AF_UNSPEC;
-    hints.ai_socktype = SOCK_STREAM;
-    hints.ai_flags = AI_NUMERICSERV;
-    (void)snprintf(port, sizeof(port), "%u", (unsigned)cluster->find_address.port);
     cluster->find.data = cluster;
-    result = uv_getaddrinfo(&cluster->loop, &cluster->find, on_found, cluster->find_address.host,
-                            port, &hints);
+    int result = pawl_outbound_look_up(&cluster->loop, &cluster->find, on_found,
+                                       cluster->find_address.host, cluster->find_address.port);
+
     if (result != 0) {
         cluster->find.data = NULL;
         look_again(cluster, uv_strerror(result));

@@ -60,17 +60,9 @@ static void on_looked_up(uv_getaddrinfo_t *request, int result, struct addrinfo 
 
 static void look_up(struct pawl_cluster *cluster)
 {
-    struct addrinfo hints;
-    char port[8];
-
-    memset(&hints, 0, sizeof(hints));
-    hints.ai_family = AF_UNSPEC;
-    hints.ai_socktype = SOCK_STREAM;
-    hints.ai_flags = AI_NUMERICSERV;
-    (void)snprintf(port, sizeof(port), "%u", (unsigned)cluster->seeds.port);
     cluster->seed_lookup.data = cluster;
-    if (uv_getaddrinfo(&cluster->loop, &cluster->seed_lookup, on_looked_up, cluster->seeds.host,
-                       port, &hints) != 0) {
+    if (pawl_outbound_look_up(&cluster->loop, &cluster->seed_lookup, on_looked_up,
+                              cluster->seeds.host, cluster->seeds.port) != 0) {
         cluster->seed_lookup.data = NULL;
     }
 }

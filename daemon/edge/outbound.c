@@ -334,20 +334,26 @@ static void on_looked_up(uv_getaddrinfo_t *request, int result, struct addrinfo 
     let_go(stream);
 }
 
-static void look_up(struct pawl_stream *stream)
+int pawl_outbound_look_up(uv_loop_t *loop, uv_getaddrinfo_t *request, uv_getaddrinfo_cb on_found,
+                          const char *host, unsigned port)
 {
     struct addrinfo hints;
-    char port[8];
-    int result;
+    char text[8];
 
     memset(&hints, 0, sizeof(hints));
     hints.ai_family = AF_UNSPEC;
     hints.ai_socktype = SOCK_STREAM;
     hints.ai_flags = AI_NUMERICSERV;
-    (void)snprintf(port, sizeof(port), "%u", (unsigned)stream->port);
+    (void)snprintf(text, sizeof(text), "%u", port);
+    return uv_getaddrinfo(loop, request, on_found, host, text, &hints);
+}
+
+static void look_up(struct pawl_stream *stream)
+{
     stream->lookup.data = stream;
-    result = uv_getaddrinfo(stream->outbound->loop, &stream->lookup, on_looked_up, stream->host,
-                            port, &hints);
+    int result = pawl_outbound_look_up(stream->outbound->loop, &stream->lookup, on_looked_up,
+                                       stream->host, stream->port);
+
     if (result != 0) {
         pawl_outbound_end(stream, PAWL_ENOENT, "%s: %s", stream->host, uv_strerror(result));
         return;

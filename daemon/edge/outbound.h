@@ -52,6 +52,14 @@ struct pawl_outbound {
 PAWL_MUST_USE enum pawl_status pawl_outbound_init(struct pawl_outbound *outbound, uv_loop_t *loop,
                                                   const struct pawl_tls_ops *tls);
 
+/**
+ * Look up the stream addresses of @host with @port, on @loop; @on_found as uv_getaddrinfo() says.
+ * Returns 0 or libuv's error: then @on_found is not called.
+ */
+PAWL_MUST_USE int pawl_outbound_look_up(uv_loop_t *loop, uv_getaddrinfo_t *request,
+                                        uv_getaddrinfo_cb on_found, const char *host,
+                                        unsigned port);
+
 /** The port; lent, as long as @outbound. */
 struct pawl_net pawl_outbound_net(struct pawl_outbound *outbound);
 
