@@ -13,7 +13,6 @@
 #include "edge/cluster_inside.h"
 
 #include <netinet/in.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>

@@ -10,8 +10,6 @@
 #include "edge/cluster_inside.h"
 
 #include <netinet/in.h>
-#include <stdio.h>
-#include <string.h>
 
 #define AWAY_MS 2000 /* of the engine, before anybody is asked */
 #define ASK_MS  1000 /* for an answer, and between two questions */
