@@ -26,15 +26,15 @@ int pawl_client_read_cold(struct pawl_client *client, const struct slot *slot,
 
         return pawl_client_resolve_outcome(client, slot,
                                            pawl_client_rc_of_status(client->reply.status),
-                                           PAWL_EFFECT_NONE, true, text);
+                                           pawl_client_effect(slot, client->reply.effect_unknown),
+                                           true, text);
     }
     arena = pawl_client_arena(client);
     if (arena == NULL) {
         struct pawl_str text = pawl_str("no memory to read the answer");
 
-        return pawl_client_resolve_outcome(
-            client, slot, PAWL_RC_NOMEM,
-            slot->type->writes ? PAWL_EFFECT_UNKNOWN : PAWL_EFFECT_NONE, false, text);
+        return pawl_client_resolve_outcome(client, slot, PAWL_RC_NOMEM,
+                                           pawl_client_effect(slot, true), false, text);
     }
     if (pawl_cold_read_reply(arena, message, &reply) != PAWL_OK ||
         (uint8_t)reply->body_case != slot->type->reply) {
@@ -43,7 +43,8 @@ int pawl_client_read_cold(struct pawl_client *client, const struct slot *slot,
     pawl_client_begin_result(client, slot);
     pawl_client_info(client, slot)->source = PAWL_SOURCE_DAEMON;
     if (slot->type->writes) {
-        pawl_client_info(client, slot)->effect = PAWL_EFFECT_DONE;
+        pawl_client_info(client, slot)->effect =
+            reply->effect_unknown ? PAWL_EFFECT_UNKNOWN : PAWL_EFFECT_DONE;
     }
     slot->type->decode(client, slot, reply);
     return PAWL_RC_OK;

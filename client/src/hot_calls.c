@@ -369,7 +369,8 @@ int pawl_client_read_hot(struct pawl_client *client, const struct slot *slot)
 
     if (reply->status != PAWL__V1__STATUS__STATUS_OK) {
         return pawl_client_resolve_outcome(client, slot, pawl_client_rc_of_status(reply->status),
-                                           PAWL_EFFECT_NONE, true, text);
+                                           pawl_client_effect(slot, reply->effect_unknown), true,
+                                           text);
     }
     if ((uint8_t)reply->body != slot->type->reply) {
         return PAWL_RC_PROTOCOL;

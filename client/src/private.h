@@ -311,6 +311,12 @@ void pawl_client_slot_move(struct slot *slot, struct slot_list *list);
 struct slot *pawl_client_slot_find(struct pawl_client *client, uint64_t id);
 /** Room for a frame of @size bytes. Returns false without memory or over a ceiling. */
 bool pawl_client_slot_room(struct pawl_client *client, struct slot *slot, size_t size);
+/** The effect of @slot's call that was not done, or where @perhaps it was all the same. */
+static inline enum pawl_effect pawl_client_effect(const struct slot *slot, bool perhaps)
+{
+    return perhaps && slot->type->writes && !slot->peek ? PAWL_EFFECT_UNKNOWN : PAWL_EFFECT_NONE;
+}
+
 /** Decide a call without an answer; its callback comes with the next delivery. */
 void pawl_client_slot_fail(struct pawl_client *client, struct slot *slot, enum pawl_rc cause);
 /** Call back all that is READY. Returns how many; stops when the handle was forked away. */

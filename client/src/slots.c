@@ -161,8 +161,7 @@ void pawl_client_slot_fail(struct pawl_client *client, struct slot *slot, enum p
     bool left = slot->state == SLOT_SENT;
 
     slot->cause = cause;
-    slot->effect =
-        left && slot->type->writes && !slot->peek ? PAWL_EFFECT_UNKNOWN : PAWL_EFFECT_NONE;
+    slot->effect = pawl_client_effect(slot, left);
     if (left) {
         for (unsigned i = 0; i < client->conn_count; i++) {
             if (slot->list == &client->conns[i].sent) {

@@ -33,14 +33,23 @@ unsigned pawl_wire_status(enum pawl_status status)
 
 void pawl_reply_error(struct pawl_session *session, uint64_t id, unsigned status, const char *text)
 {
-    struct pawl_wire_reply reply = { .id = id, .status = status };
+    const struct pawl_wire_reply reply = {
+        .id = id, .status = status, .error = pawl_bytes_of(text, strnlen(text, PAWL_ERROR_BYTES))
+    };
 
-    reply.error = pawl_bytes_of(text, strnlen(text, PAWL_ERROR_BYTES));
-    uint8_t *out = pawl_session_reserve(session, pawl_wire_reply_bound(&reply));
+    pawl_reply_hot(session, &reply);
+}
 
-    if (out != NULL) {
-        pawl_session_commit(session, pawl_wire_write_reply(out, &reply));
-    }
+void pawl_reply_perhaps(struct pawl_session *session, uint64_t id, const char *text)
+{
+    const struct pawl_wire_reply reply = {
+        .id = id,
+        .status = PAWL__V1__STATUS__STATUS_UNAVAILABLE,
+        .error = pawl_bytes_of(text, strnlen(text, PAWL_ERROR_BYTES)),
+        .effect_unknown = true,
+    };
+
+    pawl_reply_hot(session, &reply);
 }
 
 void pawl_dispatch_forbid(struct pawl_dispatch *dispatch, struct pawl_session *session,
@@ -434,7 +443,7 @@ void pawl_dispatch_run_again(struct pawl_dispatch *dispatch, struct pawl_session
     if (pawl_wire_read_request(&dispatch->request, pawl_parcel_message(parcel)) != PAWL_OK) {
         pawl_parcel_drop(parcel); /* cannot be: it was read before */
     } else if (!pawl_session_enter(session, dispatch->ns)) {
-        pawl_parcel_refuse(parcel, PAWL__V1__STATUS__STATUS_DENIED,
+        pawl_parcel_refuse(parcel, PAWL__V1__STATUS__STATUS_DENIED, false,
                            "what this connection has proved gives it nothing in the namespace");
     } else {
         forward->at_hand = parcel;

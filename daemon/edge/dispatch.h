@@ -144,6 +144,9 @@ static inline void pawl_count(_Atomic uint64_t *counter)
 /** Reply to @id with @status and @text only (text is cut at PAWL_ERROR_BYTES). */
 void pawl_reply_error(struct pawl_session *session, uint64_t id, unsigned status, const char *text);
 
+/** Reply to @id STATUS_UNAVAILABLE with @text: all the same it may have been done. */
+void pawl_reply_perhaps(struct pawl_session *session, uint64_t id, const char *text);
+
 /** Write @reply, that of a hot request, to the session's output. */
 static inline void pawl_reply_hot(struct pawl_session *session, const struct pawl_wire_reply *reply)
 {

@@ -21,8 +21,9 @@ static void exact_reply(struct pawl_pending *pending, struct pawl_session *sessi
         return;
     }
     if (pending->job.status != PAWL_OK) {
-        pawl_reply_error(session, pending->to.id, PAWL__V1__STATUS__STATUS_UNAVAILABLE,
-                         "charged, but the count could not be saved durably (consistency: exact)");
+        pawl_reply_perhaps(session, pending->to.id,
+                           "charged, but the count could not be saved durably "
+                           "(consistency: exact)");
         return;
     }
     out = pawl_session_reserve(session, pending->as.check.size);
@@ -60,8 +61,8 @@ static void submit_exact(struct pawl_dispatch *dispatch, struct pawl_session *se
             pawl_pending_give(pending);
         }
         pawl_count(&dispatch->metrics->unavailable);
-        pawl_reply_error(session, id, PAWL__V1__STATUS__STATUS_UNAVAILABLE,
-                         "charged, but too large or too many to save durably at once");
+        pawl_reply_perhaps(session, id,
+                           "charged, but too large or too many to save durably at once");
         return;
     }
     memcpy(pending->bytes + sizeof(pending->bytes) - reply.size, reply.data, reply.size);

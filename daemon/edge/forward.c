@@ -178,7 +178,8 @@ void pawl_parcel_drop(struct pawl_parcel *parcel)
     give_parcel(forward, parcel);
 }
 
-void pawl_parcel_refuse(struct pawl_parcel *parcel, unsigned wire_status, const char *text)
+void pawl_parcel_refuse(struct pawl_parcel *parcel, unsigned wire_status, bool effect_unknown,
+                        const char *text)
 {
     struct pawl_forward *forward = parcel->forward;
     struct pawl_session *session =
@@ -189,7 +190,8 @@ void pawl_parcel_refuse(struct pawl_parcel *parcel, unsigned wire_status, const 
                                          .status = wire_status,
                                          .error =
                                              pawl_bytes_of(text, strnlen(text, PAWL_ERROR_BYTES)),
-                                         .hello = pawl_parcel_hello(parcel) };
+                                         .hello = pawl_parcel_hello(parcel),
+                                         .effect_unknown = effect_unknown };
 
         if (wire_status == PAWL__V1__STATUS__STATUS_UNAVAILABLE) {
             pawl_count(&forward->dispatch->metrics->unavailable);
@@ -262,7 +264,7 @@ static void look_at_parked(struct pawl_forward *forward)
             continue;
         }
         if (now_ms >= parcel->deadline_ms) {
-            pawl_parcel_refuse(parcel, PAWL__V1__STATUS__STATUS_UNAVAILABLE,
+            pawl_parcel_refuse(parcel, PAWL__V1__STATUS__STATUS_UNAVAILABLE, false,
                                "no member could decide in time: ownership of the key is changing, "
                                "or its owner cannot be reached; nothing was done");
         } else if (parcel->waits ? has_changed(forward, parcel) : now_ms >= parcel->retry_ms) {
@@ -559,7 +561,7 @@ static void on_whole(void *ctx, enum pawl_peer_outcome outcome, struct pawl_byte
                        "the member that counts this key did not answer, and may have counted it "
                        "(%.120s)",
                        why != NULL ? why : "its reply is none");
-        pawl_parcel_refuse(parcel, PAWL__V1__STATUS__STATUS_UNAVAILABLE, text);
+        pawl_parcel_refuse(parcel, PAWL__V1__STATUS__STATUS_UNAVAILABLE, true, text);
         return;
     }
     if (envelope.status == PAWL__V1__STATUS__STATUS_MOVED) {
@@ -611,7 +613,7 @@ static bool send_whole(struct pawl_parcel *parcel, uint16_t to)
                                         pawl_parcel_message(parcel), &envelope);
 
     if (size == 0) {
-        pawl_parcel_refuse(parcel, PAWL__V1__STATUS__STATUS_INVALID,
+        pawl_parcel_refuse(parcel, PAWL__V1__STATUS__STATUS_INVALID, false,
                            "too large to be passed on to the member that counts it");
         return true;
     }

@@ -204,8 +204,9 @@ static inline struct pawl_bytes pawl_parcel_ns(const struct pawl_parcel *parcel)
     return pawl_bytes_of(parcel->ns, parcel->ns_size);
 }
 
-/** Answer a parcel with an error and drop it. */
-void pawl_parcel_refuse(struct pawl_parcel *parcel, unsigned wire_status, const char *text);
+/** Answer a parcel with an error and drop it. @effect_unknown: it may have been done. */
+void pawl_parcel_refuse(struct pawl_parcel *parcel, unsigned wire_status, bool effect_unknown,
+                        const char *text);
 
 /** The link to member @index of the territory, ready to take a request with the id in @id; NULL:
  * not now. */

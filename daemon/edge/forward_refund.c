@@ -17,6 +17,7 @@ struct joint {
     struct pawl_parcel *parcel;
     unsigned left; /* parts, and one while they are being sent */
     size_t count;
+    bool effect_unknown; /* a member was asked, and did not answer */
     uint64_t refunded[PAWL_ITEMS_MAX];
 };
 
@@ -42,6 +43,7 @@ static void part_ended(struct joint *joint)
     body.refunded = joint->refunded;
     reply.id = parcel->to.id;
     reply.status = PAWL__V1__STATUS__STATUS_OK;
+    reply.effect_unknown = joint->effect_unknown;
     reply.body_case = PAWL__V1__REPLY__BODY_REFUND;
     reply.refund = &body;
     if (session != NULL) {
@@ -84,6 +86,7 @@ static void on_part(void *ctx, enum pawl_peer_outcome outcome, struct pawl_bytes
     if (outcome == PAWL_PEER_REPLY) {
         take_part(part, message);
     }
+    joint->effect_unknown = joint->effect_unknown || outcome == PAWL_PEER_UNKNOWN;
     free(part);
     part_ended(joint);
 }

@@ -275,11 +275,11 @@ static void note_verdict(struct pawl_parcel *parcel, uint32_t verdict)
     }
 }
 
-/* Everything back, and no answer but @status. */
-static void give_up(struct pawl_parcel *parcel, unsigned status, const char *text)
+/* Everything back, and no answer but @status; @perhaps: what does not come back was charged. */
+static void give_up(struct pawl_parcel *parcel, unsigned status, bool perhaps, const char *text)
 {
     give_back(parcel);
-    pawl_parcel_refuse(parcel, status, text);
+    pawl_parcel_refuse(parcel, status, perhaps, text);
 }
 
 static void part_again(struct pawl_parcel *parcel, enum pawl_again why)
@@ -296,7 +296,7 @@ static void on_reply(struct pawl_parcel *parcel, struct pawl_bytes message)
 
     reply->results = forward->part_results;
     if (pawl_wire_read_reply(reply, message) != PAWL_OK) {
-        give_up(parcel, PAWL__V1__STATUS__STATUS_UNAVAILABLE,
+        give_up(parcel, PAWL__V1__STATUS__STATUS_UNAVAILABLE, true,
                 "the reply of a member cannot be read");
         return;
     }
@@ -310,12 +310,12 @@ static void on_reply(struct pawl_parcel *parcel, struct pawl_bytes message)
         give_up(parcel,
                 reply->status != PAWL__V1__STATUS__STATUS_OK ? reply->status
                                                              : PAWL__V1__STATUS__STATUS_UNAVAILABLE,
-                text);
+                reply->effect_unknown, text);
         return;
     }
     for (uint32_t i = 0; i < reply->result_count; i++) {
         if (!note_result(parcel->split, &reply->results[i])) {
-            give_up(parcel, PAWL__V1__STATUS__STATUS_UNAVAILABLE,
+            give_up(parcel, PAWL__V1__STATUS__STATUS_UNAVAILABLE, true,
                     "the reply of a member does not fit to what it was asked");
             return;
         }
@@ -347,7 +347,7 @@ static void on_part(void *ctx, enum pawl_peer_outcome outcome, struct pawl_bytes
                        "a member that counts one of the keys did not answer, and may have counted "
                        "it (%.120s); the others were given back",
                        why);
-        give_up(parcel, PAWL__V1__STATUS__STATUS_UNAVAILABLE, text);
+        give_up(parcel, PAWL__V1__STATUS__STATUS_UNAVAILABLE, true, text);
         return;
     }
 }
@@ -468,7 +468,7 @@ static bool send_part(struct pawl_dispatch *dispatch, struct pawl_parcel *parcel
     size_t size = link != NULL ? write_part(dispatch, parcel, check, id, left_ms) : 0;
 
     if (link != NULL && size == 0) {
-        give_up(parcel, PAWL__V1__STATUS__STATUS_INVALID,
+        give_up(parcel, PAWL__V1__STATUS__STATUS_INVALID, false,
                 "too large to be passed on to the members that count its keys");
         return true;
     }
@@ -656,7 +656,7 @@ void pawl_forward_split(struct pawl_dispatch *dispatch, struct pawl_session *ses
         return;
     }
     if (parcel->split == NULL && (parcel->split = begin_split(dispatch, check)) == NULL) {
-        pawl_parcel_refuse(parcel, PAWL__V1__STATUS__STATUS_UNAVAILABLE, "out of memory");
+        pawl_parcel_refuse(parcel, PAWL__V1__STATUS__STATUS_UNAVAILABLE, false, "out of memory");
         return;
     }
     parcel->split->exact = check->exact ? UINT64_MAX : 0;

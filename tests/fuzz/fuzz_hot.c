@@ -306,6 +306,7 @@ static void same_reply(const struct pawl_wire_reply *hot, const Pawl__V1__Reply 
     same_bytes(hot->error, cold->error);
     require((hot->hello.data != NULL) == (cold->hello != NULL));
     require(hot->view_number == cold->view_number);
+    require(hot->effect_unknown == (cold->effect_unknown != 0));
     if (cold->goaway != NULL) {
         require(hot->body == PAWL_BODY_COLD);
     } else if (cold->body_case == PAWL__V1__REPLY__BODY_CHECK) {

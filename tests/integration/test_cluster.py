@@ -118,6 +118,25 @@ def test_what_a_killed_owner_had_not_saved_is_all_that_is_lost(make_fleet, make_
     assert figures["allowed"] - bound <= counted <= figures["allowed"] + figures["in_doubt"] + 20
 
 
+def test_an_owner_that_falls_silent_may_have_counted(make_fleet, wire):
+    fleet = make_fleet()
+    owner = Owners(wire, fleet, b"silent").now()
+    asked = next(node for node in fleet.nodes if node is not owner)
+    words = ("--deadline", "1s", "check", "--rate", "100/minute", "silent")
+    for _ in range(8): # so each worker is connected to it
+        code, answer = asked.ctl(*words)
+        assert (code, answer["verdict"]) == (0, "allow")
+    owner.pause()
+    try:
+        code, answer = asked.ctl(*words)
+        assert (code, answer["verdict"], answer["effect"]) == (3, "undecided", "unknown"), answer
+        assert "may have counted" in answer["error"]
+        peek = asked.ctl("--deadline", "1s", "peek", "--rate", "100/minute", "silent")[1]
+        assert (peek["verdict"], peek["effect"]) == ("undecided", "none")
+    finally:
+        owner.resume()
+
+
 def test_an_engine_that_comes_back_empty_is_told_again(make_fleet, wire):
     fleet = make_fleet()
     exp = int(time.time()) + 600

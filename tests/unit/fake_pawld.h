@@ -33,6 +33,7 @@ enum fake_mode {
     FAKE_GOAWAY,       /* first request of a connection: not begun; then like FAKE_ANSWER */
     FAKE_GOAWAY_DRAIN, /* accepts the first, says goaway, then answers it */
     FAKE_REFUSE,       /* STATUS_UNAVAILABLE */
+    FAKE_PERHAPS,      /* the same, and it may have been done */
     FAKE_NOT_FOUND,    /* STATUS_NOT_FOUND */
     FAKE_DENY,         /* verdict DENY */
     FAKE_HANG_UP,      /* answers, then closes */
@@ -100,9 +101,11 @@ static inline size_t fake_hot_reply(struct fake *fake, const struct pawl_wire_re
     memset(&reply, 0, sizeof(reply));
     memset(results, 0, sizeof(results));
     reply.id = request->id;
-    reply.status = mode == FAKE_REFUSE      ? PAWL__V1__STATUS__STATUS_UNAVAILABLE
+    reply.status = mode == FAKE_REFUSE || mode == FAKE_PERHAPS
+                       ? PAWL__V1__STATUS__STATUS_UNAVAILABLE
                    : mode == FAKE_NOT_FOUND ? PAWL__V1__STATUS__STATUS_NOT_FOUND
                                             : PAWL__V1__STATUS__STATUS_OK;
+    reply.effect_unknown = mode == FAKE_PERHAPS;
     reply.results = results;
     if (reply.status != PAWL__V1__STATUS__STATUS_OK) {
         reply.error = pawl_bytes_of("as told", 7);

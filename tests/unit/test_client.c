@@ -397,6 +397,40 @@ static void a_silent_daemon_costs_the_deadline_and_the_effect_is_unknown(void **
     fake_stop(fake);
 }
 
+/* The daemon had asked the member of its fleet that counts the key. */
+static void an_owner_behind_the_daemon_that_fell_silent_may_have_counted(void **state)
+{
+    static const enum fake_mode modes[] = { FAKE_REFUSE, FAKE_PERHAPS };
+    struct fake *fake = fake_start(FAKE_REFUSE);
+    struct pawl_client *client = client_for(fake->address, 0);
+    struct pawl_str key = pawl_str("k");
+    struct pawl_check_item item = {
+        .key = &key, .key_count = 1, .rates = "5/minute", .on_error = PAWL_FAIL_OPEN
+    };
+    (void)state;
+
+    for (unsigned i = 0; i < 4; i++) {
+        bool peek = i % 2 != 0;
+        struct pawl_check_call call = { .struct_size = sizeof(call),
+                                        .items = &item,
+                                        .item_count = 1,
+                                        .flags = peek ? PAWL_CHECK_PEEK : 0 };
+        struct pawl_check_result result = { .struct_size = sizeof(result) };
+
+        atomic_store(&fake->mode, modes[i / 2]);
+        assert_int_equal(pawl_client_check(client, &call, &result), PAWL_RC_OK);
+        assert_int_equal(result.info.source, PAWL_SOURCE_FALLBACK);
+        assert_int_equal(result.info.cause, PAWL_RC_UNAVAILABLE);
+        assert_int_equal(result.outcome, PAWL_OUTCOME_ALLOW);
+        assert_string_equal(result.info.text, "as told");
+        assert_int_equal(result.info.effect, modes[i / 2] == FAKE_PERHAPS && !peek
+                                                 ? PAWL_EFFECT_UNKNOWN
+                                                 : PAWL_EFFECT_NONE);
+    }
+    pawl_client_destroy(client);
+    fake_stop(fake);
+}
+
 static void a_charge_is_never_sent_twice(void **state)
 {
     static const enum fake_mode modes[] = { FAKE_CLOSE, FAKE_HALF, FAKE_GARBAGE, FAKE_WRONG_BODY };
@@ -1069,6 +1103,7 @@ int main(void)
         cmocka_unit_test(a_whole_token_is_revoked_by_itself_or_with_its_family),
         cmocka_unit_test(nobody_there_is_decided_by_the_policy_of_the_call),
         cmocka_unit_test(a_silent_daemon_costs_the_deadline_and_the_effect_is_unknown),
+        cmocka_unit_test(an_owner_behind_the_daemon_that_fell_silent_may_have_counted),
         cmocka_unit_test(a_charge_is_never_sent_twice),
         cmocka_unit_test(the_next_address_is_asked_when_the_first_is_dead),
         cmocka_unit_test(an_idle_connection_that_was_closed_loses_nothing),

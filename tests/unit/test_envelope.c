@@ -158,6 +158,7 @@ static struct pawl_bytes a_reply(unsigned status, uint64_t view)
     reply.status = (Pawl__V1__Status)status;
     reply.error = data("why");
     reply.view_number = view;
+    reply.effect_unknown = true;
     reply.hello = &hello;
     reply.body_case = PAWL__V1__REPLY__BODY_CHECK;
     reply.check = &check;
@@ -196,6 +197,7 @@ static void a_reply_passed_on_has_its_askers_id_and_hello(void **state)
     assert_int_equal(read->id, 5555);
     assert_int_equal(read->status, PAWL__V1__STATUS__STATUS_OK);
     assert_int_equal(read->view_number, 0);
+    assert_true(read->effect_unknown);
     assert_non_null(read->hello);
     assert_int_equal(read->hello->in_flight_max, 64);
     assert_int_equal(read->check->verdict, PAWL__V1__VERDICT__VERDICT_DENY);

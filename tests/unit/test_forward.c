@@ -33,6 +33,7 @@ static void expect_status(Pawl__V1__Reply *reply, Pawl__V1__Status status, const
                  (int)reply->status, (int)reply->error.len, (const char *)reply->error.data);
     }
     assert_int_equal(reply->body_case, PAWL__V1__REPLY__BODY__NOT_SET);
+    assert_int_equal(reply->effect_unknown, strstr(text, "may have") != NULL);
     if (memmem(reply->error.data, reply->error.len, text, strlen(text)) == NULL) {
         fail_msg("\"%s\" is not in \"%.*s\"", text, (int)reply->error.len,
                  (const char *)reply->error.data);

@@ -263,6 +263,29 @@ static void a_denial_during_anothers_hold_says_contended(void **state)
     (void)close(other);
 }
 
+static void a_part_that_fell_silent_may_be_counted(void **state)
+{
+    struct fleet *fleet = *state;
+    int fd = node_connect(&fleet->nodes[0]);
+    char keys[3][32];
+
+    keys_of_all(fleet, 0, keys); /* the last has its part, and waits */
+    node_state(&fleet->nodes[2], fleet_slot(fleet, keys[2]), PAWL_SLOT_WANTED);
+    client_ask(fleet, fd, (struct asked){ .limit = "api", .keys = { keys[0], keys[1], keys[2] } });
+    AWAIT(atomic_load(&fleet->nodes[2].wanted) > 0);
+    node_stop(&fleet->nodes[2]);
+    Pawl__V1__Reply *reply = client_receive(fd);
+
+    assert_int_equal(reply->status, PAWL__V1__STATUS__STATUS_UNAVAILABLE);
+    assert_non_null(memmem(reply->error.data, reply->error.len, "may have counted", 16));
+    assert_true(reply->effect_unknown);
+    answer_free(reply);
+    for (unsigned i = 0; i < 2; i++) {
+        AWAIT(count_of(fleet, "api", i, keys[i]) == 0);
+    }
+    (void)close(fd);
+}
+
 /* ---- tokens ---- */
 
 static void revoke_at(struct node *node, const char *jti)
@@ -580,6 +603,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(concurrent_checks_of_several_owners_are_never_over, three,
                                         end),
         cmocka_unit_test_setup_teardown(a_denial_during_anothers_hold_says_contended, three, end),
+        cmocka_unit_test_setup_teardown(a_part_that_fell_silent_may_be_counted, three, end),
         cmocka_unit_test_setup_teardown(a_token_is_judged_where_the_check_came, three, end),
         cmocka_unit_test_setup_teardown(a_refund_goes_to_each_owner, three, end),
         cmocka_unit_test_setup_teardown(a_reset_reaches_the_owner, three, end),

@@ -29,7 +29,7 @@ static const struct place {
     size_t depth;
     const char *types;
 } places[] = {
-    { NULL, 0, "vvlllv---------lllllllllllllllllll" },
+    { NULL, 0, "vvlllvv--------lllllllllllllllllll" },
     { to_check, 1, "vll" },
     { to_result, 2, "vvvvvvvvvvvvfvvvvv" },
     { to_check_token, 2, "vvvvvll" },
@@ -110,6 +110,7 @@ static void build_reply_of_all(void)
     build_u64(&message, 2, 4);
     build_text(&message, 3, "store");
     build_text(&message, 4, "hello");
+    build_u64(&message, 7, 1);
     build_u64(&check, 1, 2);
     build_result(&part, ~0U);
     build_message(&check, 2, &part);
@@ -158,6 +159,7 @@ static void a_check_reply_is_read_whole(void **state)
     assert_int_equal(reply.status, 4);
     assert_bytes(reply.error, "store");
     assert_bytes(reply.hello, "hello");
+    assert_true(reply.effect_unknown);
     assert_int_equal(reply.body, PAWL_BODY_CHECK);
     assert_int_equal(reply.verdict, 2);
     assert_int_equal(reply.result_count, 2);
@@ -384,7 +386,7 @@ static void a_reply_cut_at_any_byte_is_refused_as_protobuf_c_refuses_it(void **s
         }
         borders += hot == PAWL_OK;
     }
-    assert_int_equal(borders, 4); /* behind id, status, error, hello */
+    assert_int_equal(borders, 5); /* behind id, status, error, hello, effect */
     assert_int_equal(read_exactly(message.size), PAWL_OK);
 }
 
@@ -478,6 +480,7 @@ static void a_written_reply_reads_back(void **state)
     assert_true(reply.id == UINT64_MAX);
     assert_bytes(reply.error, "store");
     assert_bytes(reply.hello, "hello");
+    assert_true(reply.effect_unknown);
     assert_int_equal(reply.verdict, 2);
     assert_int_equal(reply.result_count, 2);
     assert_numbers(&results[0]);
@@ -618,6 +621,8 @@ static void the_bound_holds_for_the_largest_values(void **state)
     reply.id = UINT64_MAX;
     reply.status = reply.verdict = UINT32_MAX;
     reply.error = reply.hello = pawl_bytes_of(text, sizeof(text));
+    reply.view_number = UINT64_MAX;
+    reply.effect_unknown = true;
     reply.has_token = true;
     reply.token.status = reply.token.reason = reply.token.scope = UINT32_MAX;
     reply.token.fresh = true;

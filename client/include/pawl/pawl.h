@@ -129,9 +129,11 @@ enum pawl_source {
 
 /** Whether something was charged or written in the daemon. */
 enum pawl_effect {
-    PAWL_EFFECT_NONE = 0,    /* surely not */
-    PAWL_EFFECT_DONE = 1,    /* yes: the daemon said so */
-    PAWL_EFFECT_UNKNOWN = 2, /* a byte of the request may have left, and no answer came */
+    PAWL_EFFECT_NONE = 0, /* surely not */
+    PAWL_EFFECT_DONE = 1, /* yes: the daemon said so */
+    /* perhaps: a byte of the request may have left, and no answer came; or the daemon had passed it
+     * on to the member of its fleet that counts it, and that one did not answer */
+    PAWL_EFFECT_UNKNOWN = 2,
 };
 
 enum pawl_token_state {

@@ -6,7 +6,7 @@
 #define NUMBERS(first, last) ((WIRE_BIT(last) - WIRE_BIT(first)) | WIRE_BIT(last))
 #define BODIES               (NUMBERS(16, WIRE_BODY_LAST) | NUMBERS(50, 52))
 #define REQUEST_KNOWN        (NUMBERS(1, 7) | BODIES)
-#define REPLY_KNOWN          (NUMBERS(1, 6) | BODIES)
+#define REPLY_KNOWN          (NUMBERS(1, 7) | BODIES)
 #define REQUEST_REPLACED     (NUMBERS(1, 3) | NUMBERS(5, 7)) /* now_ms stays: test clocks agree */
 #define REPLY_REPLACED       (WIRE_BIT(1) | NUMBERS(4, 6))
 #define NAMES(set, number)   ((number) < 64 && ((set)&WIRE_BIT(number)) != 0)
@@ -19,7 +19,7 @@ static bool is_well_typed(uint32_t tag, uint64_t varints)
 }
 
 #define REQUEST_VARINTS (WIRE_BIT(1) | WIRE_BIT(2) | WIRE_BIT(4) | WIRE_BIT(6) | WIRE_BIT(7))
-#define REPLY_VARINTS   (WIRE_BIT(1) | WIRE_BIT(2) | WIRE_BIT(6))
+#define REPLY_VARINTS   (WIRE_BIT(1) | WIRE_BIT(2) | WIRE_BIT(6) | WIRE_BIT(7))
 
 /* Where the field after the value of @tag begins; NULL: malformed. The usual ones without a call.
  */

@@ -114,6 +114,7 @@ struct pawl_wire_reply {
     struct pawl_bytes error;
     struct pawl_bytes hello;  /* a packed HelloReply, or empty */
     uint64_t view_number;     /* with STATUS_MOVED */
+    bool effect_unknown;      /* it may have been done */
     enum pawl_wire_body body; /* NONE: envelope only */
     uint32_t verdict;
     bool has_token;

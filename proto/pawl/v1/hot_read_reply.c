@@ -11,7 +11,7 @@ _Static_assert((int)PAWL_BODY_TOKEN_CHECK == (int)PAWL__V1__REPLY__BODY_TOKEN_CH
 #define KNOWN_RESULT  (WIRE_BIT(19) - WIRE_BIT(1))
 #define KNOWN_VERDICT (WIRE_BIT(8) - WIRE_BIT(1))
 #define KNOWN_REPLY \
-    ((WIRE_BIT(7) - WIRE_BIT(1)) | (WIRE_BIT(WIRE_BODY_LAST + 1) - WIRE_BIT(16)) | WIRE_PEERS)
+    ((WIRE_BIT(8) - WIRE_BIT(1)) | (WIRE_BIT(WIRE_BODY_LAST + 1) - WIRE_BIT(16)) | WIRE_PEERS)
 
 static enum pawl_status read_result(struct pawl_wire_result *result, struct wire_in in)
 {
@@ -238,6 +238,9 @@ static enum pawl_status read_reply(struct pawl_wire_reply *reply, struct wire_in
             break;
         case VARINT(6):
             status = wire_u64(&in, &reply->view_number);
+            break;
+        case VARINT(7):
+            status = wire_bool(&in, &reply->effect_unknown);
             break;
         case LEN(PAWL_BODY_CHECK):
             status = reply_body(reply, &in, PAWL_BODY_CHECK);

@@ -58,7 +58,7 @@ static inline uint8_t *put_check_reply(uint8_t *out, const struct pawl_wire_repl
 size_t pawl_wire_reply_bound(const struct pawl_wire_reply *reply)
 {
     size_t bound = PAWL_FRAME_HEADER_BYTES +
-                   4 * (size_t)WIRE_VARINT_FIELD; /* id, status, view number, verdict */
+                   5 * (size_t)WIRE_VARINT_FIELD; /* id, status, view, effect, verdict */
 
     bound += 3 * (size_t)WIRE_SUBMESSAGE + reply->error.size + reply->hello.size; /* and the body */
     bound += (size_t)reply->result_count * (WIRE_SUBMESSAGE + WIRE_RESULT_CONTENT);
@@ -81,6 +81,7 @@ size_t pawl_wire_write_reply(uint8_t *out, const struct pawl_wire_reply *reply)
     at = wire_put_bytes(at, 3, reply->error);
     at = wire_put_bytes(at, 4, reply->hello);
     at = wire_put_u64(at, 6, reply->view_number);
+    at = wire_put_bool(at, 7, reply->effect_unknown);
     if (reply->body == PAWL_BODY_CHECK) {
         body = wire_put_begin(at, PAWL_BODY_CHECK);
         at = wire_put_end(body, put_check_reply(body, reply));

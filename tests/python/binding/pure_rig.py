@@ -53,7 +53,8 @@ def wait(handle, call_id):
 def ask(handle, request, deadline_ms=PATIENCE_S * 1000):
     """Submit @request and wait for its answer."""
     name = {types.CheckRequest: "check", types.PingRequest: "ping",
-            types.StatsRequest: "stats", types.RevokeRequest: "revoke"}[type(request)]
+            types.StatsRequest: "stats", types.RevokeRequest: "revoke",
+            types.RefundRequest: "refund"}[type(request)]
     return wait(handle, getattr(handle, f"submit_{name}")(request, deadline_ms))
 
 

@@ -612,6 +612,20 @@ def test_a_refusal_by_the_daemon_says_what_and_whether_it_had_an_effect(make_fak
     assert ask(handle, CHECK).info == ("daemon", cause, "none", "as told")  # nothing was charged
 
 
+def test_an_owner_behind_the_daemon_that_fell_silent_may_have_counted(make_fake, make):
+    def answer(fake, peer, request):
+        if request.HasField("refund"):
+            peer.send(fake.wire.Reply(id=request.id, status=1, effect_unknown=True,
+                                      refund=fake.wire.RefundReply(refunded=[0])))
+        else:
+            peer.send(fake.wire.Reply(id=request.id, status=4, effect_unknown=True, error=b"told"))
+    handle = make(make_fake(answer).address)
+    assert ask(handle, CHECK).info == ("daemon", "unavailable", "unknown", "told")
+    assert ask(handle, PEEK).info == ("daemon", "unavailable", "none", "told")
+    refund = types.RefundRequest((types.RefundItem(CHECK.items[0]),))
+    assert ask(handle, refund).info == ("daemon", "ok", "unknown", "")
+
+
 @pytest.mark.parametrize("options, words", [
     (dict(addresses="http:x"), "address 1: address \"http:x\": unknown kind"),
     (dict(addresses="tcp:a:1,"), "address 2: address \"\": empty"),

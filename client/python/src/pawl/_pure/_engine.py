@@ -351,7 +351,7 @@ class Engine:
 
     def _on_message(self, connection: Connection, message: bytes) -> None:
         try:
-            wire_id, status, error, hello, goaway, body = read(tables.REPLY, message)
+            wire_id, status, error, hello, goaway, body, perhaps = read(tables.REPLY, message)
         except WireError:
             raise Broken("protocol", FOREIGN) from None
         if wire_id == 0:  # the daemon's own
@@ -361,23 +361,26 @@ class Engine:
             self._on_hello(connection, status, hello)
         elif wire_id in connection.sent:  # else it came too late, or was canceled
             call = connection.sent[wire_id]
-            answer = self._answer(call, status, error, body)
+            answer = self._answer(call, status, error, body, perhaps)
             self._heard(connection)
             self._counts["answers"] += 1
             self._silent = 0
             self._decide(call, answer)
 
     def _answer(self, call: Call, status: int, error: str,
-                body: Optional[Tuple[int, List[Any]]]) -> Any:
+                body: Optional[Tuple[int, List[Any]]], perhaps: bool) -> Any:
         kind = call.kind
         if status == 1:
             if body is None or body[0] != kind.body:
                 raise Broken("protocol", FOREIGN)
-            return kind.decode(body[1], call.note)
+            answer = kind.decode(body[1], call.note)
+            if perhaps and answer.info.effect == "done":  # a part of it may not have been
+                answer = answer._replace(info=answer.info._replace(effect="unknown"))
+            return answer
         cause = tables.STATUSES.get(status, "unavailable")  # of a later daemon: it may pass
         effect = "none"
-        if cause == "unavailable" and kind.writes and not kind.is_check:
-            effect = "unknown"  # acting in memory perhaps, but not acknowledged
+        if kind.writes and (perhaps or (cause == "unavailable" and not kind.is_check)):
+            effect = "unknown"  # at a member that fell silent; in memory, but not acknowledged
         text = error[:TEXT_MAX] or _answers.TEXTS[cause]
         return kind.unanswered(Info("daemon", cause, effect, text), call.note)
 

@@ -116,10 +116,10 @@ LIMITS_REPLY = Message(messages(1, LIMIT_INFO), flag(2))
 STAT = Message(text(1), u64(2), text(3), flag(4))
 STATS_REPLY = Message(messages(1, STAT))
 
-#: id, status (as a number: an unknown one is not none), error, hello, goaway, body
+#: id, status (as a number: an unknown one is not none), error, hello, goaway, body, effect unknown
 REPLY = Message(u64(1), u32(2), text(3), message(4, HELLO_REPLY, once=True), message(5, GO_AWAY),
                 body(16, CHECK_REPLY), body(17, TOKEN_VERDICT), body(18, REFUND_REPLY),
                 body(19, RESET_REPLY), body(20, REVOKE_REPLY), body(21, UNREVOKE_REPLY),
                 body(22, ROTATE_REPLY), body(23, FAMILY_OPEN_REPLY), body(24, REVOKE_REPLY),
                 body(27, STATS_REPLY), body(28, LIMITS_REPLY), body(30, PING),
-                body(31, RESERVE_REPLY), body(32, COMMIT_REPLY), body(33, COMMIT_REPLY))
+                body(31, RESERVE_REPLY), body(32, COMMIT_REPLY), body(33, COMMIT_REPLY), flag(7))
