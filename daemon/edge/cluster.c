@@ -320,6 +320,27 @@ static void follow_freshness(struct pawl_cluster *cluster)
     }
 }
 
+/* Once it is over, it is over: a member that was ready does not become new again. */
+static void follow_cold(struct pawl_cluster *cluster, uint64_t now_ms)
+{
+    const struct pawl_view *view = pawl_members_view(&cluster->node.members);
+    unsigned own = pawl_members_is_in(&cluster->node.members) ? 1 : 0;
+    const struct pawl_cold cold = { .synced = cluster->synced_ms != 0,
+                                    .loaded = cluster->loaded,
+                                    .others = view->count > own };
+
+    if (!atomic_load(&cluster->world.cold) ||
+        pawl_cold_waits(&cold, now_ms - cluster->started_ms)) {
+        return;
+    }
+    atomic_store(&cluster->world.cold, false);
+    if (!cold.synced && !cold.loaded) {
+        pawl_log_event(cluster->options.log, PAWL_LOG_WARN, "ready_without_facts",
+                       PAWL_F_TEXT("why", "neither the engine nor a journal had any in time; "
+                                          "tokens are undecided until the engine is there"));
+    }
+}
+
 static void follow_clock(struct pawl_cluster *cluster)
 {
     uint64_t engine_ms = cluster->node.engine_ms;
@@ -387,6 +408,7 @@ void pawl_cluster_on_turn(uv_prepare_t *handle)
     cluster->node.options.staleness_max_ms = atomic_load(&cluster->staleness_max_ms);
     pawl_node_tick(&cluster->node, now_ms, pawl_cluster_slow_s(cluster));
     follow_freshness(cluster);
+    follow_cold(cluster, now_ms);
     follow_clock(cluster);
     look_at_leave(cluster, now_ms);
     pawl_cluster_seeds_turn(cluster, now_ms);

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <uv.h>
 
+#include "core/cluster/cold.h"
 #include "core/cluster/node.h"
 #include "edge/cluster.h"
 #include "edge/outbound.h"
@@ -153,6 +154,7 @@ struct pawl_cluster {
     uint64_t engine_since_ms; /* up, or down */
     uint64_t synced_ms;       /* that the revocation table was told last */
     uint64_t started_ms;
+    bool loaded; /* facts of the journal, before start */
     struct pawl_node node;
     struct pawl_cluster_peer peers[PAWL_MEMBERS_MAX];
     unsigned peer_count;

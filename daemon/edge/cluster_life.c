@@ -286,6 +286,7 @@ enum pawl_status pawl_cluster_create(const struct pawl_cluster_options *options,
         pawl_cluster_destroy(cluster);
         return status;
     }
+    atomic_store(&cluster->world.cold, true);
     cluster->started_ms = pawl_cluster_now_ms(cluster);
     cluster->engine_since_ms = cluster->started_ms;
     *out = cluster;
@@ -318,6 +319,7 @@ void pawl_cluster_load(struct pawl_cluster *cluster, const struct pawl_fact *fac
     enum pawl_status status = pawl_fact_encode(fact, bytes, sizeof(bytes), &size);
 
     if (status == PAWL_OK && !cluster->started) {
+        cluster->loaded = true;
         status = pawl_log_load(&cluster->node.log, pawl_bytes_of(bytes, size),
                                pawl_cluster_now_ms(cluster));
     } else if (status == PAWL_OK) {

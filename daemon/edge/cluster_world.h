@@ -101,6 +101,8 @@ struct pawl_cluster_world {
     struct pawl_ownership ownership;
     struct pawl_territory_slot territory;
     struct pawl_world_calls calls;
+    _Atomic bool cold; /* set by the cluster's thread: no fact yet, and worth waiting for some
+                          (core/cluster/cold.h) */
     /* ---- private ---- */
     struct pawl_holds holds;
     pthread_mutex_t dial_lock;

@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "edge/cluster_world.h"
 #include "edge/handler.h"
 #include "edge/identity.h"
 #include "edge/observe.h"
@@ -45,6 +46,7 @@ static void look_at_health(void *self, struct pawl_http_health *health)
     now_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
     health->draining = bridge->draining;
     health->frozen = store->ops->frozen(store->self);
+    health->cold = bridge->app->cluster != NULL && atomic_load(&bridge->app->cluster->cold);
     health->workers = pawl_server_workers(bridge->server);
     for (unsigned i = 0; i < health->workers; i++) {
         uint64_t beat_ms = pawl_server_heartbeat_ms(bridge->server, i);

@@ -138,10 +138,13 @@ class Release:
         begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
         return begin + done.stdout.split(begin)[1].split(end)[0] + end
 
-    def metrics(self, kubelet):
+    def http(self, kubelet, path):
         return subprocess.run(self.client.wrap([
-            "curl", "-s", "-m", "5", f"http://{kubelet.host}:7402/metrics"]), capture_output=True,
+            "curl", "-s", "-m", "5", f"http://{kubelet.host}:7402{path}"]), capture_output=True,
             text=True).stdout
+
+    def metrics(self, kubelet):
+        return self.http(kubelet, "/metrics")
 
     def close(self):
         for load in self.loads:

@@ -293,3 +293,48 @@ def test_a_rolling_update_without_the_engine_keeps_revocations(make_release, wir
     kube.apply(release.render(config=OTHER, replicas=4))
     release.settle()
     assert tokens.right(release.up())
+
+
+def not_ready_why(release, kubelet):
+    return json.loads(release.http(kubelet, "/readyz"))["reasons"]
+
+
+@pytest.mark.parametrize("times", [
+    pytest.param({**SHORT, "termination": {"gracePeriodSeconds": 15, "preStopSeconds": 1,
+                                           "drainSeconds": 6}}, id="short"),
+    pytest.param(AS_IT_IS, marks=pytest.mark.soak, id="long")])
+def test_without_volumes_a_rollout_waits_for_the_engine(make_release, wire, times):
+    """A new pod that knows nothing is not ready while others may know: the next, whose memory is
+    all that is left, stays. Where nobody knows anything there is nothing to wait for."""
+    release = make_release(persistence={"enabled": False}, **times)
+    kube, engines = release.kube, release.engines.engines
+    release.install()
+    tokens = Tokens(release, wire)
+    tokens.revoke(release.up()[0])
+    rig.wait_until(lambda: tokens.right(release.up()), "revoked everywhere")
+    for engine in engines:
+        engine.kill()
+
+    kube.renew([2])
+    fresh = kube.kubelets[2]
+    period_s = fresh.pod.container["readinessProbe"]["periodSeconds"]
+    kube.wait(lambda: fresh.misses["readiness"] * period_s > 18, "more than who is alone waits")
+    assert not_ready_why(release, fresh) == ["facts_unknown"]
+    old = [one for one in release.up() if one.kubelet is not fresh]
+    assert len(old) == 2 and tokens.right(old, stale=True)
+    assert (fresh.misses["liveness"], fresh.restarts) == (0, 0)
+    for engine in engines:
+        engine.start()
+    kube.wait_ready(2)
+    release.settle(60)
+    rig.wait_until(lambda: tokens.right(release.up()), "told again by the old ones")
+
+    for engine in engines:
+        engine.kill()
+    kube.renew([0, 1, 2])  # a power cut
+    for number in range(3):
+        kube.wait_ready(number)
+    for member in release.up():
+        assert len(member.events("ready_without_facts")) == 1, member.name
+        assert tokens.statuses(member, tokens.revoked) == {wire.TOKEN_UNDECIDED}
+    assert [one.restarts for one in kube.up()] == [0, 0, 0]

@@ -4,6 +4,9 @@
  *
  * A frozen store does not make a node unready: limits are decided as ever, token verdicts are
  * undecided, which is what every other node with that store would say. The reasons name it.
+ *
+ * A member of a fleet that has just started without a fact is not ready while others may have some
+ * (core/cluster/cold.h): a rollout is not to go on while the engine is away. Its health is its own.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -59,16 +62,25 @@ void pawl_http_readyz(struct pawl_http_exchange *exchange)
 {
     const struct pawl_http_world *world = pawl_http_world_of(exchange);
     struct pawl_http_health health = { .draining = false };
-    char reasons[64] = "[";
+    char reasons[64];
 
     world->health(world->self, &health);
-    if (health.draining) {
-        (void)strncat(reasons, "\"draining\"", sizeof(reasons) - strlen(reasons) - 1);
+    const struct {
+        bool holds;
+        const char *name;
+    } known[] = { { health.draining, "\"draining\"" },
+                  { health.workers_silent > 0, "\"workers_silent\"" },
+                  { health.cold, "\"facts_unknown\"" } };
+    bool good = true;
+    size_t used = 0;
+
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        if (known[i].holds) {
+            used += (size_t)snprintf(reasons + used, sizeof(reasons) - used, "%s%s",
+                                     good ? "[" : ",", known[i].name);
+            good = false;
+        }
     }
-    if (health.workers_silent > 0) {
-        (void)strncat(reasons, health.draining ? ",\"workers_silent\"" : "\"workers_silent\"",
-                      sizeof(reasons) - strlen(reasons) - 1);
-    }
-    (void)strncat(reasons, "]", sizeof(reasons) - strlen(reasons) - 1);
-    answer(exchange, !health.draining && health.workers_silent == 0, reasons, &health);
+    (void)snprintf(reasons + used, sizeof(reasons) - used, good ? "[]" : "]");
+    answer(exchange, good, reasons, &health);
 }

@@ -39,6 +39,7 @@ struct pawl_http_caller {
 struct pawl_http_health {
     bool draining;
     bool frozen;             /* the store: token verdicts are undecided, limits go on */
+    bool cold;               /* no fact is known yet, and others may know some */
     unsigned workers;        /* threads that serve */
     unsigned workers_silent; /* that have not turned for PAWL_HTTP_HEARTBEAT_MAX_MS */
     uint64_t heartbeat_ms;   /* age of the oldest heartbeat */

@@ -373,9 +373,7 @@ class Kube:
             if number < spec["updateStrategy"]["rollingUpdate"]["partition"]:
                 break
             if self.kubelets[number].revision != self.revision():
-                self.kubelets[number].delete()
-                self._gone(number)
-                self._make(number)
+                self.renew([number])
                 self.wait_ready(number)
                 between()
 
@@ -390,6 +388,15 @@ class Kube:
             self._make(number)
         for number in fresh:
             self.wait_ready(number)
+
+    def renew(self, numbers):
+        """Pods are deleted, all at once, and made again; nobody waits until they are ready."""
+        for number in numbers:
+            self.kubelets[number].delete()
+        for number in numbers:
+            self._gone(number)
+        for number in numbers:
+            self._make(number)
 
     def replace(self, number):
         """A pod of a node that is gone is deleted by force, and made again elsewhere."""
