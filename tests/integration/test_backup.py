@@ -4,8 +4,10 @@ and what it loses is lost here.
 """
 
 import contextlib
+import json
 import os
 import pathlib
+import re
 import secrets
 import shutil
 import signal
@@ -14,9 +16,12 @@ import threading
 import time
 
 import pytest
+import yaml
 
 from cluster_rig import HOUR_MS, calm, rig, used, verdict
-from conftest import Connection, check_request, wait_for
+from conftest import ROOT, Connection, check_request, wait_for
+
+GUIDE = ROOT / "deploy" / "BACKUP.md"
 
 
 def soon():
@@ -324,6 +329,10 @@ def test_engine_and_all_nodes_in_one_step_forget(make_fleet, wire, tmp_path, eng
         assert after == wire.TOKEN_VALID
         assert rotate(node, sid, "f1", "f2", exp) == "unknown" # the newest
         assert rotate(node, sid, "f0", "f9", exp) == "rotated" # a used one, once more
+        said(node, "revoke", "namespace")
+        assert rotate(node, sid, "f9", "f10", exp) == "revoked"
+        assert said(node, "token", "check", "--exp", exp, *old("after"),
+                    code=1)["status"] == "revoked"
     else:
         assert after == wire.TOKEN_REVOKED
         assert rotate(node, sid, "f1", "f2", exp) == "unknown"
@@ -385,6 +394,23 @@ def test_a_fleet_comes_back_from_one_data_dir(make_daemon, make_fleet, wire, tmp
     fleet.add(2)
     calm(fleet)
     assert_all_know(fleet, wire, lost.exp)
+
+
+def test_the_patch_for_kubernetes_fits_the_manifests():
+    """What the commands of the text name: the place of the arguments, the claim, the folder in it."""
+    patch, = json.loads(re.search(r"--type=json -p [^']*'(.*?)'", GUIDE.read_text(), re.S)[1])
+    objects = list(yaml.safe_load_all((ROOT / "deploy" / "manifests" / "pawl.yaml").read_text()))
+    members = next(one for one in objects if one["kind"] == "StatefulSet")
+    place = members
+    *path, last = patch["path"].strip("/").split("/")
+    for name in path:
+        place = place[int(name) if name.isdigit() else name]
+    assert patch["op"] == "add" and last == "-" and place[0] == "--config"
+    assert patch["value"] == "--frozen"
+    claim = members["spec"]["volumeClaimTemplates"][0]["metadata"]["name"]
+    assert f"`{claim}-{members['metadata']['name']}-0`" in GUIDE.read_text()
+    settings = next(one for one in objects if one["kind"] == "ConfigMap")["data"]["pawld.yaml"]
+    assert yaml.safe_load(settings)["data_dir"] == "/var/lib/pawl/data"
 
 
 @fleet_tests
