@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """How much of a parser does the kept corpus of its fuzzer reach?
 
-    tests/fuzz/coverage.py [--build FOLDER] [--min PERCENT] FUZZER SOURCE...
+    tests/fuzz/coverage.py [--min PERCENT] FUZZER SOURCE...
 
-builds FUZZER (fuzz_hot, say) with coverage counters in FOLDER (build/fuzz-coverage), runs each file
+builds FUZZER (fuzz_hot, say; the preset fuzz has coverage counters), runs each file
 of tests/fuzz/corpus/<hot> once, and prints lines reached for each SOURCE and for all of them. Exits
 1 when all of them together are below PERCENT (90), 2 when something could not be run. --missing
 lists the lines that nothing reached. Needs clang-14 and llvm-14.
@@ -16,6 +16,8 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "support"))
+import suites  # noqa: E402
 
 
 def run(*command, **options):
@@ -26,14 +28,6 @@ def run(*command, **options):
         sys.stderr.write("coverage: %s: exit %d\n" % (command[0], done.returncode))
         sys.exit(2)
     return done.stdout
-
-
-def build(folder, fuzzer):
-    run("cmake", "-S", ROOT, "-B", folder, "-G", "Ninja", "-DCMAKE_C_COMPILER=clang-14",
-        "-DCMAKE_BUILD_TYPE=Debug", "-DPAWL_FUZZ=ON",
-        "-DCMAKE_C_FLAGS=-O1 -fprofile-instr-generate -fcoverage-mapping")
-    run("cmake", "--build", folder, "--target", fuzzer)
-    return folder / "tests" / "fuzz" / fuzzer
 
 
 def profile(folder, fuzzer, program):
@@ -81,15 +75,14 @@ def show_missing(program, merged, sources):
 
 def main():
     parser = argparse.ArgumentParser(usage=__doc__)
-    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build" / "fuzz-coverage")
     parser.add_argument("--min", type=float, default=90.0)
     parser.add_argument("--missing", action="store_true")
     parser.add_argument("fuzzer")
     parser.add_argument("sources", nargs="+", type=pathlib.Path)
     args = parser.parse_args()
-    folder = args.build.absolute()
     sources = [source.absolute() for source in args.sources]
-    program = build(folder, args.fuzzer)
+    folder = suites.build("fuzz", targets=[args.fuzzer]) / "tests" / "fuzz"
+    program = folder / args.fuzzer
     merged = profile(folder, args.fuzzer, program)
     good = report(program, merged, sources, args.min)
     if args.missing:

@@ -6,6 +6,7 @@ and something passed.
 
 import argparse
 import concurrent.futures
+import functools
 import os
 import subprocess
 import sys
@@ -16,7 +17,10 @@ import plants
 import sim
 import suites
 
-SUITES = ("unit", "sim", "integration", "python", "fuzz", "gates", "plants", "demo")
+SUITES = ("unit", "integration", "python", "plants", "demo", "gates", "sim", "fuzz")
+#: Those that only compute, beside the others, whose processes mostly wait for each other.
+BESIDE = ("gates", "sim", "fuzz")
+NICENESS = 10
 
 
 def unit():
@@ -24,8 +28,8 @@ def unit():
     for preset in ("asan", "tsan"):
         folder = suites.build(preset)
         jobs += [(program, preset) for program in suites.programs(folder)]
-    # Two programs at a time: the machine of the contract has two cores.
-    with concurrent.futures.ThreadPoolExecutor(max(2, os.cpu_count() or 2)) as pool:
+    # More at a time than the two cores of the contract: some wait for servers and threads.
+    with concurrent.futures.ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool:
         for cases in pool.map(lambda job: suites.run_cmocka(*job), jobs):
             yield from cases
 
@@ -36,17 +40,16 @@ def integration():
                                  workers=3)
     yield from suites.run_pytest(suites.build("tsan"), "tsan", ["-m", "threads and not soak"])
     # By files: some have much to set up.
-    yield from suites.run_pytest(suites.build("release"), "release",
-                                 ["-m", "release and not alone and not soak"], workers=3,
-                                 dist="loadfile")
+    release = suites.build("release", targets=suites.STARTED)
+    yield from suites.run_pytest(release, "release", ["-m", "release and not alone and not soak"],
+                                 workers=3, dist="loadfile")
     # Memory ceilings and floods mean nothing under a sanitizer's allocator.
-    yield from suites.run_pytest(suites.build("release"), "release",
-                                 ["-m", "alone and not soak"], workers=1)
+    yield from suites.run_pytest(release, "release", ["-m", "alone and not soak"], workers=1)
 
 
 def python():
     """Each folder in a process of its own: Django can be configured once in each."""
-    release = suites.build("release")
+    release = suites.build("release", targets=suites.STARTED)
     suites.build_extension(release)
     source = suites.python_environment(suites.ROOT / "client" / "python" / "src")
     for folder in sorted((suites.ROOT / "tests" / "python").iterdir()):
@@ -74,7 +77,7 @@ def python_sanitized():
 
 
 def gates():
-    folder = suites.build("dev")
+    folder = suites.build("dev", targets=["pawl_core"])
     yield suites.run_command("gates/layering",
                              ["/usr/bin/python3", "tests/support/layering.py", folder])
     yield suites.run_command("gates/layering_goes_red",
@@ -83,16 +86,45 @@ def gates():
                              ["/usr/bin/python3", "tests/support/gates_go_red.py"])
     yield suites.run_command("gates/exports",
                              ["/usr/bin/python3", "tests/support/exports.py",
-                              suites.build("release") / "libpawl.so"])
+                              suites.build("release", targets=suites.STARTED) / "libpawl.so"])
 
 
 def demo():
     yield suites.run_command("demo/main_job", ["./dev", "demo"])
 
 
-def run_suite(name):
+def cases_of(name):
     return {"unit": unit, "sim": sim.cases, "integration": integration, "python": python,
             "fuzz": fuzz.cases, "gates": gates, "plants": plants.sample_cases, "demo": demo}[name]()
+
+
+def run_suite(name, verbose):
+    """The cases of a suite, said as they come."""
+    begun = time.monotonic()
+    seen = []
+    try:
+        for case in cases_of(name):
+            seen.append(case)
+            if case.outcome == suites.FAILED:
+                print(f"FAILED {case.name}", flush=True)
+            elif verbose or case.outcome == suites.SKIPPED:
+                print(f"{case.outcome} {case.name} {case.detail[:200]}", flush=True)
+    except Exception as error:  # a suite that cannot run is a failure, not a silence
+        seen.append(suites.Case(f"{name}/suite", suites.FAILED, repr(error)))
+    print(f"{name}: {len(seen)} cases in {time.monotonic() - begun:.0f} s", flush=True)
+    return seen
+
+
+def run_suites(names, verbose):
+    run = functools.partial(run_suite, verbose=verbose)
+    with concurrent.futures.ProcessPoolExecutor(1, initializer=os.nice,
+                                                initargs=(NICENESS,)) as pool:
+        beside = pool.map(run, [name for name in names if name in BESIDE])
+        for name in names:
+            if name not in BESIDE:
+                yield from run(name)
+        for cases in beside:
+            yield from cases
 
 
 def main():
@@ -100,28 +132,14 @@ def main():
     parser.add_argument("--only", nargs="+", choices=SUITES, default=SUITES, metavar="SUITE")
     parser.add_argument("--verbose", action="store_true", help="print every case")
     arguments = parser.parse_args()
-    counts = {suites.PASSED: 0, suites.FAILED: 0, suites.SKIPPED: 0}
-    failures = []
-    for name in arguments.only:
-        begun = time.monotonic()
-        seen = 0
-        try:
-            for case in run_suite(name):
-                seen += 1
-                counts[case.outcome] += 1
-                if case.outcome == suites.FAILED:
-                    failures.append(case)
-                    print(f"FAILED {case.name}", flush=True)
-                elif arguments.verbose or case.outcome == suites.SKIPPED:
-                    print(f"{case.outcome} {case.name} {case.detail[:200]}", flush=True)
-        except Exception as error:  # a suite that cannot run is a failure, not a silence
-            counts[suites.FAILED] += 1
-            failures.append(suites.Case(f"{name}/suite", suites.FAILED, repr(error)))
-        print(f"{name}: {seen} cases in {time.monotonic() - begun:.0f} s", flush=True)
-    for case in failures:
-        print(f"\n--- {case.name}\n{case.detail.strip()[-3000:]}")
-    print(f"\n{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
-    return 0 if counts["failed"] == 0 and counts["passed"] > 0 else 1
+    cases = list(run_suites(arguments.only, arguments.verbose))
+    for case in cases:
+        if case.outcome == suites.FAILED:
+            print(f"\n--- {case.name}\n{case.detail.strip()[-3000:]}")
+    passed, failed, skipped = (sum(case.outcome == outcome for case in cases)
+                               for outcome in (suites.PASSED, suites.FAILED, suites.SKIPPED))
+    print(f"\n{passed} passed, {failed} failed, {skipped} skipped")
+    return 0 if failed == 0 and passed > 0 else 1
 
 
 if __name__ == "__main__":

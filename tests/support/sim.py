@@ -12,7 +12,7 @@ import time
 
 import suites
 
-SEEDS, SECONDS, CHUNK = 2000, 60, 25
+SEEDS, SECONDS, CHUNK = 2000, 180, 25
 HASHED = 20     # seeds that are run twice
 SANITIZED = 10  # seeds under the address and undefined sanitizers
 

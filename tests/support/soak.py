@@ -62,7 +62,7 @@ def pytest_step(preset, tests, *options):
 
 
 def fuzz(*arguments):
-    suites.build("fuzz")
+    suites.build("fuzz", targets=["tests"])
     return subprocess.run(["/usr/bin/python3", "tests/support/fuzz.py", *map(str, arguments)],
                           cwd=suites.ROOT, stdout=subprocess.DEVNULL,
                           stderr=subprocess.DEVNULL).returncode == 0
@@ -221,7 +221,7 @@ def newer():
                             capture_output=True, text=True).stdout.split()
     say("newer: " + ", ".join(one for one in listed if re.match(
         "django|adrf|gunicorn|gevent|uvicorn", one, re.I)))
-    release = suites.build("release")
+    release = suites.build("release", targets=suites.STARTED)
     suites.build_extension(release)
     good = True
     for folder in sorted((suites.ROOT / "tests" / "python").iterdir()):

@@ -6,6 +6,7 @@ fault can point at it.
 """
 
 import dataclasses
+import fcntl
 import os
 import pathlib
 import re
@@ -18,6 +19,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 #: Folders of tests/python whose tests want the machine for themselves.
 ALONE = ("fleet",)
+#: Targets: what is delivered and all test programs; and what tests/integration starts.
+EVERYTHING = ("all", "tests")
+STARTED = ("all", "callers")
 
 SANITIZER_ENV = {
     "ASAN_OPTIONS": "abort_on_error=1:detect_leaks=1:allocator_may_return_null=1",
@@ -42,21 +46,24 @@ def environment(**extra):
     return env
 
 
-def build(preset, root=ROOT, targets=()):
-    """Configure once and build; raises CalledProcessError with the output printed."""
+def build(preset, root=ROOT, targets=EVERYTHING):
+    """Configure once and build; raises CalledProcessError with the output printed.
+
+    One at a time for each folder: suites run side by side.
+    """
     folder = root / "build" / preset
-    commands = []
-    if not (folder / "build.ninja").exists():
-        commands.append(["cmake", "--preset", preset])
-    command = ["cmake", "--build", str(folder)]
-    if targets:
-        command += ["--target", *targets]
-    commands.append(command)
-    for command in commands:
-        done = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        if done.returncode != 0:
-            sys.stdout.buffer.write(done.stdout[-6000:])
-            raise subprocess.CalledProcessError(done.returncode, command)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        commands = [["cmake", "--build", str(folder), "--target", *targets]]
+        if not (folder / "build.ninja").exists():
+            commands.insert(0, ["cmake", "--preset", preset])
+        for command in commands:
+            done = subprocess.run(command, cwd=root, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT)
+            if done.returncode != 0:
+                sys.stdout.buffer.write(done.stdout[-6000:])
+                raise subprocess.CalledProcessError(done.returncode, command)
     return folder
 
 
