@@ -36,28 +36,53 @@ enum pawl_status pawl_build_world(struct daemon *daemon, struct pawl_error *erro
     return pawl_data_dir_open(&daemon->data_dir, daemon->settings->data_dir, error);
 }
 
-static enum pawl_status take_secret(struct daemon *daemon, const char *file,
+/* The first secret taken so names things; families are looked for under all. One twice is one. */
+static void take_names(struct daemon *daemon, const uint8_t *secret)
+{
+    struct pawl_app *app = &daemon->app;
+    unsigned index = app->family_key_count;
+    struct pawl_subkey facts;
+
+    pawl_subkey_derive(&facts, secret, PAWL_SUBKEY_FACTS);
+    if (index == 0) {
+        pawl_subkey_derive(&daemon->limits_subkey, secret, PAWL_SUBKEY_LIMITS);
+        pawl_subkey_derive(&daemon->slots_subkey, secret, PAWL_SUBKEY_SLOTS);
+    }
+    if (index == 0 || !pawl_equal_secret(&facts, &app->family_keys[0], sizeof(facts))) {
+        app->family_keys[index] = facts;
+        pawl_subkey_derive(&daemon->token_keys.adopt[index], secret, PAWL_SUBKEY_SID);
+        app->family_key_count = daemon->token_keys.adopt_count = index + 1;
+    }
+    pawl_wipe(&facts, sizeof(facts));
+}
+
+static void take_seals(struct daemon *daemon, const uint8_t *secret)
+{
+    unsigned index = daemon->secret_count;
+
+    pawl_store_keys_derive(&daemon->store_keys[index], secret);
+    pawl_subkey_derive(&daemon->token_keys.sid[index], secret, PAWL_SUBKEY_SID);
+    if (index == 0) { /* what no other node and no later start has to know again */
+        pawl_subkey_derive(&daemon->token_keys.facts, secret, PAWL_SUBKEY_FACTS);
+        pawl_subkey_derive(&daemon->mask_subkey, secret, PAWL_SUBKEY_MASK);
+    }
+    daemon->secret_count = daemon->token_keys.sid_count = index + 1;
+}
+
+/* @file NULL: the one in data_dir. */
+static enum pawl_status take_secret(struct daemon *daemon, const char *file, bool seals,
                                     struct pawl_error *error)
 {
     uint8_t secret[PAWL_SECRET_BYTES];
-    unsigned index = daemon->secret_count;
     enum pawl_status status = file == NULL ? pawl_secret_open(daemon->data_dir.fd, "secret",
                                                               &daemon->entropy, secret, error)
                                            : pawl_secret_read(AT_FDCWD, file, secret, error);
 
     if (status == PAWL_OK) {
-        pawl_store_keys_derive(&daemon->store_keys[index], secret);
-        pawl_subkey_derive(&daemon->token_keys.sid[index], secret, PAWL_SUBKEY_SID);
-        pawl_subkey_derive(&daemon->app.family_keys[index], secret, PAWL_SUBKEY_FACTS);
-        daemon->app.family_key_count = index + 1;
-        if (index == 0) { /* the newest one names things; the others only recognise */
-            pawl_subkey_derive(&daemon->token_keys.facts, secret, PAWL_SUBKEY_FACTS);
-            pawl_subkey_derive(&daemon->limits_subkey, secret, PAWL_SUBKEY_LIMITS);
-            pawl_subkey_derive(&daemon->mask_subkey, secret, PAWL_SUBKEY_MASK);
-            pawl_subkey_derive(&daemon->slots_subkey, secret, PAWL_SUBKEY_SLOTS);
+        take_names(daemon, secret);
+        if (seals) {
+            take_seals(daemon, secret);
         }
-        daemon->secret_count = index + 1;
-        daemon->token_keys.sid_count = index + 1;
     }
     pawl_wipe(secret, sizeof(secret));
     return status;
@@ -67,17 +92,19 @@ enum pawl_status pawl_build_secrets(struct daemon *daemon, struct pawl_error *er
 {
     const struct pawl_settings *settings = daemon->settings;
 
-    if (settings->secret_count == 0) {
-        return take_secret(daemon, NULL, error);
-    }
-    for (unsigned i = 0; i < settings->secret_count && i < PAWL_SID_KEYS; i++) {
-        enum pawl_status status = take_secret(daemon, settings->secret_files[i], error);
+    enum pawl_status status = PAWL_OK;
 
-        if (status != PAWL_OK) {
-            return status;
-        }
+    if (settings->names_secret_file[0] != '\0') {
+        status = take_secret(daemon, settings->names_secret_file, false, error);
     }
-    return PAWL_OK;
+    if (status == PAWL_OK && settings->secret_count == 0) {
+        status = take_secret(daemon, NULL, true, error);
+    }
+    for (unsigned i = 0; status == PAWL_OK && i < settings->secret_count && i < PAWL_SID_KEYS;
+         i++) {
+        status = take_secret(daemon, settings->secret_files[i], true, error);
+    }
+    return status;
 }
 
 static bool release_facts(void *user, uint64_t offset, uint64_t size)

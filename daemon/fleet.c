@@ -255,15 +255,16 @@ static enum pawl_status make_cluster(struct pawl_fleet *fleet, struct pawl_error
     const struct pawl_settings *settings = daemon->settings;
     struct pawl_cluster_ack acks[PAWL_CLUSTER_ACKS_MAX];
     unsigned ack_count = settings->cluster.ack_count;
+    struct pawl_subkey facts[PAWL_SECRETS_MAX], limits[PAWL_SECRETS_MAX];
     struct pawl_cluster_options options = {
         .maker = { engine_create, engine_destroy, engine_stats, fleet },
         .tls = &fleet->tls,
         .advertise = settings->cluster.advertise,
         .seeds = settings->cluster.seeds,
         .version = PAWL_VERSION,
-        .facts = daemon->app.family_keys,
-        .facts_count = daemon->app.family_key_count,
-        .limits = &daemon->limits_subkey,
+        .facts = facts,
+        .limits = limits,
+        .secrets_count = daemon->secret_count,
         .slots = &daemon->slots_subkey,
         .limiter = &daemon->limiter,
         .revocations = &daemon->revocations,
@@ -297,9 +298,16 @@ static enum pawl_status make_cluster(struct pawl_fleet *fleet, struct pawl_error
         acks[i].ns = settings->cluster.acks[i].ns;
         acks[i].ack = (enum pawl_ack)settings->cluster.acks[i].ack;
     }
+    for (unsigned i = 0; i < daemon->secret_count; i++) {
+        facts[i] = daemon->store_keys[i].facts;
+        limits[i] = daemon->store_keys[i].limits;
+    }
     enum pawl_status status = who(fleet, &options.birth, &options.self, error);
 
-    return status == PAWL_OK ? pawl_cluster_create(&options, &fleet->cluster, error) : status;
+    status = status == PAWL_OK ? pawl_cluster_create(&options, &fleet->cluster, error) : status;
+    pawl_wipe(facts, sizeof(facts));
+    pawl_wipe(limits, sizeof(limits));
+    return status;
 }
 
 enum pawl_status pawl_fleet_open(struct daemon *daemon, struct pawl_error *error)

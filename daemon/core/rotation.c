@@ -590,7 +590,7 @@ static bool effect_adopt(struct turn *turn)
         .idle_max_s = turn->policy->idle_max_s,
     };
 
-    pawl_rotation_adopted_sid(request, &turn->keys->sid[0], &sid);
+    pawl_rotation_adopted_sid(request, &turn->keys->adopt[0], &sid);
     open.sid = pawl_bytes_of(sid.text, PAWL_SID_TEXT);
     return pawl_family_init(&turn->out->effects.family, &open, turn->now->stamp, NULL) == PAWL_OK;
 }

@@ -44,11 +44,11 @@ bool pawl_rotation_sid(const struct pawl_rotation_request *request,
         }
         candidate--;
     }
-    if (candidate >= keys->sid_count || candidate >= PAWL_SID_KEYS || !request->has_iat ||
+    if (candidate >= keys->adopt_count || candidate >= PAWL_NAME_KEYS || !request->has_iat ||
         request->iat_s <= 0 || !pawl_token_ref_is_well_formed(&request->presented)) {
         return false;
     }
-    pawl_rotation_adopted_sid(request, &keys->sid[candidate], &adopted);
+    pawl_rotation_adopted_sid(request, &keys->adopt[candidate], &adopted);
     return pawl_name_set(sid, pawl_bytes_of(adopted.text, PAWL_SID_TEXT));
 }
 

@@ -20,12 +20,18 @@
 #define PAWL_SID_TEXT    36 /* 8-4-4-4-12 in lower case; no closing NUL is counted */
 #define PAWL_SID_ENTROPY 6  /* bytes of randomness for one id */
 #define PAWL_SID_KEYS    2  /* secret_files: [new, old] */
+#define PAWL_NAME_KEYS   3  /* and names_secret_file */
 
-/** The subkeys that token work needs. [0] of `sid` mints, all of them verify. */
+/**
+ * The subkeys that token work needs. [0] of `sid` mints, all of them verify. `adopt` are the `sid`
+ * subkeys that families are adopted under: [0] from now on, the others before.
+ */
 struct pawl_token_keys {
     struct pawl_subkey facts;
     struct pawl_subkey sid[PAWL_SID_KEYS];
     unsigned sid_count;
+    struct pawl_subkey adopt[PAWL_NAME_KEYS];
+    unsigned adopt_count;
 };
 
 /** A minted id in its text form. */
@@ -52,7 +58,7 @@ uint64_t pawl_sid_mint(struct pawl_sid *sid, const struct pawl_token_keys *keys,
  * The id of a family that is made from a token minted before pawl was there: a function of
  * (ns, token, iat) under one key, so that concurrent adoptions meet; born at the token's iat.
  *
- * @key    one of the `sid` subkeys: [0] for a new family; older ones find families adopted before
+ * @key    one of the `adopt` subkeys: [0] for a new family; the others find families adopted before
  *         the secret changed.
  * @token  pawl_scope_id() of the presented token under that same key. @iat_s >= 0.
  */

@@ -73,8 +73,8 @@ struct pawl_app {
     struct pawl_limiter *limiter;
     struct pawl_revocations *revocations;
     const struct pawl_token_keys *keys;
-    struct pawl_subkey family_keys[PAWL_SID_KEYS]; /* `facts` subkeys, newest first: rows of old
-                                                      families lie under those of old secrets */
+    struct pawl_subkey family_keys[PAWL_NAME_KEYS]; /* `facts` subkeys: new families lie under the
+                                                       first, of before some under the others */
     unsigned family_key_count;
     struct pawl_store store;
     const struct pawl_clock *clock;

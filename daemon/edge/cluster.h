@@ -66,11 +66,11 @@ struct pawl_cluster_options {
     const char *seeds;   /* "host:port" of all members, asked for the view while the engine is away;
                             "" or NULL: none */
     const char *version; /* of this program */
-    const struct pawl_subkey *facts; /* newest first: the first seals */
-    unsigned facts_count;            /* 1 to PAWL_CLUSTER_KEYS_MAX */
-    const struct pawl_subkey *limits;
-    const struct pawl_subkey *slots;
-    struct pawl_limiter *limiter;         /* kept */
+    /* Of as many secrets: the first seals what lies in the engine, all of them open it. */
+    const struct pawl_subkey *facts, *limits;
+    unsigned secrets_count;          /* 1 to PAWL_CLUSTER_KEYS_MAX */
+    const struct pawl_subkey *slots; /* of the secret that names keys: the same at all members */
+    struct pawl_limiter *limiter;    /* kept */
     struct pawl_revocations *revocations; /* kept: freshness and mode */
     struct pawl_store journal;            /* kept; ops NULL: none */
     struct pawl_stamp birth;              /* of this node's journal, or now */

@@ -103,7 +103,8 @@ struct pawl_cluster {
     char advertise[PAWL_ADDRESS_TEXT_MAX];
     char version[32];
     struct pawl_subkey facts[PAWL_CLUSTER_KEYS_MAX];
-    struct pawl_subkey limits, slots;
+    struct pawl_subkey limits[PAWL_CLUSTER_KEYS_MAX];
+    struct pawl_subkey slots;
     struct {
         char ns[PAWL_NS_MAX + 1];
         enum pawl_ack ack;

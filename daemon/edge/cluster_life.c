@@ -156,7 +156,7 @@ static enum pawl_status copy_options(struct pawl_cluster *cluster,
                                      const struct pawl_cluster_options *options,
                                      struct pawl_error *error)
 {
-    if (options->facts_count == 0 || options->facts_count > PAWL_CLUSTER_KEYS_MAX ||
+    if (options->secrets_count == 0 || options->secrets_count > PAWL_CLUSTER_KEYS_MAX ||
         options->ack_count > PAWL_CLUSTER_ACKS_MAX ||
         strlen(options->advertise) >= sizeof(cluster->advertise)) {
         return pawl_error_set(error, PAWL_EINVAL, 0,
@@ -177,8 +177,8 @@ static enum pawl_status copy_options(struct pawl_cluster *cluster,
             return PAWL_EINVAL;
         }
     }
-    memcpy(cluster->facts, options->facts, options->facts_count * sizeof(cluster->facts[0]));
-    cluster->limits = *options->limits;
+    memcpy(cluster->facts, options->facts, options->secrets_count * sizeof(cluster->facts[0]));
+    memcpy(cluster->limits, options->limits, options->secrets_count * sizeof(cluster->limits[0]));
     cluster->slots = *options->slots;
     for (unsigned i = 0; i < options->ack_count; i++) {
         (void)snprintf(cluster->acks[i].ns, sizeof(cluster->acks[i].ns), "%s", options->acks[i].ns);
@@ -205,8 +205,8 @@ static enum pawl_status open_node(struct pawl_cluster *cluster, struct pawl_erro
         .version = pawl_bytes_of(cluster->version, strlen(cluster->version)),
         .started_unix_s = pawl_clock_read(cluster->options.clock).wall.unix_s,
         .facts = cluster->facts,
-        .facts_count = cluster->options.facts_count,
-        .limits = &cluster->limits,
+        .limits = cluster->limits,
+        .secrets_count = cluster->options.secrets_count,
         .slots = &cluster->slots,
         .limiter = cluster->options.limiter,
         .ownership = &cluster->world.ownership,
@@ -455,7 +455,7 @@ void pawl_cluster_destroy(struct pawl_cluster *cluster)
     (void)pthread_mutex_destroy(&cluster->lock);
     (void)pthread_mutex_destroy(&cluster->stats_lock);
     pawl_wipe(cluster->facts, sizeof(cluster->facts));
-    pawl_wipe(&cluster->limits, sizeof(cluster->limits));
+    pawl_wipe(cluster->limits, sizeof(cluster->limits));
     pawl_wipe(&cluster->slots, sizeof(cluster->slots));
     free(cluster);
 }

@@ -135,8 +135,8 @@ void pawl_dispatch_family_open(struct pawl_dispatch *dispatch, struct pawl_sessi
     pending->job.kind = PAWL_JOB_FAMILY;
     pending->job.ack = pawl_durable_ack(dispatch, open->ack);
     pending->job.family =
-        pawl_family_key(&dispatch->app->keys->facts, dispatch->ns, pawl_name_bytes(&record->issuer),
-                        pawl_name_bytes(&record->sid));
+        pawl_family_key(&dispatch->app->family_keys[0], dispatch->ns,
+                        pawl_name_bytes(&record->issuer), pawl_name_bytes(&record->sid));
     pending->job.decide = decide_open;
     pending->reply = reply_open;
     (void)pawl_pending_submit(pending, session);
@@ -201,7 +201,7 @@ void pawl_durable_family_end(struct pawl_dispatch *dispatch, struct pawl_session
         pawl_durable_invalid(dispatch, session, id, error.text);
         return;
     }
-    pending->job.family = pawl_family_key(&dispatch->app->keys->facts, dispatch->ns, issuer,
+    pending->job.family = pawl_family_key(&dispatch->app->family_keys[0], dispatch->ns, issuer,
                                           pawl_wire_bytes(end->sid));
     if (pawl_durable_act(dispatch, session, pending)) {
         (void)pawl_pending_submit(pending, session);

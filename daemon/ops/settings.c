@@ -488,6 +488,7 @@ static struct pawl_settings *new_settings(void)
         settings->data_dir = "";
         settings->config_file = "";
         settings->secret_file = "";
+        settings->names_secret_file = "";
         settings->secret_files[0] = "";
         settings->secret_files[1] = "";
         settings->secret_list[0] = "";

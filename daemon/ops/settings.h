@@ -336,8 +336,9 @@ struct pawl_settings {
     struct pawl_cluster_settings cluster;
 
     /* ---- private ---- */
-    const char *config_file; /* absolute; "" = none */
-    const char *secret_file; /* as written; secret_files above is what they come to */
+    const char *config_file;       /* absolute; "" = none */
+    const char *secret_file;       /* as written; secret_files above is what they come to */
+    const char *names_secret_file; /* "": the first of secret_files */
     const char *secret_list[PAWL_SETTINGS_SECRETS_MAX];
     struct pawl_pool *pool;
 };

@@ -266,6 +266,7 @@ void pawl_settings_files(const struct pawl_settings *settings, pawl_settings_on_
     for (i = 0; i < settings->secret_count; i++) {
         name_file(on_file, ctx, settings->secret_files[i]);
     }
+    name_file(on_file, ctx, settings->names_secret_file);
     name_file(on_file, ctx, settings->tls.certificate);
     name_file(on_file, ctx, settings->tls.key);
     name_file(on_file, ctx, settings->tls.ca);

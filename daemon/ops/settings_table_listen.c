@@ -115,7 +115,15 @@ static const struct pawl_setting rows[] = {
       ROOT(secret_list[0], const char *),
       .max = PAWL_SETTINGS_SECRETS_MAX,
       .initial_help = "none",
-      .help = "In place of secret_file while the secret is changed: [new, old]." },
+      .help = "In place of secret_file while the secret is changed: the first seals, both are "
+              "known." },
+    { .path = "names_secret_file",
+      .type = PAWL_SETTING_PATH,
+      ROOT(names_secret_file, const char *),
+      .initial = "",
+      .initial_help = "secret_file, or the first of secret_files",
+      .help = "File with the secret that names keys, kept when secret_file is changed: counts go "
+              "on." },
     { .path = "memory_max",
       .type = PAWL_SETTING_SIZE,
       ROOT(memory_max_bytes, uint64_t),

@@ -39,7 +39,7 @@ RENDERED = {
 ENGINE = "redis://redis:6379"
 #: What the chart writes itself; nobody else may.
 WRITTEN = {"listen", "http", "http_insecure", "http_hosts", "http_console", "data_dir",
-           "secret_file", "secret_files", "watch", "tls", "cluster"}
+           "secret_file", "secret_files", "names_secret_file", "watch", "tls", "cluster"}
 WRITTEN_INSIDE = {"server.drain_timeout"}
 
 

@@ -108,12 +108,13 @@ static void check_opening(struct world *world, const struct model_server *server
                           struct sim_node *node, const struct pawl_engine_command *command)
 {
     const struct model_state *state = &server->state;
+    struct pawl_subkey key = pawl_node_view_key(&world->facts_key, &world->slots_key);
     struct pawl_view view;
 
     if (!pawl_epoch_equal(command->gate.epoch, server->epoch) ||
         world->kernel.now_us - server->primary_since_us >= EARLY_US || state->view == NULL ||
-        pawl_view_decode(&view, &world->slots_key,
-                         pawl_bytes_of(state->view->bytes, state->view->size)) != PAWL_OK) {
+        pawl_view_decode(&view, &key, pawl_bytes_of(state->view->bytes, state->view->size)) !=
+            PAWL_OK) {
         return;
     }
     for (uint16_t i = 0; i < view.count; i++) {
@@ -540,7 +541,8 @@ static void begin(struct world *world)
     pawl_subkey_derive(&world->slots_key, secret, PAWL_SUBKEY_SLOTS);
     world->token_keys.facts = world->facts_key;
     pawl_subkey_derive(&world->token_keys.sid[0], secret, PAWL_SUBKEY_SID);
-    world->token_keys.sid_count = 1;
+    world->token_keys.adopt[0] = world->token_keys.sid[0];
+    world->token_keys.sid_count = world->token_keys.adopt_count = 1;
     draw_profile(world);
     suit_control(world);
     kernel_note(&world->kernel, "nodes, servers, min-replicas", SIM_NOBODY, world->profile.nodes,

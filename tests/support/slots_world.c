@@ -197,7 +197,7 @@ void world_start(struct world *world, unsigned i)
                                           .persist = true };
     struct pawl_cluster_slots_options options = { .limiter = &node->limiter,
                                                   .ownership = &node->ownership,
-                                                  .limits = world->limits,
+                                                  .limits = { { world->limits }, 1 },
                                                   .interval_ms = 100 };
     struct pawl_epoch epoch = { { 1 } };
 

@@ -367,7 +367,7 @@ static void rig_start(struct rig *rig, unsigned index)
         .events = { rig_announced, rig_seen, rig_expelled, rig_adopted, rig_tenure, rig_push,
                     rig_done, node },
         .self = rig_id(index),
-        .key = rig_key,
+        .keys = { { rig_key }, 1 },
         .version = pawl_bytes_of("test", 4),
         .seed = index * 7919 + 1,
     };

@@ -41,6 +41,8 @@ static const struct setting_effect setting_effects[] = {
       "integration:test_the_secret_is_read_from_its_file" },
     { "secret_files", "secret_files=[/n, /o]", "[\"/n\", \"/o\"]",
       "integration:test_both_secrets_are_looked_up" },
+    { "names_secret_file", "names_secret_file=/o", "\"/o\"",
+      "integration:test_a_changed_root_secret_begins_nothing_anew" },
     { "memory_max", "memory_max=8MiB", "8MiB",
       "integration:test_a_flood_of_keys_stays_under_the_ceiling" },
     { "revocations_max", "revocations_max=1024", "1024",

@@ -160,7 +160,8 @@ static void on_fork(void *self, const struct pawl_family *family)
 
 static void node_init(struct node *node, struct engine *engine)
 {
-    struct pawl_families_options options = { .key = &key,
+    struct pawl_families_options options = { .keys = &key,
+                                             .keys_count = 1,
                                              .heap = &heap,
                                              .out = &node->out,
                                              .command_ms = 500,

@@ -568,7 +568,7 @@ static void who_finds_others_of_another_secret_writes_over_nothing(void **state)
     rig_run(rig, 2000);
     number = rig_view(rig, 0)->number;
     rig_start(rig, 2);
-    rig->nodes[2].members.options.key.bytes[0] ^= 1;
+    rig->nodes[2].members.options.keys.keys[0].bytes[0] ^= 1;
     rig_run(rig, 60000);
     assert_int_equal(rig->nodes[2].members.metrics.healed, 0);
     assert_true(rig->nodes[2].members.metrics.unreadable_since_ms > 0);

@@ -237,8 +237,8 @@ static int setup(void **state)
         .address = pawl_bytes_of("tcp:127.0.0.1:1", 15),
         .version = pawl_bytes_of("1", 1),
         .facts = &facts,
-        .facts_count = 1,
         .limits = &limits,
+        .secrets_count = 1,
         .slots = &slots,
         .limiter = &limiter,
         .ownership = &ownership,
@@ -281,7 +281,7 @@ static int teardown(void **state)
     (void)state;
     pawl_node_deinit(&node);
     assert_memory_equal(&node.slots_key, &nothing, sizeof(nothing)); /* secrets do not stay */
-    assert_memory_equal(&node.members.options.key, &nothing, sizeof(nothing));
+    assert_memory_equal(&node.members.options.keys.keys[0], &nothing, sizeof(nothing));
     free(region);
     return 0;
 }
@@ -384,7 +384,10 @@ static void a_view_is_sealed_with_what_no_client_has(void **state)
     (void)state;
     run(100);
     sealed = pawl_bytes_of(engine.view, engine.view_size);
-    assert_int_equal(pawl_view_decode(&view, &facts, sealed), PAWL_OK);
+    struct pawl_subkey key = pawl_node_view_key(&facts, &slots);
+
+    assert_int_equal(pawl_view_decode(&view, &key, sealed), PAWL_OK);
+    assert_int_equal(pawl_view_decode(&view, &facts, sealed), PAWL_ECORRUPT);
     assert_int_equal(pawl_view_decode(&view, &slots, sealed), PAWL_ECORRUPT);
 }
 

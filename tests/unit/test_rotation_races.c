@@ -359,9 +359,9 @@ static void a_family_adopted_under_an_older_secret_is_found(void **state)
     make_hold(&scene, 15);
     assert_true(pawl_rotation_sid(&scene.request, &scene.keys, 0, &old));
     assert_false(pawl_rotation_sid(&scene.request, &scene.keys, 1, &sid));
-    scene.keys.sid[1] = scene.keys.sid[0];
-    scene.keys.sid[0].bytes[3] ^= 1;
-    scene.keys.sid_count = 2;
+    scene.keys.adopt[1] = scene.keys.adopt[0];
+    scene.keys.adopt[0].bytes[3] ^= 1;
+    scene.keys.adopt_count = 2;
     scene.request.sid = text("a sid of its own");
     assert_true(pawl_rotation_sid(&scene.request, &scene.keys, 0, &sid));
     assert_memory_equal(sid.data, "a sid of its own", 16);

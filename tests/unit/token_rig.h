@@ -34,10 +34,11 @@ static inline struct pawl_stamp stamp_of_ms(uint64_t ms)
 static inline struct pawl_token_keys rig_keys(void)
 {
     static const uint8_t secret[PAWL_SECRET_BYTES] = "a root secret for tests only....";
-    struct pawl_token_keys keys = { .sid_count = 1 };
+    struct pawl_token_keys keys = { .sid_count = 1, .adopt_count = 1 };
 
     pawl_subkey_derive(&keys.facts, secret, PAWL_SUBKEY_FACTS);
     pawl_subkey_derive(&keys.sid[0], secret, PAWL_SUBKEY_SID);
+    keys.adopt[0] = keys.sid[0];
     return keys;
 }
 

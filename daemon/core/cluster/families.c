@@ -164,7 +164,7 @@ bool pawl_family_slot_fill(struct pawl_families *families, struct pawl_family_sl
     if (pawl_family_encode(&families->fresh, value, PAWL_FAMILY_BYTES_MAX, &size) != PAWL_OK) {
         return false;
     }
-    slot->size = pawl_seal(families->options.key, PAWL_SEAL_FAMILY,
+    slot->size = pawl_seal(families->options.keys, PAWL_SEAL_FAMILY,
                            pawl_bytes_of(place.bytes, sizeof(place.bytes)), value, size);
     value = pawl_families_take(families, slot->value, slot->size); /* many wait with a small one */
     slot->value = value != NULL ? value : slot->value;
@@ -181,9 +181,9 @@ enum pawl_status pawl_family_reply_read(struct pawl_families *families, struct p
     if (reply->family.version == 0) {
         return PAWL_ENOENT;
     }
-    if (!pawl_unseal(families->options.key, PAWL_SEAL_FAMILY,
-                     pawl_bytes_of(place.bytes, sizeof(place.bytes)), reply->family.value,
-                     &value)) {
+    if (!pawl_unseal_any(families->options.keys, families->options.keys_count, PAWL_SEAL_FAMILY,
+                         pawl_bytes_of(place.bytes, sizeof(place.bytes)), reply->family.value,
+                         &value)) {
         families->stats.bad_seals++;
         return PAWL_ECORRUPT;
     }

@@ -86,7 +86,8 @@ struct pawl_family_slot; /* private: families.c */
 struct pawl_family_kept; /* private: families_kept.c */
 
 struct pawl_families_options {
-    const struct pawl_subkey *key;     /* `facts`; kept */
+    const struct pawl_subkey *keys;    /* `facts`; kept: the first seals, all of them open */
+    unsigned keys_count;               /* at least 1 */
     const struct pawl_heap *heap;      /* kept */
     const struct pawl_engine_out *out; /* kept */
     uint32_t command_ms;               /* deadline of one command */

@@ -46,6 +46,7 @@ static void take_options(struct pawl_log_inside *in, const struct pawl_facts_log
 
     *own = *options;
     memcpy(in->keys, options->keys, options->keys_count * sizeof(options->keys[0]));
+    in->same = options->same != NULL ? *options->same : options->keys[0];
     own->keys = in->keys;
     own->facts_max = own->facts_max != 0 ? own->facts_max : FACTS_MAX_DEFAULT;
     own->bytes_max = own->bytes_max != 0 ? own->bytes_max : BYTES_MAX_DEFAULT;
@@ -73,6 +74,7 @@ enum pawl_status pawl_log_init(struct pawl_facts_log *log,
     in->own = pawl_log_origin_get(in, &options->self, now_ms);
     if (in->own == NULL) {
         pawl_wipe(in->keys, sizeof(in->keys));
+        pawl_wipe(&in->same, sizeof(in->same));
         (void)options->heap.take(options->heap.self, in, 0);
         return PAWL_ENOMEM;
     }
@@ -98,6 +100,7 @@ void pawl_log_deinit(struct pawl_facts_log *log)
     }
     pawl_log_facts_deinit(in);
     pawl_wipe(in->keys, sizeof(in->keys));
+    pawl_wipe(&in->same, sizeof(in->same));
     pawl_log_give(in, in, sizeof(*in));
     log->inside = NULL;
 }

@@ -93,6 +93,8 @@ struct pawl_facts_log_options {
     struct pawl_origin self;
     const struct pawl_subkey *keys; /* `facts` subkeys, copied: the first seals, all are tried */
     unsigned keys_count;            /* 1 to PAWL_LOG_KEYS_MAX */
+    const struct pawl_subkey
+        *same; /* copied: the same at all members, whatever seals; NULL: keys */
     struct pawl_engine_out out;
     struct pawl_heap heap;
     struct pawl_log_events events;

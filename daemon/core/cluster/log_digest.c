@@ -76,7 +76,7 @@ static void snapshot(struct pawl_log_inside *in, uint32_t minute, uint64_t now_m
         pawl_put_le(both, buckets[i].count, 8);
         pawl_put_le(both + 8, buckets[i].sum, 8);
         pawl_put_le(out->blob + HEAD_BYTES + (size_t)i * HASH_BYTES,
-                    pawl_keyhash64(&in->keys[0], both, sizeof(both)), HASH_BYTES);
+                    pawl_keyhash64(&in->same, both, sizeof(both)), HASH_BYTES);
     }
 }
 

@@ -39,7 +39,7 @@ uint64_t pawl_log_hash(const struct pawl_log_inside *in, const struct pawl_fact_
     uint8_t bytes[PAWL_FACT_ID_BYTES];
 
     pawl_fact_id_write(bytes, id);
-    return pawl_keyhash64(&in->keys[0], bytes, sizeof(bytes));
+    return pawl_keyhash64(&in->same, bytes, sizeof(bytes));
 }
 
 bool pawl_log_facts_room(const struct pawl_log_inside *in, size_t size, unsigned factor)

@@ -74,13 +74,8 @@ static bool unseal(const struct pawl_log_inside *in, const struct pawl_log_entry
     uint8_t place[PAWL_LOG_PLACE_BYTES];
 
     pawl_log_place(place, &entry->origin, entry->position);
-    for (unsigned i = 0; i < in->options.keys_count; i++) {
-        if (pawl_unseal(&in->keys[i], PAWL_SEAL_LOG, pawl_bytes_of(place, sizeof(place)),
-                        entry->bytes, value)) {
-            return true;
-        }
-    }
-    return false;
+    return pawl_unseal_any(in->keys, in->options.keys_count, PAWL_SEAL_LOG,
+                           pawl_bytes_of(place, sizeof(place)), entry->bytes, value);
 }
 
 static bool open_body(struct opened *out, uint64_t position)

@@ -98,7 +98,7 @@ static void announce(struct pawl_members *members, uint64_t now_ms)
         .blob = pawl_bytes_of(members->blob, members->blob_size),
     };
     size_t size =
-        pawl_member_info_encode(&info, &members->options.key, &members->options.self, bytes);
+        pawl_member_info_encode(&info, members->options.keys.keys, &members->options.self, bytes);
 
     command.announce.self = members->options.self;
     command.announce.info = pawl_bytes_of(bytes, size);

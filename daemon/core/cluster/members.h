@@ -90,6 +90,7 @@
 
 #include "core/cluster/member_info.h"
 #include "core/cluster/ownership.h"
+#include "core/cluster/seal.h"
 
 #define PAWL_MEMBERS_INTERVAL_MS 1000  /* between announcements, +- 10 % */
 #define PAWL_MEMBERS_HURRY_MS    250   /* while tenure or a view waits for others */
@@ -148,9 +149,9 @@ struct pawl_members_options {
     struct pawl_engine_out out;
     struct pawl_members_events events; /* all set */
     struct pawl_member_id self;
-    struct pawl_subkey key;    /* seals views and what members say; PAWL_SUBKEY_FACTS */
-    struct pawl_bytes address; /* copied; up to PAWL_VIEW_ADDRESS_MAX, the one to advertise */
-    struct pawl_bytes version; /* copied; cut at PAWL_MEMBER_VERSION_MAX */
+    struct pawl_seal_keys keys; /* of views and of what members say: pawl_node_view_key() */
+    struct pawl_bytes address;  /* copied; up to PAWL_VIEW_ADDRESS_MAX, the one to advertise */
+    struct pawl_bytes version;  /* copied; cut at PAWL_MEMBER_VERSION_MAX */
     int64_t started_unix_s;
     uint64_t seed;        /* random: jitter and numbers of views */
     uint32_t deadline_ms; /* of a command; 0 or more than the maximum: PAWL_MEMBERS_DEADLINE_MS */

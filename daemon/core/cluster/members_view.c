@@ -11,7 +11,12 @@ bool pawl_members_in(const struct pawl_members *members, const struct pawl_membe
 static bool read_view(struct pawl_members *members, struct pawl_bytes sealed,
                       enum pawl_status *status)
 {
-    *status = pawl_view_decode(&members->next.view, &members->options.key, sealed);
+    const struct pawl_seal_keys *keys = &members->options.keys;
+
+    *status = PAWL_ECORRUPT;
+    for (unsigned i = 0; i < keys->count && *status == PAWL_ECORRUPT; i++) {
+        *status = pawl_view_decode(&members->next.view, &keys->keys[i], sealed);
+    }
     members->newer = *status == PAWL_EVERSION;
     if (*status != PAWL_OK) {
         members->metrics.bad++;
@@ -169,7 +174,7 @@ static bool send_after(struct pawl_members *members, uint64_t after, struct pawl
     if (next->view.number == 0) {
         return false;
     }
-    next->size = pawl_view_encode(&next->view, &members->options.key, next->sealed);
+    next->size = pawl_view_encode(&next->view, members->options.keys.keys, next->sealed);
     members->proposal = next->view.number;
     members->joining = pawl_members_in(members, next) ? next->view.number : 0;
     members->metrics.proposed++;
@@ -278,7 +283,7 @@ static bool may_heal(const struct pawl_members *members, uint64_t now_ms)
 
 bool pawl_members_heal(struct pawl_members *members, struct pawl_bytes sealed, uint64_t now_ms)
 {
-    uint64_t hash = pawl_keyhash64(&members->options.key, sealed.data, sealed.size) | 1;
+    uint64_t hash = pawl_keyhash64(members->options.keys.keys, sealed.data, sealed.size) | 1;
     uint64_t after = larger(members->known.view.number, members->floor);
 
     if (hash != members->unread) {

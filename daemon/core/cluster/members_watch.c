@@ -67,11 +67,15 @@ static void add_members(struct pawl_members *members, const struct pawl_view *vi
 static void read_info(struct pawl_members *members, struct pawl_member_seen *seen,
                       struct pawl_bytes info)
 {
+    const struct pawl_seal_keys *keys = &members->options.keys;
+
     seen->known = false;
     if (info.size <= sizeof(seen->bytes)) {
         memcpy(seen->bytes, info.data, info.size);
-        seen->known = pawl_member_info_decode(&seen->info, &members->options.key, &seen->id,
-                                              pawl_bytes_of(seen->bytes, info.size)) == PAWL_OK;
+        for (unsigned i = 0; i < keys->count && !seen->known; i++) {
+            seen->known = pawl_member_info_decode(&seen->info, &keys->keys[i], &seen->id,
+                                                  pawl_bytes_of(seen->bytes, info.size)) == PAWL_OK;
+        }
     }
     if (!seen->known) {
         memset(&seen->info, 0, sizeof(seen->info));

@@ -186,6 +186,17 @@ static bool is_silent(void *self, const struct pawl_member_id *member)
 
 /* ---- life ---------------------------------------------------------------------------------- */
 
+struct pawl_subkey pawl_node_view_key(const struct pawl_subkey *facts,
+                                      const struct pawl_subkey *slots)
+{
+    struct pawl_id both = pawl_keyhash128(facts, slots->bytes, sizeof(slots->bytes));
+    struct pawl_subkey key;
+
+    pawl_put_le(key.bytes, both.lo, 8);
+    pawl_put_le(key.bytes + 8, both.hi, 8);
+    return key;
+}
+
 static enum pawl_status init_members(struct pawl_node *node)
 {
     const struct pawl_node_options *from = &node->options;
@@ -200,7 +211,6 @@ static enum pawl_status init_members(struct pawl_node *node)
                     .done = done,
                     .self = node },
         .self = pawl_member_of(from->self),
-        .key = from->facts[0], /* not `slots`: clients that route have that one */
         .address = from->address,
         .version = from->version,
         .started_unix_s = from->started_unix_s,
@@ -208,6 +218,10 @@ static enum pawl_status init_members(struct pawl_node *node)
         .deadline_ms = from->command_ms,
     };
 
+    options.keys.count = from->secrets_count;
+    for (unsigned i = 0; i < from->secrets_count; i++) {
+        options.keys.keys[i] = pawl_node_view_key(&from->facts[i], from->slots);
+    }
     return pawl_members_init(&node->members, &options);
 }
 
@@ -217,7 +231,8 @@ static enum pawl_status init_log(struct pawl_node *node, uint64_t now_ms)
     struct pawl_facts_log_options options = {
         .self = from->self,
         .keys = from->facts,
-        .keys_count = from->facts_count,
+        .keys_count = from->secrets_count,
+        .same = from->slots,
         .out = from->out,
         .heap = from->heap,
         .events = { node_fact, node_cancel, progress, node },
@@ -235,13 +250,14 @@ static enum pawl_status init_slots(struct pawl_node *node, uint64_t now_ms)
         .limiter = from->limiter,
         .ownership = from->ownership,
         .self = pawl_member_of(from->self),
-        .limits = *from->limits,
         .interval_ms = from->interval_ms,
         .out = from->out,
         .heap = from->heap,
         .calls = { from->events.ask, from->events.changed, from->events.saved, from->events.self },
     };
 
+    options.limits.count = from->secrets_count;
+    memcpy(options.limits.keys, from->limits, from->secrets_count * sizeof(from->limits[0]));
     return pawl_cluster_slots_init(&node->slots, &options, now_ms);
 }
 
@@ -249,7 +265,8 @@ static enum pawl_status init_families(struct pawl_node *node)
 {
     const struct pawl_node_options *from = &node->options;
     struct pawl_families_options options = {
-        .key = from->facts,
+        .keys = from->facts,
+        .keys_count = from->secrets_count,
         .heap = &node->options.heap,
         .out = &node->options.out,
         .command_ms = from->command_ms,
@@ -284,6 +301,9 @@ enum pawl_status pawl_node_init(struct pawl_node *node, const struct pawl_node_o
     node->now_ms = now_ms;
     pawl_gate_init(&node->gate, &gate);
     pawl_acks_init(&node->acks, &acks);
+    if (options->secrets_count == 0 || options->secrets_count > PAWL_SEAL_KEYS_MAX) {
+        return PAWL_EINVAL;
+    }
     enum pawl_status status = init_members(node);
 
     if (status != PAWL_OK) {
@@ -327,7 +347,7 @@ void pawl_node_deinit(struct pawl_node *node)
     pawl_cluster_slots_deinit(&node->slots);
     pawl_log_deinit(&node->log);
     pawl_wipe(&node->slots_key, sizeof(node->slots_key));
-    pawl_wipe(&node->members.options.key, sizeof(node->members.options.key));
+    pawl_wipe(&node->members.options.keys, sizeof(node->members.options.keys));
 }
 
 /* ---- waiting for replicas ------------------------------------------------------------------ */

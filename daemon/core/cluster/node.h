@@ -61,14 +61,16 @@ struct pawl_node_events {
 
 struct pawl_node_options {
     struct pawl_origin self;
-    struct pawl_bytes address;       /* to advertise; copied */
-    struct pawl_bytes version;       /* of the program; copied */
-    int64_t started_unix_s;          /* for people */
-    const struct pawl_subkey *facts; /* kept; newest first */
-    unsigned facts_count;
-    const struct pawl_subkey *limits, *slots; /* copied */
-    struct pawl_limiter *limiter;             /* kept */
-    struct pawl_ownership *ownership;         /* kept */
+    struct pawl_bytes address; /* to advertise; copied */
+    struct pawl_bytes version; /* of the program; copied */
+    int64_t started_unix_s;    /* for people */
+    /* Of as many secrets: the first seals what lies in the engine, all of them open it. */
+    const struct pawl_subkey *facts;  /* kept */
+    const struct pawl_subkey *limits; /* copied */
+    unsigned secrets_count;           /* 1 to PAWL_SEAL_KEYS_MAX */
+    const struct pawl_subkey *slots;  /* copied: of the secret that names keys, at all members */
+    struct pawl_limiter *limiter;     /* kept */
+    struct pawl_ownership *ownership; /* kept */
     uint64_t birth_ms; /* of the store that this node brings along, fleet clock; 0: none */
     uint64_t staleness_max_ms;
     uint64_t facts_max;   /* 0: the log's default */
@@ -80,6 +82,13 @@ struct pawl_node_options {
     struct pawl_heap heap;
     struct pawl_node_events events; /* all set but where it says so */
 };
+
+/**
+ * What views and announcements are sealed with: not `slots`, which clients that route have; bound
+ * to it, for members that name keys differently may share no view: they would count a key twice.
+ */
+struct pawl_subkey pawl_node_view_key(const struct pawl_subkey *facts,
+                                      const struct pawl_subkey *slots);
 
 /** What the operator sees beside the parts' own figures. */
 struct pawl_node_figures {

@@ -40,3 +40,15 @@ bool pawl_unseal(const struct pawl_subkey *key, enum pawl_seal_domain domain,
     *value = inside;
     return true;
 }
+
+bool pawl_unseal_any(const struct pawl_subkey *keys, unsigned count, enum pawl_seal_domain domain,
+                     struct pawl_bytes place, struct pawl_bytes sealed, struct pawl_bytes *value)
+{
+    *value = pawl_bytes_of(NULL, 0);
+    for (unsigned i = 0; i < count; i++) {
+        if (pawl_unseal(&keys[i], domain, place, sealed, value)) {
+            return true;
+        }
+    }
+    return false;
+}

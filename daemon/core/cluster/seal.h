@@ -10,7 +10,14 @@
 #include "core/keyhash.h"
 #include "core/status.h"
 
-#define PAWL_SEAL_BYTES 8
+#define PAWL_SEAL_BYTES    8
+#define PAWL_SEAL_KEYS_MAX 4 /* secrets under which one fleet may seal */
+
+/** Subkeys of one purpose: the first seals, all of them open. */
+struct pawl_seal_keys {
+    struct pawl_subkey keys[PAWL_SEAL_KEYS_MAX];
+    unsigned count; /* 1 to PAWL_SEAL_KEYS_MAX */
+};
 
 enum pawl_seal_domain {
     PAWL_SEAL_LOG = 1,    /* place: origin, position; the `facts` subkey */
@@ -30,5 +37,9 @@ size_t pawl_seal(const struct pawl_subkey *key, enum pawl_seal_domain domain,
 /** The value without its seal in @value; false (and empty) when the seal does not hold. */
 bool pawl_unseal(const struct pawl_subkey *key, enum pawl_seal_domain domain,
                  struct pawl_bytes place, struct pawl_bytes sealed, struct pawl_bytes *value);
+
+/** The same under any of the @count keys: while the secret is changed, members seal with two. */
+bool pawl_unseal_any(const struct pawl_subkey *keys, unsigned count, enum pawl_seal_domain domain,
+                     struct pawl_bytes place, struct pawl_bytes sealed, struct pawl_bytes *value);
 
 #endif

@@ -53,6 +53,7 @@
 
 #include "core/cluster/engine.h"
 #include "core/cluster/ownership.h"
+#include "core/cluster/seal.h"
 #include "core/limiter.h"
 
 #define PAWL_SLOT_ANCHOR_BYTES  16
@@ -117,8 +118,8 @@ struct pawl_cluster_slots_options {
     struct pawl_limiter *limiter;     /* made with config.slots and persist; outlives this */
     struct pawl_ownership *ownership; /* outlives this; all its states are FOREIGN */
     struct pawl_member_id self;
-    struct pawl_subkey limits; /* PAWL_SUBKEY_LIMITS: seals what lies in the engine */
-    uint32_t interval_ms;      /* between saves; at least 1 */
+    struct pawl_seal_keys limits; /* PAWL_SUBKEY_LIMITS: of what lies in the engine */
+    uint32_t interval_ms;         /* between saves; at least 1 */
     struct pawl_engine_out out;
     struct pawl_heap heap;
     struct pawl_slots_calls calls;

@@ -119,6 +119,21 @@ void pawl_slots_loads_tick(struct pawl_cluster_slots *slots, uint64_t now_ms)
 
 /* ---- what was loaded ---- */
 
+static enum pawl_status open_value(const struct pawl_cluster_slots *slots,
+                                   const struct pawl_slot_entry *entry, uint32_t slot,
+                                   struct pawl_slot_anchor now, struct pawl_bytes *record,
+                                   uint64_t *elapsed_ms)
+{
+    const struct pawl_seal_keys *limits = &slots->options.limits;
+    enum pawl_status status = PAWL_ECORRUPT;
+
+    for (unsigned i = 0; i < limits->count && status == PAWL_ECORRUPT; i++) {
+        status = pawl_slot_value_open(&limits->keys[i], entry->id, slot, now, entry->value, record,
+                                      elapsed_ms);
+    }
+    return status;
+}
+
 static void load_entries(struct pawl_cluster_slots *slots, uint32_t slot,
                          const struct pawl_engine_reply *reply, uint64_t now_ms)
 {
@@ -128,8 +143,7 @@ static void load_entries(struct pawl_cluster_slots *slots, uint32_t slot,
         const struct pawl_slot_entry *entry = &reply->slot.entries[i];
         struct pawl_bytes record;
         uint64_t elapsed_ms;
-        enum pawl_status status = pawl_slot_value_open(&slots->options.limits, entry->id, slot, now,
-                                                       entry->value, &record, &elapsed_ms);
+        enum pawl_status status = open_value(slots, entry, slot, now, &record, &elapsed_ms);
 
         if (status == PAWL_OK) {
             status = pawl_limiter_join(slots->options.limiter, record, elapsed_ms, PAWL_JOIN_SAVED,
@@ -225,8 +239,7 @@ static void looked(struct pawl_cluster_slots *slots, const struct pawl_slots_sav
         struct pawl_bytes record;
         uint64_t elapsed_ms;
 
-        if (pawl_slot_value_open(&slots->options.limits, entry->id, look->slot, now, entry->value,
-                                 &record, &elapsed_ms) != PAWL_OK ||
+        if (open_value(slots, entry, look->slot, now, &record, &elapsed_ms) != PAWL_OK ||
             pawl_record_check(record, &head) != PAWL_OK) {
             slots->figures.load_bad++;
         } else if (is_spent(record, &head, elapsed_ms, now.wall_ms) &&

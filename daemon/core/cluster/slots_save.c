@@ -81,7 +81,7 @@ static bool buffer_put(void *data, const uint8_t *record, size_t size)
     item->offset = (uint32_t)tables->buffer_used;
     item->size = 0;
     if (pawl_get_le(record + 2, 2) > 0 || record[0] >> 4 > PAWL_RECORD_CONCURRENCY) {
-        item->size = (uint32_t)pawl_slot_value_make(&slots->options.limits,
+        item->size = (uint32_t)pawl_slot_value_make(slots->options.limits.keys,
                                                     pawl_slots_anchor(slots, slots->save_now_ms),
                                                     pawl_bytes_of(record, size),
                                                     tables->buffer + tables->buffer_used);

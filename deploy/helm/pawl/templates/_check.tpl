@@ -61,8 +61,14 @@
 {{- else if or (ne .Values.mode "statefulset") .Values.autoscaling.enabled (ne (int .Values.replicas) 1) -}}
 {{- fail "cluster.enabled=false: several that know nothing of each other would each admit the whole limit; set mode=statefulset, replicas=1 and no autoscaling" -}}
 {{- end -}}
-{{- if and .Values.secret.previousKey (not .Values.secret.name) -}}
-{{- fail "secret.previousKey: needs secret.name" -}}
+{{- if and (or .Values.secret.otherKey .Values.secret.namesKey) (not .Values.secret.name) -}}
+{{- fail "secret.otherKey, secret.namesKey: need secret.name" -}}
+{{- end -}}
+{{- if and .Values.secret.otherKey (eq .Values.secret.otherKey .Values.secret.key) -}}
+{{- fail "secret.otherKey: is secret.key, too; name the one that is changed for the other" -}}
+{{- end -}}
+{{- if and .Values.secret.otherKey (not .Values.secret.namesKey) -}}
+{{- fail "secret.namesKey: name the first secret that this fleet had: members that name keys by different ones count each key twice" -}}
 {{- end -}}
 {{- end -}}
 

@@ -114,8 +114,11 @@ clients:
 {{- $_ := set $config "http_insecure" true -}}
 {{- $_ := set $config "http_console" .Values.http.console -}}
 {{- $_ := set $config "http_hosts" (include "pawl.httpHosts" . | fromJsonArray) -}}
-{{- if .Values.secret.previousKey -}}
-{{- $_ := set $config "secret_files" (list "/etc/pawl/secret/secret" "/etc/pawl/secret/previous") -}}
+{{- with .Values.secret.namesKey -}}
+{{- $_ := set $config "names_secret_file" "/etc/pawl/secret/names" -}}
+{{- end -}}
+{{- if .Values.secret.otherKey -}}
+{{- $_ := set $config "secret_files" (list "/etc/pawl/secret/secret" "/etc/pawl/secret/other") -}}
 {{- else if .Values.secret.name -}}
 {{- $_ := set $config "secret_file" "/etc/pawl/secret/secret" -}}
 {{- end -}}

@@ -136,8 +136,11 @@ volumeMounts:
     defaultMode: 0440
     items:
     - {key: {{ .Values.secret.key | quote }}, path: secret}
-    {{- with .Values.secret.previousKey }}
-    - {key: {{ . | quote }}, path: previous}
+    {{- with .Values.secret.otherKey }}
+    - {key: {{ . | quote }}, path: other}
+    {{- end }}
+    {{- with .Values.secret.namesKey }}
+    - {key: {{ . | quote }}, path: names}
     {{- end }}
 {{- end }}
 {{- if .Values.tls.enabled }}
