@@ -2,14 +2,21 @@
 
 #include "core/lease.h"
 
-/* Promised, and held by ./dev bench. The region is no measure: it is room for areas to grow into,
- * of which at most two of each shard have pages. */
-#define REVOCATION_BYTES UINT64_C(64)
+/* As ./dev bench --only sizing finds them, rounded up: the table (64, promised) and, with a
+ * data_dir, where each row lies; and in a fleet the log of facts. The table's region is no measure:
+ * it is room for areas to grow into, of which at most two of each shard have pages. */
+#define REVOCATION_BYTES UINT64_C(80)
+#define FACT_BYTES       UINT64_C(240)
+
+static uint64_t revocation_bytes(const struct pawl_settings *settings)
+{
+    return REVOCATION_BYTES + (settings->cluster.on ? FACT_BYTES : 0);
+}
 
 /* What the tables may come to, and not what they take: pages are taken when they fill. */
 static uint64_t tables_max_bytes(const struct pawl_settings *settings)
 {
-    return settings->memory_max_bytes + settings->revocations_max * REVOCATION_BYTES +
+    return settings->memory_max_bytes + settings->revocations_max * revocation_bytes(settings) +
            pawl_leases_size((size_t)settings->leases_max) + settings->server.buffers_max_bytes;
 }
 

@@ -542,3 +542,31 @@ def test_it_keeps_to_the_quota_and_says_when_memory_is_short(make_container, con
                 "leases_max=1024", "--set", "server.buffers_max=64MiB")
     assert small.event("memory_limit_low") is None
     assert small.stop() == 0
+
+
+def test_a_member_of_a_fleet_counts_its_log_of_revocations(make_container, control_groups):
+    """A million of them fits in what one node alone may take here, and not in a member."""
+    for group in control_groups:
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            if (group / name).exists():
+                (group / name).write_text(str(300 << 20))
+    settings = ["--set", "memory_max=8MiB", "--set", "revocations_max=1000000", "--set",
+                "leases_max=1024", "--set", "server.buffers_max=64MiB"]
+    alone = make_container(start=False)
+    alone.groups = control_groups
+    alone.start(*settings)
+    assert alone.event("memory_limit_low") is None
+    assert alone.stop() == 0
+    member = make_container(
+        start=False, conf="listen: [\"unix:/run/pawl/pawld.sock\", {uri: \"tcp:127.0.0.1:7401\", "
+        "role: [check, read]}]\nsecret_file: secret\n"
+        "cluster: {redis: [\"redis://127.0.0.1:6379\"], advertise: \"tcp:127.0.0.1:7401\"}\n")
+    secret = member.folder / "conf/secret"
+    secret.write_text("5a" * 32 + "\n")
+    os.chown(secret, USER, USER)
+    secret.chmod(0o400)
+    member.groups = control_groups
+    member.start("--config", "/etc/pawl/pawld.yaml", *settings, wait=False)
+    said = wait_for(lambda: member.event("memory_limit_low"), "the warning")
+    assert said["tables_max_bytes"] > 300 << 20
+    member.stop()
