@@ -100,7 +100,7 @@ def test_the_test_pod_is_let_in_and_gets_no_requests(case):
     for policy in policies:
         rule = next(one for one in policy["spec"]["ingress"]
                     if one["ports"][0]["port"] == "pawl")
-        assert any("namespaceSelector" not in one and all(
+        assert any("podSelector" in one and "namespaceSelector" not in one and all(
             labels.get(name) == value for name, value in
             one["podSelector"].get("matchLabels", {}).items()) for one in rule["from"])
 
@@ -169,6 +169,13 @@ def test_a_slip_of_the_pen_is_refused(values, said):
     ({"cluster": {"enabled": False}, "replicas": 1, "access": {"anonymous": ["revoke"]}},
      "access.anonymous: revoke"),
     ({"service": {"membersPort": 7401}}, "the same"),
+    ({"http": {"port": 7401}}, "the same"),
+    ({"http": {"port": 7403}}, "the same"),
+    ({"service": {"type": "NodePort"}}, "leads out of the cluster, and traffic is in clear"),
+    ({"service": {"sourceRanges": ["10.0.0.0/8"]}}, "only a LoadBalancer"),
+    ({"tls": {"enabled": True, "secret": "x", "clientCertificates": "none"}}, "know each other"),
+    ({"tls": {"enabled": True, "secret": "x", "clientCertificates": "none", "members": False,
+              "clients": [{"san": "dns:a", "role": "check"}]}}, "does nothing"),
 ])
 def test_values_that_do_not_go_together_are_refused_with_a_reason(values, said):
     with pytest.raises(chart.Refused) as refused:
@@ -208,7 +215,7 @@ def test_every_value_has_a_default_and_every_default_is_in_the_schema():
             else:
                 yield deeper
     # What a schema takes beside the defaults: free mappings, and Helm's own.
-    beside = {"global", "config", "resources.requests.ephemeral-storage", "resources.limits.cpu",
+    beside = {"global", "enabled", "config", "resources.requests.ephemeral-storage", "resources.limits.cpu",
               "resources.limits.ephemeral-storage",
               "nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms",
               "nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution"}
@@ -236,6 +243,8 @@ OTHER = {  # values for which "another one" is not found by itself
     "files": [{"name": "a", "secret": "b"}], "rollout.maxSurge": 2,
     "podDisruptionBudget.maxUnavailable": 2, "networkPolicy.clients": [{"podLabels": {"a": "b"}}],
     "networkPolicy.http": [{"podLabels": {"a": "b"}}], "networkPolicy.enginePorts": [7000],
+    "networkPolicy.engine": [{"podLabels": {"a": "b"}}], "networkPolicy.dnsPorts": [5353],
+    "service.sourceRanges": ["10.0.0.0/8"],
     "tolerations": [{"operator": "Exists"}], "image.pullSecrets": ["registry"],
     "nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []},
     "tls.certManager.extraDnsNames": ["a.example"], "monitoring.dashboard.labels": {"a": "b"},

@@ -178,7 +178,7 @@ class Firewall:
                      for rule in policy["spec"]["ingress"]):
             ports = ", ".join(str(objects.named_ports(self.spec)[port["port"]])
                               for port in rule["ports"])
-            for source in rule["from"]:
+            for source in rule["from"]:  # peers by address: not known here
                 wanted = source["podSelector"].get("matchLabels")
                 hosts = ", ".join(host for host, labels in pods
                                   if wanted and objects.selects(wanted, labels))

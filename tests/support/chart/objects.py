@@ -36,6 +36,8 @@ NEWER = {
     ("V1StatefulSetSpec", "persistentVolumeClaimRetentionPolicy"):    # 1.27
         {"whenDeleted": "str", "whenScaled": "str"},
     ("V1PodDisruptionBudgetSpec", "unhealthyPodEvictionPolicy"): "str",  # 1.27
+    ("V1TopologySpreadConstraint", "nodeTaintsPolicy"): "str",        # 1.26
+    ("V1TopologySpreadConstraint", "matchLabelKeys"): ["str"],        # 1.27
 }
 #: Objects of operators, for which no package has a description: what of them is used here. A leaf
 #: is a type; a list has one item; "*" is any name.

@@ -159,11 +159,12 @@ class Pod:
         return done.returncode, done.stdout.strip() or done.stderr.strip()
 
     def probe(self, kind):
-        """The status of the pod's probe @kind, asked as the kubelet does; 0: nobody there."""
-        get = self.container[f"{kind}Probe"]["httpGet"]
+        """The status of the pod's probe @kind, asked as the kubelet does; 0: no answer in time."""
+        rules = self.container[f"{kind}Probe"]
+        get, limit_s = rules["httpGet"], rules.get("timeoutSeconds", 1)
         port = objects.named_ports(self.spec)[get["port"]]
         url = f"http://{self.place.host}:{port}{urllib.parse.quote(get['path'])}"
         done = subprocess.run(
-            self.place.wrap(["curl", "-s", "-o", "/dev/null", "-m", "2", "-w", "%{http_code}",
+            self.place.wrap(["curl", "-s", "-o", "/dev/null", "-m", str(limit_s), "-w", "%{http_code}",
                              url]), capture_output=True, text=True)
         return int(done.stdout or 0)

@@ -18,8 +18,22 @@
 {{- if and $v.monitoring.serviceMonitor.enabled $v.monitoring.podMonitor.enabled -}}
 {{- fail "monitoring: serviceMonitor and podMonitor would scrape every member twice; enable one of them" -}}
 {{- end -}}
-{{- if and $v.cluster.enabled (eq (int $v.service.port) (int $v.service.membersPort)) -}}
-{{- fail "service: port and membersPort are the same" -}}
+{{- $ports := list (int $v.service.port) (int $v.http.port) -}}
+{{- if and $v.cluster.enabled (not (include "pawl.membersTls" .)) -}}
+{{- $ports = append $ports (int $v.service.membersPort) -}}
+{{- end -}}
+{{- if ne (len $ports) (len (uniq $ports)) -}}
+{{- fail "service.port, service.membersPort and http.port: two of them are the same" -}}
+{{- end -}}
+{{- $name := include "pawl.fullname" . -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) -}}
+{{- fail (printf "fullnameOverride: a Service cannot be called %q: small letters, digits and dashes, a letter first" $name) -}}
+{{- end -}}
+{{- if and (ne $v.service.type "ClusterIP") (not $v.tls.enabled) -}}
+{{- fail (printf "service.type: %s leads out of the cluster, and traffic is in clear; set tls.enabled" $v.service.type) -}}
+{{- end -}}
+{{- if and $v.service.sourceRanges (ne $v.service.type "LoadBalancer") -}}
+{{- fail "service.sourceRanges: only a LoadBalancer heeds them" -}}
 {{- end -}}
 {{- $role := include "pawl.clientRole" . | fromJsonArray -}}
 {{- if not $role -}}
@@ -77,6 +91,14 @@
 {{- if $tls.enabled -}}
 {{- if and (not $tls.secret) (not $tls.certManager.enabled) -}}
 {{- fail "tls.secret: name the Secret with tls.crt, tls.key and ca.crt, or set tls.certManager.enabled" -}}
+{{- end -}}
+{{- if eq $tls.clientCertificates "none" -}}
+{{- if include "pawl.membersTls" . -}}
+{{- fail "tls.clientCertificates: with none members could not know each other; set optional, or tls.members=false" -}}
+{{- end -}}
+{{- if $tls.clients -}}
+{{- fail "tls.clients: does nothing with tls.clientCertificates=none" -}}
+{{- end -}}
 {{- end -}}
 {{- if and $tls.certManager.enabled (not $tls.certManager.issuerName) -}}
 {{- fail "tls.certManager.issuerName: cert-manager has to know who issues" -}}

@@ -92,10 +92,25 @@ clients:
 {{- if include "pawl.membersTls" . }}
 - san: dns:{{ include "pawl.membersHost" . }}
   role: [check, read, peer]
+{{- else if include "pawl.testShows" . }}
+- san: dns:{{ include "pawl.serviceHost" . }} # helm test shows the Service's own certificate
+  role: [read]
 {{- end }}
 {{- with .Values.tls.clients }}
 {{ toYaml . }}
 {{- end }}
+{{- end -}}
+
+{{/* "true" where the pod of `helm test` is known by its certificate alone. */}}
+{{- define "pawl.testShows" -}}
+{{- $tls := .Values.tls -}}
+{{- if and .Values.tests.enabled $tls.enabled (ne $tls.clientCertificates "none") (not (has "read" .Values.access.anonymous)) }}true{{ end -}}
+{{- end -}}
+
+{{/* "true" where there is such a pod: it has to be let ask for the status. */}}
+{{- define "pawl.hasTest" -}}
+{{- $may := has "read" (include "pawl.clientRole" . | fromJsonArray) -}}
+{{- if and .Values.tests.enabled $may (or (has "read" .Values.access.anonymous) (include "pawl.testShows" .)) }}true{{ end -}}
 {{- end -}}
 
 {{- define "pawl.httpHosts" -}}

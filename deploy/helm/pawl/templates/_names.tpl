@@ -13,24 +13,29 @@
 {{- end -}}
 {{- end -}}
 
+{{/* Quoted, as all names of others are: a release may be called 123. */}}
 {{- define "pawl.selectorLabels" -}}
-app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "pawl.testLabels" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}-test
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end -}}
+
+{{/* (list ROOT MORE): of an object; the chart's own win, for selectors look for them. */}}
+{{- define "pawl.labelsWith" -}}
+{{- $root := index . 0 -}}
+{{- $own := include "pawl.selectorLabels" $root | fromYaml -}}
+{{- $_ := set $own "app.kubernetes.io/version" $root.Chart.AppVersion -}}
+{{- $_ := set $own "app.kubernetes.io/managed-by" $root.Release.Service -}}
+{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") -}}
+{{- toYaml (mergeOverwrite (dict) $root.Values.commonLabels (index . 1) $own) -}}
 {{- end -}}
 
 {{- define "pawl.labels" -}}
-{{ include "pawl.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- include "pawl.labelsWith" (list . (dict)) -}}
 {{- end -}}
 
 {{/* The headless Service: all members, ready or not. */}}
@@ -48,9 +53,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 
 {{- define "pawl.serviceAccount" -}}
 {{- if .Values.serviceAccount.create -}}
-{{ default (include "pawl.fullname" .) .Values.serviceAccount.name }}
+{{ default (include "pawl.fullname" .) .Values.serviceAccount.name | quote }}
 {{- else -}}
-{{ default "default" .Values.serviceAccount.name }}
+{{ default "default" .Values.serviceAccount.name | quote }}
 {{- end -}}
 {{- end -}}
 
@@ -63,7 +68,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 
 {{- define "pawl.tlsSecret" -}}
-{{ default (printf "%s-tls" (include "pawl.fullname" .)) .Values.tls.secret }}
+{{ default (printf "%s-tls" (include "pawl.fullname" .)) .Values.tls.secret | quote }}
 {{- end -}}
 
 {{/* "true" where members speak TLS with each other; then they share the port of clients. */}}

@@ -1,20 +1,13 @@
 {{/* The pod of all three modes. */}}
 
 {{- define "pawl.podMetadata" -}}
+{{- $own := include "pawl.selectorLabels" . | fromYaml -}}
+{{- /* Else a cluster-autoscaler keeps every node where the folder of the socket is. */ -}}
+{{- $notes := dict "checksum/restart-settings" (include "pawl.restartHash" .) "kubectl.kubernetes.io/default-container" "pawld" "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes" "run" -}}
 labels:
-  {{- include "pawl.selectorLabels" . | nindent 2 }}
-  {{- with .Values.commonLabels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
-  {{- with .Values.podLabels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- toYaml (mergeOverwrite (dict) .Values.commonLabels .Values.podLabels $own) | nindent 2 }}
 annotations:
-  checksum/restart-settings: {{ include "pawl.restartHash" . }}
-  kubectl.kubernetes.io/default-container: pawld
-  {{- with .Values.podAnnotations }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- toYaml (mergeOverwrite (dict) .Values.podAnnotations $notes) | nindent 2 }}
 {{- end -}}
 
 {{/* Restricted, of pods that this chart makes. */}}
@@ -122,17 +115,17 @@ volumeMounts:
 
 {{- define "pawl.volumes" -}}
 - name: config
-  configMap: {name: {{ include "pawl.fullname" . }}}
+  configMap: {name: {{ include "pawl.fullname" . | quote }}}
 - name: run
   emptyDir: {medium: Memory, sizeLimit: 1Mi}
 {{- if and (include "pawl.hasData" .) (not (include "pawl.hasVolumes" .)) }}
 - name: data
-  emptyDir: {}
+  emptyDir: {sizeLimit: {{ .Values.persistence.size }}}
 {{- end }}
 {{- if .Values.secret.name }}
 - name: secret
   secret:
-    secretName: {{ .Values.secret.name }}
+    secretName: {{ .Values.secret.name | quote }}
     defaultMode: 0440
     items:
     - {key: {{ .Values.secret.key | quote }}, path: secret}
@@ -151,7 +144,7 @@ volumeMounts:
 {{- with .Values.cluster.passwordSecret }}
 - name: engine
   secret:
-    secretName: {{ . }}
+    secretName: {{ . | quote }}
     defaultMode: 0440
     items:
     - {key: {{ $.Values.cluster.passwordKey | quote }}, path: password}
@@ -159,23 +152,40 @@ volumeMounts:
 {{- with .Values.cluster.sentinel.passwordSecret }}
 - name: sentinel
   secret:
-    secretName: {{ . }}
+    secretName: {{ . | quote }}
     defaultMode: 0440
     items:
     - {key: {{ $.Values.cluster.sentinel.passwordKey | quote }}, path: password}
 {{- end }}
 {{- with .Values.cluster.tls.secret }}
 - name: engine-tls
-  secret: {secretName: {{ . }}, defaultMode: 0440}
+  secret: {secretName: {{ . | quote }}, defaultMode: 0440}
 {{- end }}
 {{- end }}
 {{- range .Values.files }}
 - name: {{ printf "file-%s" .name }}
   {{- if .secret }}
-  secret: {secretName: {{ .secret }}, defaultMode: 0440}
+  secret: {secretName: {{ .secret | quote }}, defaultMode: 0440}
   {{- else }}
-  configMap: {name: {{ .configMap }}}
+  configMap: {name: {{ .configMap | quote }}}
   {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* On which nodes. */}}
+{{- define "pawl.places" -}}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.nodeAffinity }}
+affinity:
+  nodeAffinity:
+    {{- toYaml . | nindent 4 }}
 {{- end }}
 {{- end -}}
 
@@ -187,6 +197,10 @@ volumeMounts:
 - maxSkew: 1
   topologyKey: {{ get $keys $where }}
   whenUnsatisfiable: {{ $unsatisfiable }}
+  nodeTaintsPolicy: Honor # nodes where no member may be are none to spread over
+  {{- if eq $.Values.mode "deployment" }}
+  matchLabelKeys: [pod-template-hash] # each version by itself, or what is left of a rollout is uneven
+  {{- end }}
   labelSelector:
     matchLabels:
       {{- include "pawl.selectorLabels" $ | nindent 6 }}
@@ -200,28 +214,18 @@ automountServiceAccountToken: false
 enableServiceLinks: false
 terminationGracePeriodSeconds: {{ int .Values.termination.gracePeriodSeconds }}
 {{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets:
 {{- range . }}
-- name: {{ . }}
+- name: {{ . | quote }}
 {{- end }}
 {{- end }}
 securityContext:
   {{- include "pawl.podSecurity" . | nindent 2 }}
-{{- with .Values.nodeSelector }}
-nodeSelector:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .Values.tolerations }}
-tolerations:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .Values.nodeAffinity }}
-affinity:
-  nodeAffinity:
-    {{- toYaml . | nindent 4 }}
+{{- with include "pawl.places" . }}
+{{- trim . | nindent 0 }}
 {{- end }}
 {{- if ne .Values.mode "daemonset" }}
 {{- with include "pawl.spread" . }}
@@ -236,8 +240,8 @@ volumes:
 {{- end -}}
 
 {{- define "pawl.metadata" -}}
-name: {{ include "pawl.fullname" . }}
-namespace: {{ .Release.Namespace }}
+name: {{ include "pawl.fullname" . | quote }}
+namespace: {{ .Release.Namespace | quote }}
 labels:
   {{- include "pawl.labels" . | nindent 2 }}
 {{- end -}}
