@@ -148,13 +148,22 @@ def authorities():
     return "".join(texts)
 
 
+def add_licences(root, packages):
+    """What each package says of itself, and the texts that it names in place of its own."""
+    for name in sorted({package.partition(":")[0] for package in packages}):
+        licence = pathlib.Path(os.path.realpath(f"/usr/share/doc/{name}/copyright")).read_bytes()
+        root.file(f"/usr/share/doc/{name}/copyright", licence)
+        for named in re.findall(rb"/usr/share/common-licenses/[\w.+-]*\w", licence):
+            if os.path.exists(named):  # some write "the licences in ...", or another's place
+                root.carry(named.decode())
+
+
 def add_packages(root):
     """Licences, as they demand, and what scanners read in images without a package manager."""
-    packages = packages_of(root.carried) | {"ca-certificates"}
+    packages = packages_of(root.carried) | {"base-files", "ca-certificates"}
+    add_licences(root, packages)
     for package in sorted(packages):
         name = package.partition(":")[0]
-        licence = os.path.realpath(f"/usr/share/doc/{name}/copyright")
-        root.file(f"/usr/share/doc/{name}/copyright", pathlib.Path(licence).read_bytes())
         status = run("dpkg-query", "-s", package)
         # Files of settings with their sums are told, and none of them is here.
         status = re.sub(r"(?m)^Conffiles:\n(?: .*\n)*", "", status)
