@@ -11,7 +11,7 @@
  *   WAIT     the frame is kept, and run again when something changed, until its deadline
  *   LAPSED   degraded: decided here with this member's share where the limit says so, else
  *            STATUS_UNAVAILABLE, and the client's on_error decides
- *   several owners, or a token in it: part by part (forward_split.c)
+ *   several owners, or a token in it: in parts (forward_split.c)
  *
  * A request that does not take the straight way is a parcel: a copy of its frame and of who asked.
  *
@@ -45,9 +45,11 @@
 #define PAWL_PARCELS_SPARE      64                 /* done, and kept for the next ones */
 #define PAWL_PARCEL_SPARE_BYTES ((size_t)256)      /* frames that fit into those */
 #define PAWL_FORWARD_TICK_MS    10                 /* while something is parked */
-#define PAWL_FORWARD_OLD_LINKS  16 /* to members that left, with requests under way */
+#define PAWL_FORWARD_OLD_LINKS  16   /* to members that left, with requests under way */
+#define PAWL_RETURNS_MAX        1024 /* messages that give back, under way or waiting */
 
 struct pawl_split;
+struct pawl_return;
 
 enum pawl_parcel_state {
     PAWL_PARCEL_AT_HAND = 0,
@@ -91,12 +93,18 @@ struct pawl_forward {
     unsigned territory_version;
     struct pawl_peer_link *links[PAWL_MEMBERS_MAX]; /* as the territory's members */
     struct pawl_peer_link *old_links[PAWL_FORWARD_OLD_LINKS];
+    /* More of them than that: ended with the next tick, for what they have under way is taken at
+     * hand again then. Until then no further territory is picked up. */
+    struct pawl_peer_link *doomed_links[PAWL_MEMBERS_MAX];
+    unsigned doomed_count;
     uint64_t seed;
     struct pawl_parcel *parcels;
     unsigned parcel_count, parked_count;
     size_t parcel_bytes;
     struct pawl_parcel *spares; /* by `next` */
     unsigned spare_count;
+    struct pawl_return *returns;                           /* that wait */
+    unsigned return_count;                                 /* those, and those under way */
     struct pawl_parcel *at_hand;                           /* the one that is being run again */
     struct pawl_bytes message;                             /* of the request at hand ... */
     struct pawl_bytes hello;                               /* ... and the answer to its hello */
@@ -148,6 +156,47 @@ static inline uint64_t pawl_forward_now_ms(const struct pawl_dispatch *dispatch)
     return dispatch->batch_ns / 1000000;
 }
 
+/** BOOTTIME ms, now. */
+static inline uint64_t pawl_forward_clock_ms(const struct pawl_forward *forward)
+{
+    return forward->net.ops->now_ms(forward->net.self);
+}
+
+/** Why a parcel that was sent is at hand again; nothing was done for it. */
+enum pawl_again {
+    PAWL_AGAIN_UNSENT = 0,
+    PAWL_AGAIN_MOVED, /* another counts it by now */
+    PAWL_AGAIN_ALONE, /* its owner may not decide: nobody else can be asked */
+};
+
+/** The link to member @index of the territory, ready to take a request with the id in @id; NULL:
+ * not now. */
+struct pawl_peer_link *pawl_forward_link(struct pawl_forward *forward, uint16_t index,
+                                         uint64_t *id);
+
+/**
+ * Send the request at hand as it lies to member @to, park it, answer STATUS_MOVED or that nobody
+ * can decide: whatever @ways says, LOCAL and several owners left out.
+ */
+void pawl_forward_whole(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                        const struct pawl_ways *ways);
+
+/** Why nobody can decide about @slot, for people; lent until the next such text. */
+const char *pawl_forward_why_lapsed(struct pawl_dispatch *dispatch, uint32_t slot);
+
+/** Answer STATUS_MOVED to the request at hand. */
+void pawl_forward_say_moved(struct pawl_dispatch *dispatch, struct pawl_session *session,
+                            uint32_t slot);
+
+/** A member answered STATUS_MOVED with @number: note it. ALONE: it may not decide now itself. */
+enum pawl_again pawl_forward_on_moved(struct pawl_forward *forward,
+                                      const struct pawl_member_id *member, uint64_t number);
+
+/* ---- forward_parcel.c ---- */
+
+/** Look at what waits at @due_ms (BOOTTIME), and in 10 ms at the latest. */
+void pawl_forward_tick(struct pawl_forward *forward, uint64_t due_ms);
+
 /**
  * The parcel of the request at hand: the one that is run again, or a new one, of which @session
  * owes the reply from now on. NULL: there is no room, and the request was answered so.
@@ -166,13 +215,6 @@ void pawl_parcel_park(struct pawl_parcel *parcel, uint32_t slot, uint32_t in_ms)
  * owner that is there is never done without: both would admit.
  */
 bool pawl_parcel_await_link(struct pawl_parcel *parcel, uint16_t to);
-
-/** Why a parcel that was sent is at hand again; nothing was done for it. */
-enum pawl_again {
-    PAWL_AGAIN_UNSENT = 0,
-    PAWL_AGAIN_MOVED, /* another counts it by now */
-    PAWL_AGAIN_ALONE, /* its owner may not decide: nobody else can be asked */
-};
 
 /** Once more after a pause, or without its owner. */
 void pawl_parcel_again(struct pawl_parcel *parcel, enum pawl_again why);
@@ -208,28 +250,18 @@ static inline struct pawl_bytes pawl_parcel_ns(const struct pawl_parcel *parcel)
 void pawl_parcel_refuse(struct pawl_parcel *parcel, unsigned wire_status, bool effect_unknown,
                         const char *text);
 
-/** The link to member @index of the territory, ready to take a request with the id in @id; NULL:
- * not now. */
-struct pawl_peer_link *pawl_forward_link(struct pawl_forward *forward, uint16_t index,
-                                         uint64_t *id);
-
 /**
- * Send the request at hand as it lies to member @to, park it, answer STATUS_MOVED or that nobody
- * can decide: whatever @ways says, LOCAL and several owners left out.
+ * Take again or refuse what is due among those that are parked now. All of it is one batch, so that
+ * no territory is picked up meanwhile, and a parcel that is run ends at most itself.
  */
-void pawl_forward_whole(struct pawl_dispatch *dispatch, struct pawl_session *session,
-                        const struct pawl_ways *ways);
+void pawl_parcels_look(struct pawl_forward *forward);
 
-/** Why nobody can decide about @slot, for people; lent until the next such text. */
-const char *pawl_forward_why_lapsed(struct pawl_dispatch *dispatch, uint32_t slot);
+/** All end without an answer, when nothing is under way any more. */
+void pawl_parcels_close(struct pawl_forward *forward);
 
-/** Answer STATUS_MOVED to the request at hand. */
-void pawl_forward_say_moved(struct pawl_dispatch *dispatch, struct pawl_session *session,
-                            uint32_t slot);
-
-/** A member answered STATUS_MOVED with @number: note it. ALONE: it may not decide now itself. */
-enum pawl_again pawl_forward_on_moved(struct pawl_forward *forward,
-                                      const struct pawl_member_id *member, uint64_t number);
+/** The answer to a hello that came with a cold request goes with the parcel. */
+struct pawl_bytes pawl_parcel_hello_at_hand(struct pawl_forward *forward,
+                                            struct pawl_session *session);
 
 /* ---- forward_check.c ---- */
 
@@ -273,8 +305,24 @@ bool pawl_forward_is_contended(struct pawl_dispatch *dispatch, struct pawl_id id
 void pawl_forward_split(struct pawl_dispatch *dispatch, struct pawl_session *session,
                         struct pawl_check *check);
 
-/** What was charged for it and not given back stays; its memory goes. NULL is nothing. */
-void pawl_split_free(struct pawl_split *split);
+/** @parcel, which may be one, ends: what was charged for it and not answered goes back. */
+void pawl_split_end(struct pawl_parcel *parcel);
+
+/* ---- forward_return.c ---- */
+
+/**
+ * Give back what the items @items (bits) of the check in @parcel were charged, by the handles in
+ * @results: each where its key is counted by now. Nobody waits for it; what cannot be given back
+ * within a second is counted (holds_kept).
+ */
+void pawl_forward_give_back(struct pawl_parcel *parcel, uint64_t items,
+                            const struct pawl_wire_result *results, uint32_t result_count);
+
+/** Try again what waits and is due. */
+void pawl_returns_look(struct pawl_forward *forward);
+
+/** What waits stays charged. When nothing is under way any more. */
+void pawl_returns_close(struct pawl_forward *forward);
 
 /* ---- forward_cold.c ---- */
 

@@ -522,6 +522,47 @@ static void what_may_have_been_counted_is_not_asked_again(void **state)
     (void)close(fd);
 }
 
+/* The owner moves from address to address, and on each way there a request is under way. */
+static void ways_to_addresses_of_before_are_bounded_and_end_with_an_answer(void **state)
+{
+    enum {
+        MOVES = PAWL_FORWARD_OLD_LINKS + 5
+    };
+    struct fleet *fleet = *state;
+    struct node *owner = &fleet->nodes[1];
+    int fd = node_connect(&fleet->nodes[0]);
+    char key[32], path[MOVES][64];
+    uint32_t slot = fleet_slot(fleet, fleet_key(fleet, 1, 0, key));
+    unsigned refused = 0;
+
+    node_state(owner, slot, PAWL_SLOT_WANTED);
+    for (unsigned i = 0; i < MOVES; i++) {
+        (void)snprintf(path[i], sizeof(path[i]), "%s/p%u", owner->folder, i);
+        assert_int_equal(symlink("p", path[i]), 0);
+        (void)snprintf(owner->peer_uri, sizeof(owner->peer_uri), "unix:%s", path[i]);
+        fleet->view += 65536;
+        node_learn(fleet, &fleet->nodes[0], fleet->view, ALL);
+        client_ask(fleet, fd,
+                   (struct asked){ .limit = "api", .keys = { key }, .deadline_ms = 20000 });
+        AWAIT(atomic_load(&owner->wanted) == i + 1);
+    }
+    for (; refused < MOVES - 1 - PAWL_FORWARD_OLD_LINKS; refused++) { /* for which there is none */
+        expect_status(client_receive(fd), PAWL__V1__STATUS__STATUS_UNAVAILABLE, "may have counted");
+    }
+    node_state(owner, slot, PAWL_SLOT_HELD);
+    for (unsigned i = 0; i < MOVES - refused; i++) { /* 16 old ways, and the one in use */
+        Pawl__V1__Reply *reply = client_receive(fd);
+
+        assert_int_equal(reply->status, PAWL__V1__STATUS__STATUS_OK);
+        answer_free(reply);
+    }
+    for (unsigned i = 0; i < MOVES; i++) {
+        (void)unlink(path[i]);
+    }
+    (void)snprintf(owner->peer_uri, sizeof(owner->peer_uri), "unix:%s/p", owner->folder);
+    (void)close(fd);
+}
+
 static void without_a_view_nobody_decides(void **state)
 {
     struct fleet *fleet = *state;
@@ -584,6 +625,8 @@ int main(void)
                                         end),
         cmocka_unit_test_setup_teardown(an_owner_that_is_there_is_never_done_without, three, end),
         cmocka_unit_test_setup_teardown(what_may_have_been_counted_is_not_asked_again, three, end),
+        cmocka_unit_test_setup_teardown(
+            ways_to_addresses_of_before_are_bounded_and_end_with_an_answer, three, end),
         cmocka_unit_test_setup_teardown(without_a_view_nobody_decides, three, end),
         cmocka_unit_test_setup_teardown(quiescence_comes_when_every_worker_has_begun_anew, three,
                                         end),

@@ -239,7 +239,7 @@ static void a_denial_during_anothers_hold_says_contended(void **state)
     client_ask(fleet, fd,
                (struct asked){
                    .limit = "two", .keys = { first, second }, .cost = 2, .deadline_ms = 400 });
-    AWAIT(atomic_load(&fleet->nodes[2].wanted) > 0); /* so the first one is charged */
+    AWAIT(count_of(fleet, "two", 1, first) == 2); /* so the first one is charged */
     Pawl__V1__Reply *reply =
         client_check(fleet, other, (struct asked){ .limit = "two", .keys = { first } });
 
@@ -261,6 +261,111 @@ static void a_denial_during_anothers_hold_says_contended(void **state)
     assert_int_equal(FIGURE(&fleet->nodes[1], contended), 1);
     (void)close(fd);
     (void)close(other);
+}
+
+static void parts_are_asked_at_the_same_time(void **state)
+{
+    struct fleet *fleet = *state;
+    int fd = node_connect(&fleet->nodes[0]);
+    char keys[3][32];
+
+    keys_of_all(fleet, 0, keys);
+    for (unsigned i = 1; i < 3; i++) {
+        node_state(&fleet->nodes[i], fleet_slot(fleet, keys[i]), PAWL_SLOT_WANTED);
+    }
+    client_ask(fleet, fd, (struct asked){ .limit = "api", .keys = { keys[0], keys[1], keys[2] } });
+    AWAIT(atomic_load(&fleet->nodes[1].wanted) > 0 && atomic_load(&fleet->nodes[2].wanted) > 0);
+    for (unsigned i = 1; i < 3; i++) {
+        node_state(&fleet->nodes[i], fleet_slot(fleet, keys[i]), PAWL_SLOT_HELD);
+    }
+    expect_verdict(client_receive(fd), PAWL__V1__VERDICT__VERDICT_ALLOW);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(count_of(fleet, "api", i, keys[i]), 1);
+    }
+    (void)close(fd);
+}
+
+/* The first check holds a key that the second one wants, too, and loses it: the second one asks
+ * again, and so does not refuse what nobody has. */
+static void a_denial_by_anothers_hold_is_asked_again_once(void **state)
+{
+    struct fleet *fleet = *state;
+    int fds[2] = { node_connect(&fleet->nodes[0]), node_connect(&fleet->nodes[0]) };
+    char held[32], slow[2][32];
+
+    (void)fleet_key(fleet, 1, 0, held);
+    for (unsigned i = 0; i < 2; i++) {
+        (void)fleet_key(fleet, 2, i, slow[i]);
+        node_state(&fleet->nodes[2], fleet_slot(fleet, slow[i]), PAWL_SLOT_WANTED);
+    }
+    client_ask(fleet, fds[0],
+               (struct asked){
+                   .limit = "two", .keys = { held, slow[0] }, .cost = 2, .deadline_ms = 500 });
+    AWAIT(count_of(fleet, "two", 1, held) == 2);
+    client_ask(fleet, fds[1],
+               (struct asked){
+                   .limit = "two", .keys = { held, slow[1] }, .cost = 2, .deadline_ms = 20000 });
+    AWAIT(FIGURE(&fleet->nodes[1], contended) == 1); /* it was refused there, and waits at 2 */
+    Pawl__V1__Reply *reply = client_receive(fds[0]); /* too late for its second key */
+
+    assert_int_equal(reply->status, PAWL__V1__STATUS__STATUS_UNAVAILABLE);
+    answer_free(reply);
+    AWAIT(count_of(fleet, "two", 1, held) == 0);
+    node_state(&fleet->nodes[2], fleet_slot(fleet, slow[1]), PAWL_SLOT_HELD);
+    expect_verdict(client_receive(fds[1]), PAWL__V1__VERDICT__VERDICT_ALLOW);
+    assert_int_equal(count_of(fleet, "two", 1, held), 2);
+    assert_int_equal(count_of(fleet, "two", 2, slow[1]), 2);
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+}
+
+static void what_is_given_back_follows_a_key_that_moves(void **state)
+{
+    struct fleet *fleet = *state;
+    int fd = node_connect(&fleet->nodes[0]);
+    char first[32], full[32];
+    uint32_t slot = fleet_slot(fleet, fleet_key(fleet, 1, 0, first));
+
+    (void)fleet_key(fleet, 2, 0, full);
+    expect_verdict(client_check(fleet, fd,
+                                (struct asked){ .limit = "two", .keys = { full }, .cost = 2 }),
+                   PAWL__V1__VERDICT__VERDICT_ALLOW);
+    node_state(&fleet->nodes[2], fleet_slot(fleet, full), PAWL_SLOT_WANTED);
+    client_ask(fleet, fd, (struct asked){ .limit = "two", .keys = { first, full }, .cost = 1 });
+    AWAIT(count_of(fleet, "two", 1, first) == 1);
+    node_state(&fleet->nodes[1], slot, PAWL_SLOT_FOREIGN); /* who is asked says so */
+    node_learn(fleet, &fleet->nodes[1], fleet->view + 65536, 5);
+    node_state(&fleet->nodes[2], fleet_slot(fleet, full), PAWL_SLOT_HELD);
+    expect_verdict(client_receive(fd), PAWL__V1__VERDICT__VERDICT_DENY);
+    AWAIT(FIGURE(&fleet->nodes[0], moved) >= 2); /* it does not cease to ask */
+    assert_int_equal(count_of(fleet, "two", 1, first), 1);
+    fleet_settle(fleet, 7); /* a later view still, and the key is where it was */
+    AWAIT(count_of(fleet, "two", 1, first) == 0);
+    assert_int_equal(FIGURE(&fleet->nodes[0], holds_kept), 0);
+    (void)close(fd);
+}
+
+static void what_nobody_takes_back_in_time_stays_and_is_counted(void **state)
+{
+    struct fleet *fleet = *state;
+    int fd = node_connect(&fleet->nodes[0]);
+    char first[32], full[32];
+    uint32_t slot = fleet_slot(fleet, fleet_key(fleet, 1, 0, first));
+
+    (void)fleet_key(fleet, 2, 0, full);
+    expect_verdict(client_check(fleet, fd,
+                                (struct asked){ .limit = "two", .keys = { full }, .cost = 2 }),
+                   PAWL__V1__VERDICT__VERDICT_ALLOW);
+    node_state(&fleet->nodes[2], fleet_slot(fleet, full), PAWL_SLOT_WANTED);
+    client_ask(fleet, fd, (struct asked){ .limit = "two", .keys = { first, full }, .cost = 1 });
+    AWAIT(count_of(fleet, "two", 1, first) == 1);
+    node_state(&fleet->nodes[1], slot, PAWL_SLOT_FOREIGN);
+    node_learn(fleet, &fleet->nodes[1], fleet->view + 65536, 5);
+    node_state(&fleet->nodes[2], fleet_slot(fleet, full), PAWL_SLOT_HELD);
+    expect_verdict(client_receive(fd), PAWL__V1__VERDICT__VERDICT_DENY);
+    AWAIT(FIGURE(&fleet->nodes[0], holds_kept) == 1);
+    assert_int_equal(count_of(fleet, "two", 1, first), 1);
+    (void)close(fd);
 }
 
 static void a_part_that_fell_silent_may_be_counted(void **state)
@@ -603,6 +708,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(concurrent_checks_of_several_owners_are_never_over, three,
                                         end),
         cmocka_unit_test_setup_teardown(a_denial_during_anothers_hold_says_contended, three, end),
+        cmocka_unit_test_setup_teardown(parts_are_asked_at_the_same_time, three, end),
+        cmocka_unit_test_setup_teardown(a_denial_by_anothers_hold_is_asked_again_once, three, end),
+        cmocka_unit_test_setup_teardown(what_is_given_back_follows_a_key_that_moves, three, end),
+        cmocka_unit_test_setup_teardown(what_nobody_takes_back_in_time_stays_and_is_counted, three,
+                                        end),
         cmocka_unit_test_setup_teardown(a_part_that_fell_silent_may_be_counted, three, end),
         cmocka_unit_test_setup_teardown(a_token_is_judged_where_the_check_came, three, end),
         cmocka_unit_test_setup_teardown(a_refund_goes_to_each_owner, three, end),
