@@ -28,6 +28,7 @@ import time
 
 import bench_cluster
 import bench_cost
+import bench_sizing
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MILLION = 1_000_000
@@ -66,6 +67,9 @@ BUDGETS = {
     # The processor time of a check, all nodes together: two processors bound what a second shows.
     "scale_2_nodes": ("ratio", "<=", 1.1), "scale_3_nodes": ("ratio", "<=", 1.1),
 }
+
+#: What may be asked for by one name.
+GROUPS = {"sizing": ["sizing_cores", "sizing_alone", "sizing_fleet"]}
 
 
 class Trouble(Exception):
@@ -504,16 +508,19 @@ def plan(bench):
     calls["forwarded_unix_50x1"] = (lambda name: bench_cluster.forwarded(bench, name),)
     calls["cluster_cost"] = (lambda name: bench_cost.cluster_cost(bench, name),)
     calls["scale"] = (lambda name: bench_cost.scale(bench, name),)
+    calls.update(bench_sizing.calls(bench, wire))
     return calls
 
 
 def measure(bench, only):
     """Run what is asked for; returns the figures that could not be measured."""
     calls = plan(bench)
+    only = [each for name in only for each in GROUPS.get(name, [name])]
     failed = {}
     unknown = [name for name in only if name not in calls]
     if unknown:
-        raise SystemExit(f"bench: no figure {', '.join(unknown)}; there are {', '.join(calls)}")
+        there = ", ".join([*calls, *GROUPS])
+        raise SystemExit(f"bench: no figure {', '.join(unknown)}; there are {there}")
     names = [name for name in calls if not only or name in only]
     pending = {name for name in names if calls[name] is None}
     for name in names:
