@@ -31,6 +31,15 @@ static const char *hint_for(int rc, const char *text)
             return "show one (--tls-cert, --tls-key); with --credential alone the daemon wants "
                    "tls.client_certificates: optional";
         }
+        if (strstr(text, "tls.clients") != NULL) {
+            return "show another (--tls-cert, --tls-key), or let the daemon's settings name this "
+                   "one";
+        }
+        if (strstr(text, "certificate expired") != NULL || strstr(text, "unknown ca") != NULL ||
+            strstr(text, "bad certificate") != NULL) {
+            return "the daemon refuses the certificate shown (--tls-cert): it has to be valid "
+                   "now, and signed by the daemon's tls.ca";
+        }
         if (strstr(text, "certificate") != NULL || strstr(text, "alert") != NULL) {
             return "somebody answers, and TLS failed: see --tls-ca, --tls-name, --tls-cert";
         }

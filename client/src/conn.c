@@ -14,7 +14,6 @@
 
 #define HELLO_BYTES     2048
 #define BUSY_RETRY_NS   NS_PER_MS
-#define AVOID_NS        (1000 * NS_PER_MS)
 #define FIRST_IN_BYTES  16384
 #define READS_MAX       64 /* in one turn, so that one peer cannot hold the caller */
 #define IN_CAPACITY_MAX (PAWL_REPLY_BYTES_MAX + PAWL_FRAME_HEADER_BYTES)
@@ -359,49 +358,6 @@ void pawl_client_conn_send(struct pawl_client *client, struct conn *conn)
 
 /* ---- receiving --------------------------------------------------------------------------- */
 
-static void on_goaway(struct pawl_client *client, struct conn *conn, uint64_t last_id)
-{
-    struct slot_list again = { NULL, NULL };
-    struct slot *slot = conn->sent.first;
-    unsigned other = (unsigned)(conn == &client->conns[0]);
-
-    client->figures.goaways++;
-    while (slot != NULL) { /* not begun: in their order, before what waits already */
-        struct slot *next = slot->next;
-
-        if (slot->id > last_id) {
-            slot->state = SLOT_QUEUED;
-            pawl_client_slot_move(slot, &again);
-            conn->in_flight--;
-            client->figures.moved++;
-        }
-        slot = next;
-    }
-    while (client->queue.first != NULL) {
-        pawl_client_slot_move(client->queue.first, &again);
-    }
-    while (again.first != NULL) {
-        pawl_client_slot_move(again.first, &client->queue);
-    }
-    conn->tail_size = 0; /* nothing is written to it any more */
-    conn->tail_sent = 0;
-    if (pawl_client_is_direct(client, conn)) {
-        pawl_client_route_goaway(client, conn);
-        return;
-    }
-    if (conn->endpoint < client->endpoint_count) {
-        client->endpoints[conn->endpoint].avoid_ns = client->clock_ns() + AVOID_NS;
-    }
-    pawl_client_new_round(client);
-    if (conn == client_active(client)) {
-        if (client->conns[other].state != CONN_NONE) { /* one drains already: enough of it */
-            pawl_client_conn_fail(client, &client->conns[other], PAWL_RC_LOST);
-        }
-        conn->state = CONN_DRAINING;
-        client->active = other;
-    }
-}
-
 /* A message of id 0: sent by the daemon on its own. */
 static bool on_notice(struct pawl_client *client, struct conn *conn, struct pawl_bytes message)
 {
@@ -412,7 +368,7 @@ static bool on_notice(struct pawl_client *client, struct conn *conn, struct pawl
         return false;
     }
     if (reply->goaway != NULL) {
-        on_goaway(client, conn, reply->goaway->last_id);
+        pawl_client_on_goaway(client, conn, reply->goaway);
     }
     if (reply->view != NULL && reply->body_case == PAWL__V1__REPLY__BODY_VIEW) {
         pawl_client_route_view(client, conn, reply->view);
@@ -432,6 +388,7 @@ static void heard(struct pawl_client *client, struct conn *conn)
     }
     if (conn->endpoint < client->endpoint_count) {
         client->endpoints[conn->endpoint].backoff_ms = 0;
+        client->endpoints[conn->endpoint].turned_away = 0;
     }
     pawl_client_new_round(client);
 }
@@ -577,6 +534,9 @@ int pawl_client_conn_receive(struct pawl_client *client, struct conn *conn)
             pawl_client_conn_error(client, conn->endpoint,
                                    broken ? pawl_tls_ops.failure(conn->tls)
                                           : "the daemon closed the connection");
+            if (broken && pawl_client_secure_is_refused(conn)) {
+                pawl_client_take_back(client, conn, 0);
+            }
             pawl_client_conn_fail(client, conn, PAWL_RC_LOST);
             return count;
         }

@@ -143,10 +143,11 @@ struct endpoint {
     socklen_t size;
     unsigned text; /* which of the texts */
     uint32_t backoff_ms;
-    bool tried;        /* in this round */
-    uint64_t retry_ns; /* not before, unless nothing else is left to do */
-    uint64_t busy_ns;  /* its backlog was full: not before */
-    uint64_t avoid_ns; /* said goaway: others first until then */
+    bool tried;          /* in this round */
+    uint8_t turned_away; /* times in a row that a goaway was all that came; at most 2 */
+    uint64_t retry_ns;   /* not before, unless nothing else is left to do */
+    uint64_t busy_ns;    /* its backlog was full: not before */
+    uint64_t avoid_ns;   /* said goaway: others first until then */
 };
 
 /** Policy and rates of a named limit, as the daemon told them. */
@@ -347,6 +348,14 @@ void pawl_client_conn_error(struct pawl_client *client, unsigned endpoint, const
 /** Make the epoll registration fit. */
 void pawl_client_conn_watch(struct pawl_client *client, struct conn *conn);
 
+/* ---- goaway.c ---- */
+
+/** What was sent on @conn under an id above @last_id, and was not begun, waits to be sent again. */
+void pawl_client_take_back(struct pawl_client *client, struct conn *conn, uint64_t last_id);
+/** The daemon takes nothing new on @conn; it may be closed. */
+void pawl_client_on_goaway(struct pawl_client *client, struct conn *conn,
+                           const Pawl__V1__GoAway *goaway);
+
 static inline struct conn *client_active(struct pawl_client *client)
 {
     return &client->conns[client->active];
@@ -397,6 +406,12 @@ void pawl_client_secure_close(struct pawl_client *client);
 bool pawl_client_secure_begin(struct pawl_client *client, struct conn *conn, const char *host);
 /** Go on with it: what has come, what is to be sent. */
 void pawl_client_secure_step(struct pawl_client *client, struct conn *conn);
+
+/**
+ * Whether the daemon refused the certificate that was shown, or that none was. With TLS 1.3 it says
+ * so after our side of the handshake is done and requests may have left; it has read none of them.
+ */
+bool pawl_client_secure_is_refused(const struct conn *conn);
 /** As sendmsg(2) on a plain socket, of @size bytes in all: bytes taken, or -1 with errno. */
 ssize_t pawl_client_secure_send(struct conn *conn, const struct iovec *iov, unsigned count);
 /** Send what is encrypted. 1: all; 0: the socket is full; -1 with errno: it is broken. */

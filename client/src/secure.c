@@ -233,6 +233,14 @@ void pawl_client_secure_step(struct pawl_client *client, struct conn *conn)
     }
 }
 
+bool pawl_client_secure_is_refused(const struct conn *conn)
+{
+    const char *why = pawl_tls_ops.failure(conn->tls);
+
+    return !conn->heard && strstr(why, " alert ") != NULL &&
+           (strstr(why, "certificate") != NULL || strstr(why, "unknown ca") != NULL);
+}
+
 /* ---- bytes --------------------------------------------------------------------------------- */
 
 int pawl_client_secure_flush(struct conn *conn)

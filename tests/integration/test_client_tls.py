@@ -102,6 +102,43 @@ def test_without_either_nothing_is_granted(tls_daemon, authority):
     assert result.code == 3 and "role" in result.error
 
 
+def refusals(daemon):
+    figures = daemon.status()
+    return figures["tls_clients_refused"] + figures["tls_handshake_failures"]
+
+
+@pytest.mark.parametrize("who, words", [
+    ("stranger", "no entry of tls.clients matches the certificate; show another"),
+    ("foreign", "alert unknown ca; the daemon refuses the certificate shown"),
+    ("nobody", "certificate required; show one")])
+@pytest.mark.parametrize("command", [("ping",), ("check", "--rate", "5/minute", "k")])
+def test_who_is_refused_for_his_certificate_is_told_so_at_once(
+        make_daemon, server_pair, authority, tmp_path, who, words, command):
+    port = free_port()
+    config = tmp_path / "tls.yaml"
+    config.write_text(f"""
+tls:
+  certificate: {server_pair[0]}
+  key: {server_pair[1]}
+  ca: {authority.certificate}
+  client_certificates: required
+  clients:
+    - {{san: "dns:worker", role: [check, read]}}
+""")
+    daemon = make_daemon("--listen", f"tls:127.0.0.1:{port}", "--config", str(config), tcp=False)
+    shown = []
+    if who != "nobody":
+        signer = authority if who == "stranger" else Authority(tmp_path, "other")
+        certificate, key = signer.leaf(who, "DNS:stranger")
+        shown = ["--tls-cert", certificate, "--tls-key", key]
+    before = refusals(daemon)
+    result = ask(daemon, *shown, *command, addr=f"tls:127.0.0.1:{port}", ca=authority.certificate)
+    assert result.code == 3 and words in result.error and f"127.0.0.1:{port}" in result.error
+    assert "happened" not in result.error # nothing was read of it
+    wait_for(lambda: refusals(daemon) > before, "the refusal in the figures")
+    assert refusals(daemon) - before <= 2
+
+
 def test_a_daemon_of_another_authority_is_not_talked_to(tls_daemon, tmp_path):
     other = Authority(tmp_path, "other")
     result = ask(tls_daemon, "ping", ca=other.certificate)

@@ -37,6 +37,8 @@ enum fake_mode {
     FAKE_NOT_FOUND,    /* STATUS_NOT_FOUND */
     FAKE_DENY,         /* verdict DENY */
     FAKE_HANG_UP,      /* answers, then closes */
+    FAKE_TURN_AWAY,    /* a goaway is all that comes, with nothing begun */
+    FAKE_TURN_ONCE,    /* the first time */
 };
 
 struct fake {
@@ -87,6 +89,7 @@ static inline void fake_goaway(struct fake *fake, int fd, uint64_t last_id)
     Pawl__V1__GoAway goaway = PAWL__V1__GO_AWAY__INIT;
 
     goaway.last_id = last_id;
+    goaway.reason = (ProtobufCBinaryData){ 7, (uint8_t *)(uintptr_t) "as told" };
     reply.goaway = &goaway;
     fake_send_cold(fake, fd, &reply);
 }
@@ -262,8 +265,16 @@ static inline bool fake_request(struct fake *fake, struct fake_conn *conn,
         return false;
     }
     if (request.has_hello) {
+        int mode = atomic_load(&fake->mode);
+
         conn->accepted = request.id;
         atomic_fetch_add(&fake->hellos, 1);
+        if (mode == FAKE_TURN_AWAY || mode == FAKE_TURN_ONCE) {
+            atomic_store(&fake->mode, mode == FAKE_TURN_ONCE ? FAKE_ANSWER : mode);
+            fake_goaway(fake, conn->fd, 0);
+            fake_close(fake, conn);
+            return false;
+        }
         if (atomic_load(&fake->mode) != FAKE_SILENT) {
             fake_cold_reply(fake, conn->fd, message);
         }

@@ -490,6 +490,47 @@ static void an_idle_connection_that_was_closed_loses_nothing(void **state)
     fake_stop(fake);
 }
 
+static void who_is_turned_away_twice_is_told_why_and_leaves_the_daemon_alone(void **state)
+{
+    struct fake *fake = fake_start(FAKE_TURN_AWAY);
+    struct pawl_client *eager = client_for(fake->address, PAWL_CLIENT_NO_BREAKER);
+    struct pawl_client *client = client_for(fake->address, 0);
+    struct pawl_check_result result;
+    int hellos;
+    (void)state;
+
+    assert_int_equal(check_at(eager, "k", "5/minute", PAWL_FAIL_OPEN, &result), PAWL_RC_OK);
+    assert_int_equal(result.info.cause, PAWL_RC_CONNECT);
+    assert_int_equal(result.info.effect, PAWL_EFFECT_NONE);
+    assert_non_null(strstr(result.info.text, "as told"));
+    assert_int_equal(atomic_load(&fake->hellos), 2);
+    assert_int_equal(ask(eager, PAWL_FAIL_CLOSED), PAWL_OUTCOME_DENY);
+    assert_int_equal(atomic_load(&fake->hellos), 3); /* no news: once is enough */
+    client->clock_ns = ticking;
+    for (unsigned i = 0; i < 20; i++) {
+        assert_int_equal(ask(client, PAWL_FAIL_CLOSED), PAWL_OUTCOME_DENY);
+    }
+    hellos = atomic_load(&fake->hellos);
+    assert_true(hellos < 15); /* it waits between them, longer each time */
+    atomic_store(&fake->mode, FAKE_ANSWER);
+    assert_int_equal(ask(eager, PAWL_FAIL_CLOSED), PAWL_OUTCOME_ALLOW);
+    pawl_client_destroy(eager);
+    pawl_client_destroy(client);
+    fake_stop(fake);
+}
+
+static void a_daemon_that_is_replaced_turns_nobody_away_for_good(void **state)
+{
+    struct fake *fake = fake_start(FAKE_TURN_ONCE);
+    struct pawl_client *client = client_for(fake->address, 0);
+    (void)state;
+
+    assert_int_equal(ask(client, PAWL_FAIL_CLOSED), PAWL_OUTCOME_ALLOW);
+    assert_int_equal(atomic_load(&fake->hellos), 2);
+    pawl_client_destroy(client);
+    fake_stop(fake);
+}
+
 static void a_goaway_moves_what_was_not_begun_and_lets_the_rest_finish(void **state)
 {
     struct fake *fake = fake_start(FAKE_GOAWAY);
@@ -1107,6 +1148,8 @@ int main(void)
         cmocka_unit_test(a_charge_is_never_sent_twice),
         cmocka_unit_test(the_next_address_is_asked_when_the_first_is_dead),
         cmocka_unit_test(an_idle_connection_that_was_closed_loses_nothing),
+        cmocka_unit_test(who_is_turned_away_twice_is_told_why_and_leaves_the_daemon_alone),
+        cmocka_unit_test(a_daemon_that_is_replaced_turns_nobody_away_for_good),
         cmocka_unit_test(a_goaway_moves_what_was_not_begun_and_lets_the_rest_finish),
         cmocka_unit_test(the_breaker_opens_answers_at_once_and_closes_after_a_probe),
         cmocka_unit_test(a_silent_daemon_is_left_for_another_without_a_breaker_too),

@@ -77,8 +77,9 @@ class Peer:
         with contextlib.suppress(OSError):  # the client may be gone
             self.socket.sendall(data)
 
-    def goaway(self, last_id):
-        self.send(self.fake.wire.Reply(goaway=self.fake.wire.GoAway(last_id=last_id)))
+    def goaway(self, last_id, reason=b""):
+        self.send(self.fake.wire.Reply(goaway=self.fake.wire.GoAway(last_id=last_id,
+                                                                    reason=reason)))
 
     def close(self):
         with contextlib.suppress(OSError):

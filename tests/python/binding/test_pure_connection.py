@@ -412,6 +412,30 @@ def test_a_drain_that_says_it_twice_moves_only_what_the_second_says(make_fake, m
     assert len(fake.seen) == 3 and handle.figures()["moved"] == 1
 
 
+def test_who_is_turned_away_twice_is_told_why(make_fake, make):
+    fake = make_fake()
+    handle = make(fake.address)
+    fake.on_hello = lambda fake, peer, request: (peer.goaway(0, b"as told"), peer.close())
+    info = ask(handle, CHECK).info
+    assert (info.source, info.cause, info.effect) == ("none", "connect", "none")
+    assert info.text.endswith("as told") and len(fake.hellos) == 2
+    assert ask(handle, CHECK).info.cause == "connect" and len(fake.hellos) == 3
+    fake.on_hello = Fake.welcome
+    assert ask(handle, CHECK).outcome == "allow" and len(fake.hellos) == 4
+
+
+def test_who_is_turned_away_by_a_daemon_that_is_replaced_asks_the_next_one(make_fake, make):
+    fake = make_fake()
+    handle = make(fake.address)
+
+    def first_one(fake, peer, request):
+        fake.on_hello = Fake.welcome
+        peer.goaway(0)
+        peer.close()
+    fake.on_hello = first_one
+    assert ask(handle, CHECK).outcome == "allow" and len(fake.hellos) == 2
+
+
 def test_a_goaway_after_the_hello_alone_moves_all(make_fake, make):
     """The hello was accepted, what came after was not: the ids on the wire say which is which."""
     fake = make_fake()

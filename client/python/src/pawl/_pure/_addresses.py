@@ -53,6 +53,7 @@ class Place:
         self.where = where
         self.tried = False  #: in this round
         self.backoff_ms = 0
+        self.turned_away = 0  #: times in a row that a goaway was all that came
         self.busy_ns = 0  #: its backlog was full: not before
         self.avoid_ns = 0  #: the others first until then
 

@@ -356,7 +356,7 @@ class Engine:
             raise Broken("protocol", FOREIGN) from None
         if wire_id == 0:  # the daemon's own
             if goaway is not None:
-                self._on_goaway(connection, goaway[0])
+                self._on_goaway(connection, goaway[0], goaway[1])
         elif wire_id == connection.hello_id:
             self._on_hello(connection, status, hello)
         elif wire_id in connection.sent:  # else it came too late, or was canceled
@@ -389,6 +389,7 @@ class Engine:
         if not connection.heard:
             connection.heard = True
             connection.place.backoff_ms = connection.place.avoid_ns = 0
+            connection.place.turned_away = 0
             _addresses.new_round(self._places)
 
     def _on_hello(self, connection: Connection, status: int, hello: Optional[List[int]]) -> None:
@@ -402,8 +403,23 @@ class Engine:
         if hello is not None and hello[1]:
             connection.in_flight_max = hello[1]
 
-    def _on_goaway(self, connection: Connection, last_id: int) -> None:
+    def _on_goaway(self, connection: Connection, last_id: int, reason: bytes) -> None:
         self._counts["goaways"] += 1
+        self._take_back(connection, last_id)
+        if connection is self._active and not connection.heard and last_id < connection.hello_id:
+            # All that came. A daemon that is being replaced, and the next one may be there already;
+            # or one that will not have this client: from the second time on it counts as failed.
+            connection.place.turned_away += 1
+            if connection.place.turned_away > 1:
+                raise Broken("connect", reason.decode("utf-8", "replace"))
+        connection.place.avoid_ns = clock_ns() + GOAWAY_AVOID_NS
+        _addresses.new_round(self._places)
+        if connection is self._active:
+            if self._draining is not None:  # one drains already: enough of it
+                self._fail(self._draining, Broken("lost", "still draining at the next goaway"))
+            self._draining, self._active = connection, None
+
+    def _take_back(self, connection: Connection, last_id: int) -> None:
         again: Dict[int, Call] = {}
         for wire_id, call in list(connection.sent.items()):
             if wire_id > last_id:  # not begun: in their order, before what waits already
@@ -413,12 +429,6 @@ class Engine:
                 self._counts["moved"] += 1
         self._queue = {**again, **self._queue}
         connection.stop_sending()
-        connection.place.avoid_ns = clock_ns() + GOAWAY_AVOID_NS
-        _addresses.new_round(self._places)
-        if connection is self._active:
-            if self._draining is not None:  # one drains already: enough of it
-                self._fail(self._draining, Broken("lost", "still draining at the next goaway"))
-            self._draining, self._active = connection, None
 
     # ---- turning -------------------------------------------------------------------------------
 
