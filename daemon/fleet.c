@@ -261,6 +261,7 @@ static enum pawl_status make_cluster(struct pawl_fleet *fleet, struct pawl_error
         .tls = &fleet->tls,
         .advertise = settings->cluster.advertise,
         .seeds = settings->cluster.seeds,
+        .peer_name = settings->cluster.peer_name,
         .version = PAWL_VERSION,
         .facts = facts,
         .limits = limits,

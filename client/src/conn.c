@@ -164,10 +164,20 @@ void pawl_client_conn_up(struct pawl_client *client, struct conn *conn)
 
     (void)setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* no-op on unix */
     if (address != NULL && address->kind == PAWL_ADDRESS_TLS) {
-        (void)pawl_client_secure_begin(client, conn, address->host);
+        (void)pawl_client_secure_begin(client, conn,
+                                       pawl_client_is_direct(client, conn)
+                                           ? pawl_client_route_name(client, conn)
+                                           : address->host);
         return;
     }
     pawl_client_conn_ready(client, conn);
+}
+
+const char *pawl_client_conn_host(const struct pawl_client *client, const struct conn *conn)
+{
+    const struct pawl_address *address = address_of(client, conn);
+
+    return address != NULL && address->kind == PAWL_ADDRESS_TLS ? address->host : NULL;
 }
 
 static uint64_t give_up_ns(struct pawl_client *client, uint64_t now_ns)

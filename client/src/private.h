@@ -343,6 +343,9 @@ void pawl_client_conn_send(struct pawl_client *client, struct conn *conn);
 int pawl_client_conn_receive(struct pawl_client *client, struct conn *conn);
 /** The connection stands, and is secured where it has to be: say hello. */
 void pawl_client_conn_ready(struct pawl_client *client, struct conn *conn);
+
+/** The host of the address that @conn leads to, under TLS; NULL without it. Lent like the texts. */
+const char *pawl_client_conn_host(const struct pawl_client *client, const struct conn *conn);
 /** Remember @text as what went wrong with @endpoint. */
 void pawl_client_conn_error(struct pawl_client *client, unsigned endpoint, const char *text);
 /** Make the epoll registration fit. */
@@ -379,6 +382,9 @@ void pawl_client_route_lookup(struct pawl_client *client);
 const struct pawl_address *pawl_client_route_address(const struct pawl_client *client,
                                                      const struct conn *conn);
 /** What the daemon at the end of @conn told of itself, and of its fleet. */
+/** What the certificate at the other end of the straight connection @conn has to be for. */
+const char *pawl_client_route_name(const struct pawl_client *client, const struct conn *conn);
+
 void pawl_client_route_hello(struct pawl_client *client, struct conn *conn,
                              const Pawl__V1__HelloReply *hello);
 void pawl_client_route_view(struct pawl_client *client, const struct conn *conn,

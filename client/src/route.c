@@ -15,6 +15,7 @@
 
 #include "core/ring.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -42,6 +43,7 @@ struct route {
     struct pawl_subkey key;
     bool has_key;
     struct pawl_ring ring; /* view 0: nobody is known */
+    const char *host;      /* of the address whose daemon told it, under TLS; NULL: none */
     struct route_member members[PAWL_MEMBERS_MAX];
 };
 
@@ -86,6 +88,24 @@ const struct pawl_address *pawl_client_route_address(const struct pawl_client *c
                                                      const struct conn *conn)
 {
     return &member_of(client, conn)->address;
+}
+
+static bool is_number(const char *host)
+{
+    struct in6_addr number; /* room for both */
+
+    return inet_pton(AF_INET, host, &number) == 1 || inet_pton(AF_INET6, host, &number) == 1;
+}
+
+/*
+ * No certificate is for an address that nobody knew before the member was started, so a member that
+ * goes by a number proves the name by which the fleet was reached: it is asked under that, too.
+ */
+const char *pawl_client_route_name(const struct pawl_client *client, const struct conn *conn)
+{
+    const char *host = member_of(client, conn)->address.host;
+
+    return client->route->host != NULL && is_number(host) ? client->route->host : host;
 }
 
 /* ---- what the daemon tells ----------------------------------------------------------------- */
@@ -315,6 +335,7 @@ void pawl_client_route_hello(struct pawl_client *client, struct conn *conn,
     if (conn != client_active(client)) {
         return;
     }
+    route->host = pawl_client_conn_host(client, conn);
     route->has_key = (hello->features & PAWL_FEATURE_ROUTING) != 0 &&
                      hello->slots_subkey.len == sizeof(route->key.bytes);
     if (!route->has_key ||

@@ -63,9 +63,10 @@ struct pawl_cluster_options {
     const struct pawl_tls *tls; /* for links to members; ops NULL: in clear only */
     struct pawl_origin self;
     const char *advertise; /* canonical address (core/address.h) */
-    const char *seeds;   /* "host:port" of all members, asked for the view while the engine is away;
-                            "" or NULL: none */
-    const char *version; /* of this program */
+    const char *seeds; /* "host:port" of all members, asked for the view while the engine is away;
+                          "" or NULL: none */
+    const char *peer_name; /* what members' certificates are for; "" or NULL: their hosts */
+    const char *version;   /* of this program */
     /* Of as many secrets: the first seals what lies in the engine, all of them open it. */
     const struct pawl_subkey *facts, *limits;
     unsigned secrets_count;          /* 1 to PAWL_CLUSTER_KEYS_MAX */

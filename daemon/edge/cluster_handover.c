@@ -219,6 +219,7 @@ static struct pawl_peer_link *link_of(struct pawl_cluster *cluster, struct pawl_
             .net = cluster->net,
             .member = peer->id,
             .address = peer->address,
+            .name = pawl_world_peer_name(&cluster->world),
             .context = context_of,
             .tls = cluster->world.tls.ops,
             .ctx = cluster,

@@ -279,6 +279,7 @@ enum pawl_status pawl_cluster_create(const struct pawl_cluster_options *options,
         status = pawl_world_init(&cluster->world, cluster->self, &cluster->slots,
                                  options->tls != NULL ? options->tls : &no_tls, &calls);
         cluster->world_open = status == PAWL_OK;
+        pawl_world_set_peer_name(&cluster->world, options->peer_name);
     }
     status = status == PAWL_OK ? open_loop(cluster, error) : status;
     status = status == PAWL_OK ? open_node(cluster, error) : status;

@@ -99,12 +99,13 @@ static void on_answer(void *ctx, enum pawl_peer_outcome outcome, struct pawl_byt
 
 static void ask(struct pawl_cluster *cluster, const struct pawl_address *address)
 {
+    const char *name = pawl_world_peer_name(&cluster->world);
     char text[PAWL_ADDRESS_TEXT_MAX];
     struct pawl_peer_link_options options = {
         .net = cluster->net,
         .anybody = true,
         .address = text,
-        .name = cluster->seeds.host,
+        .name = name != NULL ? name : cluster->seeds.host,
         .context = context_of,
         .tls = cluster->world.tls.ops,
         .ctx = cluster,

@@ -1,5 +1,6 @@
 #include "edge/cluster_world.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum pawl_status pawl_world_init(struct pawl_cluster_world *world, struct pawl_member_id self,
@@ -43,6 +44,16 @@ void pawl_world_set_context(struct pawl_cluster_world *world, struct pawl_tls_co
     if (old != NULL) {
         world->tls.ops->unref(old);
     }
+}
+
+void pawl_world_set_peer_name(struct pawl_cluster_world *world, const char *name)
+{
+    (void)snprintf(world->peer_name, sizeof(world->peer_name), "%s", name != NULL ? name : "");
+}
+
+const char *pawl_world_peer_name(const struct pawl_cluster_world *world)
+{
+    return world->peer_name[0] != '\0' ? world->peer_name : NULL;
 }
 
 struct pawl_tls_context *pawl_world_context(struct pawl_cluster_world *world)

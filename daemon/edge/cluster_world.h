@@ -15,6 +15,7 @@
 #ifndef PAWL_EDGE_CLUSTER_WORLD_H
 #define PAWL_EDGE_CLUSTER_WORLD_H
 
+#include "core/address.h"
 #include "core/cluster/ownership.h"
 #include "edge/handler.h"
 #include "edge/holds.h"
@@ -108,6 +109,7 @@ struct pawl_cluster_world {
     pthread_mutex_t dial_lock;
     struct pawl_tls tls;
     struct pawl_tls_context *dial_context; /* a reference; NULL: in clear */
+    char peer_name[PAWL_ADDRESS_HOST_MAX + 1];
     unsigned worker_count;
     struct pawl_world_worker workers[PAWL_WORKERS_MAX];
 };
@@ -130,6 +132,16 @@ void pawl_world_deinit(struct pawl_cluster_world *world);
 /** Dial other members with @context from now on (a reference is taken). NULL: in clear. Any thread.
  */
 void pawl_world_set_context(struct pawl_cluster_world *world, struct pawl_tls_context *context);
+
+/**
+ * What members' certificates have to be for in place of the hosts of their addresses: for members
+ * whose addresses are not known when certificates are made. Before any worker opens. @name NULL or
+ * "": the hosts. At most PAWL_ADDRESS_HOST_MAX bytes, checked by the settings.
+ */
+void pawl_world_set_peer_name(struct pawl_cluster_world *world, const char *name);
+
+/** It, or NULL: the host of each address. Lent until the world ends. Any thread. */
+const char *pawl_world_peer_name(const struct pawl_cluster_world *world);
 
 /** The context of the moment with a reference for the caller (world->tls to give it back). */
 struct pawl_tls_context *pawl_world_context(struct pawl_cluster_world *world);

@@ -135,6 +135,7 @@ struct pawl_peer_link *pawl_forward_link(struct pawl_forward *forward, uint16_t 
             .net = forward->net,
             .member = forward->territory->members[index].id,
             .address = forward->territory->members[index].address,
+            .name = pawl_world_peer_name(forward->world),
             .context = dial_context,
             .tls = forward->world->tls.ops,
             .ctx = forward,

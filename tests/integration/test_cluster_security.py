@@ -5,6 +5,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -26,7 +27,8 @@ class Secured:
         self.authority = Authority(folder)
         self.certificates = {name: self.authority.leaf(name, san) for name, san in {
             "engine": "DNS:engine.internal", "member": "DNS:member.pawl,IP:127.0.0.1",
-            "stranger": "DNS:stranger.pawl,IP:127.0.0.1"}.items()}
+            "stranger": "DNS:stranger.pawl,IP:127.0.0.1",
+            "numberless": "DNS:member.pawl,DNS:localhost"}.items()}
         place = rig.Loopback()
         self.tls_port = place.port()
         certificate, key = self.certificates["engine"]
@@ -120,6 +122,29 @@ def test_members_and_engine_know_each_other_by_certificates(secured, wire):
     assert client.receive().goaway.reason == b"no entry of tls.clients matches the certificate"
     assert client.receive() is None
     client.close()
+
+
+def test_members_known_by_numbers_prove_the_name_that_all_share(secured, wire, make_callers,
+                                                                 monkeypatch):
+    for _ in range(3):
+        secured.add(name="numberless", wait=False, peer_name="member.pawl")
+    secured.settle()
+    for number in range(4):
+        assert admitted(wire, secured.nodes, f"key-{number}", 10, 24) == 10
+    # A client that knows one of them by a name goes straight to the others, too.
+    certificate, key = secured.certificates["numberless"]
+    monkeypatch.setenv("PAWL_TLS_CA", str(secured.authority.certificate))
+    monkeypatch.setenv("PAWL_TLS_CERTIFICATE", str(certificate))
+    monkeypatch.setenv("PAWL_TLS_KEY", str(key))
+    known = types.SimpleNamespace(unix=f"tls:localhost:{secured.nodes[0].tls_port}")
+    everybody = [make_callers([known], f"direct-{number}", 1000, threads=1, route=True)
+                 for number in range(8)] # some keys are counted by the others
+    rig.wait_until(lambda: sum(one.figures()["direct"] > 0 for one in everybody) > 1,
+                   "a straight way")
+    assert sum(one.stop()["failed"] for one in everybody) == 0
+    # Who has a certificate for the number alone is none of them.
+    stranger = secured.add(name="stranger", wait=False, peer_name="member.pawl")
+    rig.wait_until(lambda: "alert bad certificate" in log_of(stranger), "the refusal in the log")
 
 
 def test_an_engine_with_a_certificate_for_another_name_is_not_believed(secured):

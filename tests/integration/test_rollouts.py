@@ -177,7 +177,7 @@ def all_within(release, condition, what, patience_s=2):
     pytest.param(AS_IT_IS, 3, 90, marks=pytest.mark.soak, id="long")])
 def test_settings_and_certificates_change_under_load(make_release, wire, times, rolled, lasting_s):
     """The kubelet swaps ..data: taken by all within two seconds, and what is wrong by none. The
-    long form has a rolling update then: with TLS, members reach each other by their names."""
+    long form has a rolling update then: with TLS, members prove the name that all of them share."""
     release = make_release(**times, access={"anonymous": []}, tls={
         "enabled": True, "clients": [{"san": "dns:api.shop.svc", "role": ["check", "read"]}],
         "certManager": {"enabled": True, "issuerName": "ca"}})

@@ -213,6 +213,8 @@ static const struct setting_effect setting_effects[] = {
       "integration:test_fleets_with_prefixes_of_their_own_share_an_engine" },
     { "cluster.advertise", NULL, NULL,
       "integration:test_members_and_engine_know_each_other_by_certificates" },
+    { "cluster.peer_name", NULL, NULL,
+      "integration:test_members_known_by_numbers_prove_the_name_that_all_share" },
     { "cluster.seeds", NULL, NULL, "unit_settings_cluster:what_is_written_is_what_the_node_gets" },
     { "cluster.ack", NULL, NULL,
       "integration:test_what_a_revocation_waits_for_is_as_the_settings_say" },

@@ -245,6 +245,9 @@ static void what_the_engine_is_told_goes_together(void **state)
     assert_cluster_refused("prefix: \"a{b\"", "cluster.prefix: \"a{b\" has other letters than");
     assert_cluster_refused("prefix: \"\"", "cluster.prefix: has 0 bytes; give 1 to 32");
     assert_cluster_refused("seeds: pawl", "cluster.seeds: \"pawl\" is not HOST:PORT");
+    loaded = load_cluster("peer_name: members.pawl");
+    assert_told(loaded, "warning: cluster.peer_name: cluster.advertise is not tls:");
+    done(loaded);
     assert_cluster_refused("command_timeout: 10ms", "cluster.command_timeout: 10ms is too little");
 }
 

@@ -310,7 +310,9 @@ struct pawl_client_options {
     void *connect_ctx;
     /*
      * TLS 1.3, for addresses of the form tls:host:port. The daemon's certificate has to be signed
-     * by tls_ca and made out for the host of the address. Files are PEM, read once, here.
+     * by tls_ca and made out for the host of the address; with PAWL_CLIENT_ROUTE a member that goes
+     * by a number has to prove the host of the address whose daemon named it. Files are PEM, read
+     * once, here.
      */
     const char *tls_ca;          /* who signs the daemon's certificate [PAWL_TLS_CA, else what the
                                     system trusts] */

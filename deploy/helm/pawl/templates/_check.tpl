@@ -103,8 +103,5 @@
 {{- if and $tls.certManager.enabled (not $tls.certManager.issuerName) -}}
 {{- fail "tls.certManager.issuerName: cert-manager has to know who issues" -}}
 {{- end -}}
-{{- if and .Values.cluster.enabled $tls.members (ne .Values.mode "statefulset") -}}
-{{- fail (printf "tls.members: members of a %s have addresses only, for which no certificate is made; set tls.members=false (they speak in clear, guarded by networkPolicy) or mode=statefulset" .Values.mode) -}}
-{{- end -}}
 {{- end -}}
 {{- end -}}

@@ -80,6 +80,9 @@ acks: {{ toJson . }}
 {{- end }}
 command_timeout: {{ $c.commandTimeout }}
 strict: {{ $c.strict }}
+{{- if include "pawl.membersTls" . }}
+peer_name: {{ include "pawl.membersHost" . }}
+{{- end }}
 seeds: {{ printf "%s:%d" (include "pawl.membersHost" .) (int (ternary .Values.service.port .Values.service.membersPort (eq (include "pawl.membersTls" .) "true"))) }}
 {{- end -}}
 

@@ -83,16 +83,12 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 
 {{/*
 Where a member says it is reached. The address is right at once; a name may lead to the pod before
-for as long as somebody caches it. So the name is taken only where a certificate has to be for it.
+for as long as somebody caches it. Certificates are for pawl.membersHost (cluster.peer_name).
 */}}
 {{- define "pawl.advertise" -}}
-{{- if include "pawl.membersTls" . -}}
-tls:$(POD_NAME).{{ include "pawl.membersHost" . }}:{{ int .Values.service.port }}
-{{- else if eq .Values.service.ipFamily "IPv6" -}}
-tcp:[$(POD_IP)]:{{ int .Values.service.membersPort }}
-{{- else -}}
-tcp:$(POD_IP):{{ int .Values.service.membersPort }}
-{{- end -}}
+{{- $tls := eq (include "pawl.membersTls" .) "true" -}}
+{{- $ip := ternary "[$(POD_IP)]" "$(POD_IP)" (eq .Values.service.ipFamily "IPv6") -}}
+{{ ternary "tls" "tcp" $tls }}:{{ $ip }}:{{ int (ternary .Values.service.port .Values.service.membersPort $tls) }}
 {{- end -}}
 
 {{/* PAWL_ADDR of clients inside the cluster. */}}

@@ -41,8 +41,6 @@ args:
 - {{ printf "cluster.advertise=%s" (include "pawl.advertise" .) | quote }}
 {{- end }}
 env:
-- name: POD_NAME
-  valueFrom: {fieldRef: {fieldPath: metadata.name}}
 - name: POD_IP
   valueFrom: {fieldRef: {fieldPath: status.podIP}}
 - name: PAWL_ADDR # of pawlctl in this container
