@@ -377,23 +377,32 @@ def start_with(node, arguments, wait):
 
 @fleet_tests
 def test_a_fleet_comes_back_from_one_data_dir(make_daemon, make_fleet, wire, tmp_path):
-    # What a member's journal holds is what one node alone holds, under the fleet's secret.
-    secret = secrets.token_hex(32) + "\n"
-    (tmp_path / "kept").write_text(secret)
-    (tmp_path / "kept").chmod(0o600)
-    lost = make_daemon("--set", f"secret_file={tmp_path / 'kept'}")
-    backed_up(lost, tmp_path)
-    fleet = begin_again(make_fleet, secret)
+    lost, exp = make_fleet(2, data_dir=True), soon()
+    first, second = lost.nodes
+    said(first, "revoke", "token", "--jti", "before", "--exp", exp)
+    wait_for(lambda: second.status()["store_facts"] == 1, "the other member's journal has it")
+    second.stop() # in order: it costs nothing
+    shutil.copytree(second.folder / "data", tmp_path / "backup")
+    said(first, "revoke", "token", "--jti", "after", "--exp", exp, "--ack", "memory")
+    lost.close()
+    for node in lost.nodes:
+        shutil.rmtree(node.folder)
+    # A look at it first, elsewhere: one node alone, under the fleet's secret.
+    shutil.copytree(tmp_path / "backup", tmp_path / "look")
+    look = make_daemon("--set", f"secret_file={tmp_path / 'secret'}", data_dir=tmp_path / "look")
+    assert look.status()["frozen"] is False and look.status()["revocations"] == 1
+
+    fleet = begin_again(make_fleet, (tmp_path / "secret").read_text())
     node = first_of(fleet, "--frozen")
     shutil.copytree(tmp_path / "backup", node.folder / "data", dirs_exist_ok=True)
     node.start()
     assert node.status()["frozen"] is True
-    assert node.ctl("token", "check", "--exp", lost.exp, *old("after"))[1]["status"] == "undecided"
+    assert node.ctl("token", "check", "--exp", exp, *old("after"))[1]["status"] == "undecided"
     said(node, "thaw", "--lost-since", int(time.time()) - 60)
     said(node, "revoke", "namespace")
     fleet.add(2)
     calm(fleet)
-    assert_all_know(fleet, wire, lost.exp)
+    assert_all_know(fleet, wire, exp)
 
 
 def test_the_patch_for_kubernetes_fits_the_manifests():
