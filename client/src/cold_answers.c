@@ -1,5 +1,6 @@
 #include "private.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 struct pawl_cold_arena *pawl_client_arena(struct pawl_client *client)
@@ -233,6 +234,9 @@ static void put_member(struct pawl_member_info *info, const Pawl__V1__Member *fr
     }
     pawl_client_put_chars(info->address, sizeof(info->address), from->address);
     pawl_client_put_chars(info->state, sizeof(info->state), from->state);
+    if (from->frozen && strcmp(info->state, "serving") == 0) { /* to who routes it is that */
+        (void)snprintf(info->state, sizeof(info->state), "frozen");
+    }
     pawl_client_put_chars(info->version, sizeof(info->version), from->version);
     info->uptime_s = from->uptime_s;
     info->view = from->view;

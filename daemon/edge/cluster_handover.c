@@ -463,11 +463,25 @@ static void version_of(struct pawl_cluster *cluster, const struct pawl_member_id
     }
 }
 
+static bool is_frozen(struct pawl_cluster *cluster, const struct pawl_member_id *id)
+{
+    uint32_t count;
+    const struct pawl_member_seen *seen = pawl_members_seen(&cluster->node.members, &count);
+
+    for (uint32_t i = 0; i < count; i++) {
+        if (pawl_member_id_equal(seen[i].id, *id)) {
+            return seen[i].known && seen[i].info.frozen;
+        }
+    }
+    return false;
+}
+
 static void publish(struct pawl_cluster *cluster, const struct pawl_view *view)
 {
     static struct pawl_territory_member members[PAWL_MEMBERS_MAX]; /* one thread */
 
     cluster->versions_known = 0;
+    memset(cluster->frozen_known, 0, sizeof(cluster->frozen_known));
     for (unsigned i = 0; i < view->count; i++) {
         const struct pawl_view_member *from = &view->members[i];
         struct pawl_territory_member *member = &members[i];
@@ -481,6 +495,8 @@ static void publish(struct pawl_cluster *cluster, const struct pawl_view *view)
         (void)snprintf(member->address, sizeof(member->address), "%s", from->address);
         version_of(cluster, &from->id, member->version, sizeof(member->version));
         cluster->versions_known += member->version[0] != '\0' ? 1 : 0;
+        member->frozen = is_frozen(cluster, &from->id);
+        cluster->frozen_known[i] = member->frozen;
     }
     struct pawl_territory *territory =
         pawl_territory_create(&cluster->slots, view->number, cluster->self, members, view->count);
@@ -501,21 +517,21 @@ void pawl_cluster_view(struct pawl_cluster *cluster, const struct pawl_view *vie
     publish(cluster, view);
 }
 
-/* A view may come before the announcement of who is new in it, which tells its version. */
+/* A view may come before the announcement of who is new in it, which tells its version; and what is
+ * frozen or thawed changes without one. */
 void pawl_cluster_publish_rest(struct pawl_cluster *cluster)
 {
     const struct pawl_view *view = pawl_members_view(&cluster->node.members);
     char version[sizeof(cluster->version)];
+    bool is_news = cluster->unpublished;
     unsigned known = 0;
 
-    if (!cluster->unpublished && cluster->versions_known == view->count) {
-        return;
-    }
     for (unsigned i = 0; i < view->count; i++) {
         version_of(cluster, &view->members[i].id, version, sizeof(version));
         known += version[0] != '\0' ? 1 : 0;
+        is_news = is_news || is_frozen(cluster, &view->members[i].id) != cluster->frozen_known[i];
     }
-    if (cluster->unpublished || known > cluster->versions_known) {
+    if (is_news || known > cluster->versions_known) {
         publish(cluster, view);
     }
 }

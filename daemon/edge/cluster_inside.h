@@ -159,8 +159,9 @@ struct pawl_cluster {
     struct pawl_node node;
     struct pawl_cluster_peer peers[PAWL_MEMBERS_MAX];
     unsigned peer_count;
-    unsigned versions_known; /* of members of the view that was published last */
-    bool unpublished;        /* there was no memory for it */
+    unsigned versions_known;             /* of members of the view that was published last */
+    bool frozen_known[PAWL_MEMBERS_MAX]; /* as published, by place in the view */
+    bool unpublished;                    /* there was no memory for it */
     struct pawl_peer_link *doomed[PAWL_CLUSTER_DOOMED_MAX]; /* end with this turn */
     unsigned doomed_count;
     struct pawl_cluster_lost lost;

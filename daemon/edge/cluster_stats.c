@@ -228,6 +228,7 @@ void pawl_cluster_show(struct pawl_cluster *cluster, uint64_t now_ms)
     }
     say_changes(cluster, figures);
     say_troubles(cluster, figures);
+    pawl_members_set_frozen(&cluster->node.members, pawl_cluster_frozen(cluster));
     pawl_cluster_publish_rest(cluster);
     (void)pthread_mutex_lock(&cluster->stats_lock);
     cluster->shown = *figures;

@@ -30,6 +30,7 @@ static void fill_self(const struct pawl_dispatch *dispatch, Pawl__V1__Member *to
     to->node.data = (uint8_t *)(uintptr_t)app->node;
     to->node.len = sizeof(app->node);
     to->state = pawl_wire_text(frozen ? "frozen" : "serving");
+    to->frozen = frozen;
     to->version = pawl_wire_text(PAWL_VERSION);
     to->uptime_s = (pawl_clock_read(app->clock).instant.ns - app->started.ns) / 1000000000;
 }
@@ -46,6 +47,7 @@ static void fill_member(const struct pawl_dispatch *dispatch,
         pawl__v1__member__init(to);
         to->version = pawl_wire_text(from->version);
         to->uptime_s = uptime_s(from->started_ms);
+        to->frozen = from->frozen;
     }
     /* Frozen or not it counts: who routes goes by the view alone. */
     to->node.data = (uint8_t *)(uintptr_t)from->id.bytes;

@@ -26,6 +26,7 @@ struct pawl_territory_member {
     char address[PAWL_ADDRESS_TEXT_MAX]; /* core/address.h: where other members reach it */
     uint64_t started_ms; /* BOOTTIME of this node when it was first seen; 0: not known */
     char version[32];    /* of its pawld, for people; "" = not known */
+    bool frozen;         /* as it said last, for people */
 };
 
 struct pawl_territory {

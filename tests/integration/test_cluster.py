@@ -137,6 +137,28 @@ def test_an_owner_that_falls_silent_may_have_counted(make_fleet, wire):
         owner.resume()
 
 
+def states(node):
+    return {member["address"]: (member["state"], member["frozen"])
+            for member in node.ctl("members")[1]["members"]}
+
+
+def test_who_is_frozen_shows_at_every_member(make_fleet, wire):
+    fleet = make_fleet(2, data_dir=True)
+    first, second = fleet.nodes
+    second.stop()
+    second.server = rig.Server(second.place, [
+        second.build / "pawld", "--config", second.config, "--frozen"], second.folder / "log-frozen")
+    for node in (first, second):
+        rig.wait_until(lambda: states(node).get(second.tcp) == ("frozen", True),
+                       f"{node.name} shows it")
+        assert states(node)[first.tcp] == ("serving", False)
+    code, answer = second.ctl("thaw", "--lost-since", int(time.time()) - 60)
+    assert code == 0, answer
+    for node in (first, second):
+        rig.wait_until(lambda: states(node).get(second.tcp) == ("serving", False),
+                       f"{node.name} shows that it is over")
+
+
 def test_an_engine_that_comes_back_empty_is_told_again(make_fleet, wire):
     fleet = make_fleet()
     exp = int(time.time()) + 600

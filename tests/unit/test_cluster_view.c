@@ -273,6 +273,26 @@ static const struct pawl_member_info info = {
     .blob = { (const uint8_t *)"digests", 7 },
 };
 
+static void an_info_says_whether_its_member_is_frozen(void **state)
+{
+    uint8_t bytes[PAWL_MEMBER_INFO_MAX], thawed[PAWL_MEMBER_INFO_MAX];
+    struct pawl_member_id id = id_of(1);
+    struct pawl_member_info said = info;
+    struct pawl_member_info out;
+    size_t size = pawl_member_info_encode(&info, &key, &id, thawed);
+
+    (void)state;
+    assert_int_equal(pawl_member_info_decode(&out, &key, &id, pawl_bytes_of(thawed, size)),
+                     PAWL_OK);
+    assert_false(out.frozen);
+    said.frozen = true;
+    assert_int_equal(pawl_member_info_encode(&said, &key, &id, bytes), size + 1);
+    assert_int_equal(pawl_member_info_decode(&out, &key, &id, pawl_bytes_of(bytes, size + 1)),
+                     PAWL_OK);
+    assert_true(out.frozen);
+    assert_memory_equal(out.blob.data, "digests", 7);
+}
+
 static void an_info_is_read_as_it_was_written(void **state)
 {
     uint8_t bytes[PAWL_MEMBER_INFO_MAX];
@@ -360,6 +380,7 @@ int main(void)
         cmocka_unit_test(numbers_rise_whatever_the_random_bits),
         cmocka_unit_test(only_who_serves_owns),
         cmocka_unit_test(views_that_differ_in_anything_are_not_equal),
+        cmocka_unit_test(an_info_says_whether_its_member_is_frozen),
         cmocka_unit_test(an_info_is_read_as_it_was_written),
         cmocka_unit_test(an_info_of_another_member_or_changed_is_refused),
         cmocka_unit_test(the_largest_info_fits_and_a_larger_one_is_refused),

@@ -894,7 +894,7 @@ struct pawl_members_call {
 struct pawl_member_info {
     uint8_t node[16];  /* of this life of it: a restart makes another */
     char address[268]; /* where the others reach it, as in pawl_client_options; "": it is alone */
-    char state[20];    /* "serving", "leaving", "frozen" */
+    char state[20];    /* "serving", "leaving", "frozen": serves limits, and tokens after a thaw */
     char version[36];
     uint64_t uptime_s; /* 0: not known to the one that answers */
     uint64_t view;     /* the number of the view that it was last seen with; 0: not known */

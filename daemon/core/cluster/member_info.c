@@ -5,9 +5,10 @@
 #include <string.h>
 
 #define INFO_VERSION 1
+#define INFO_FROZEN  1 /* of the flags at the end, which are left out when there are none */
 
 _Static_assert(1 + 1 + 8 + 16 + 8 + 2 + PAWL_VIEW_ADDRESS_MAX + 2 + PAWL_MEMBER_VERSION_MAX + 2 +
-                       PAWL_MEMBER_BLOB_MAX + PAWL_SEAL_BYTES <=
+                       PAWL_MEMBER_BLOB_MAX + 1 + PAWL_SEAL_BYTES <=
                    PAWL_MEMBER_INFO_MAX,
                "an info fits into an announcement");
 
@@ -34,6 +35,9 @@ size_t pawl_member_info_encode(const struct pawl_member_info *info, const struct
     pawl_octet_put_part(&writer, info->address);
     pawl_octet_put_part(&writer, info->version);
     pawl_octet_put_part(&writer, info->blob);
+    if (info->frozen) {
+        pawl_octet_put_uint(&writer, INFO_FROZEN, 1);
+    }
     return pawl_seal(key, PAWL_SEAL_MEMBER, place_of(id), out, writer.size);
 }
 
@@ -63,6 +67,8 @@ enum pawl_status pawl_member_info_decode(struct pawl_member_info *info,
     info->address = pawl_octet_get_part(&reader, PAWL_VIEW_ADDRESS_MAX);
     info->version = pawl_octet_get_part(&reader, PAWL_MEMBER_VERSION_MAX);
     info->blob = pawl_octet_get_part(&reader, PAWL_MEMBER_BLOB_MAX);
+    info->frozen =
+        !pawl_octet_all_read(&reader) && (pawl_octet_get_uint(&reader, 1) & INFO_FROZEN) != 0;
     if (!pawl_octet_all_read(&reader) || state < PAWL_MEMBER_JOINING ||
         state > PAWL_MEMBER_LEAVING) {
         *info = nothing;

@@ -27,6 +27,7 @@ struct pawl_member_info {
     struct pawl_bytes address; /* up to PAWL_VIEW_ADDRESS_MAX */
     struct pawl_bytes version; /* of the program, up to PAWL_MEMBER_VERSION_MAX */
     struct pawl_bytes blob;    /* the log's, up to PAWL_MEMBER_BLOB_MAX */
+    bool frozen;               /* its journal is, until thaw; for people */
 };
 
 /**

@@ -96,6 +96,7 @@ static void announce(struct pawl_members *members, uint64_t now_ms)
         .address = members->options.address,
         .version = members->options.version,
         .blob = pawl_bytes_of(members->blob, members->blob_size),
+        .frozen = members->frozen,
     };
     size_t size =
         pawl_member_info_encode(&info, members->options.keys.keys, &members->options.self, bytes);
@@ -361,6 +362,11 @@ void pawl_members_set_blob(struct pawl_members *members, struct pawl_bytes blob)
     if (members->blob_size > 0) {
         memcpy(members->blob, blob.data, members->blob_size);
     }
+}
+
+void pawl_members_set_frozen(struct pawl_members *members, bool frozen)
+{
+    members->frozen = frozen;
 }
 
 void pawl_members_hear(struct pawl_members *members, uint64_t number, uint64_t now_ms)

@@ -194,6 +194,7 @@ struct pawl_members {
     uint8_t version[PAWL_MEMBER_VERSION_MAX];
     uint8_t blob[PAWL_MEMBER_BLOB_MAX];
     size_t blob_size;
+    bool frozen;
     uint64_t random;
     bool ready, leaving, gone, done;
 
@@ -264,6 +265,9 @@ void pawl_members_ready(struct pawl_members *members, uint64_t now_ms);
 
 /** Bytes for the next announcements (the log's digests), copied, up to PAWL_MEMBER_BLOB_MAX. */
 void pawl_members_set_blob(struct pawl_members *members, struct pawl_bytes blob);
+
+/** What the next announcements say of this node's journal, for people. */
+void pawl_members_set_frozen(struct pawl_members *members, bool frozen);
 
 /**
  * Announcements of nobody's are kept for @ms at least: for so long whoever is silent may still
