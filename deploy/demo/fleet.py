@@ -428,7 +428,7 @@ class Network:
     """A bridge in a namespace of its own, and a namespace with an address for each place."""
 
     def __init__(self):
-        self.tag = f"pawl{os.getpid() % 100000:05d}{secrets.token_hex(1)}"
+        self.tag = f"pawl{os.getpid() % 100000:05d}{secrets.token_hex(3)}"
         self.places = {}
         self.hub = f"{self.tag}-hub"
         self.run("ip", "netns", "add", self.hub)
@@ -443,13 +443,13 @@ class Network:
 
     def place(self, name):
         if name not in self.places:
-            self.places[name] = Namespace(self, name, len(self.places) + 1)
+            self.places[name] = None
+            self.places[name] = Namespace(self, name, len(self.places))
         return self.places[name]
 
     def close(self):
-        for place in self.places.values():
-            subprocess.run(["ip", "netns", "delete", place.namespace], capture_output=True)
-        subprocess.run(["ip", "netns", "delete", self.hub], capture_output=True)
+        for name in (*self.places, "hub"):  # also one that was made in part
+            subprocess.run(["ip", "netns", "delete", f"{self.tag}-{name}"], capture_output=True)
 
 
 class Namespace:

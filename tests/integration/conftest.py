@@ -20,6 +20,8 @@ import time
 
 import pytest
 
+import leftovers
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("PAWL_BUILD", ROOT / "build" / "release"))
 #: A condition that has not come true by then never will; generous for sanitizers on a busy machine.
@@ -45,6 +47,15 @@ def wait_for(condition, what="the condition", patience_s=PATIENCE_S):
         if time.monotonic() > end:
             raise AssertionError(f"{what} did not come true within {patience_s} s")
         time.sleep(0.01)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left():
+    """Set up first and torn down last: what a test has begun is over by then."""
+    before = leftovers.here()
+    yield
+    left = leftovers.since(before)
+    assert left == [], "left behind"
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@ Sentinel, and clients that know nothing but the Service's name.
 """
 
 import collections
+import contextlib
 import json
 import os
 import pathlib
@@ -129,6 +130,23 @@ class Release:
             capture_output=True, text=True, timeout=20)
         return done.returncode, done.stdout.strip() or done.stderr.strip()
 
+    def helm_test(self):
+        """What the pod of `helm test` says, run in the clients' place; it has to be content."""
+        spec = self.kube.rendered.one("Pod")["spec"]
+        container = spec["containers"][0]
+        assert container["command"] == ["/usr/bin/pawlctl"]
+        words = container["args"]
+        for mount in container.get("volumeMounts", []):
+            volume = next(one for one in spec["volumes"] if one["name"] == mount["name"])
+            folder = pathlib.Path(tempfile.mkdtemp(dir=self.folder))
+            for name, text in self.kube.held[volume["secret"]["secretName"]].items():
+                (folder / name).write_text(text)
+            words = [word.replace(mount["mountPath"], str(folder)) for word in words]
+        done = subprocess.run(self.kube.command(self.client, [BUILD / "pawlctl", *words]),
+                              capture_output=True, text=True, timeout=20)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
     def shown(self, kubelet, options):
         """The certificate that a pod shows to a new client, as PEM."""
         ca, mine, key = options[1::2]
@@ -147,14 +165,13 @@ class Release:
         return self.http(kubelet, "/metrics")
 
     def close(self):
-        for load in self.loads:
-            load.close()
-        if self.kube is not None:
-            self.kube.close()
-        if self.engines is not None:
-            self.engines.close()
-        self.network.close()
-        shutil.rmtree(self.folder)
+        """All of it, whatever of that goes wrong; the last made first."""
+        with contextlib.ExitStack() as ends:
+            ends.callback(shutil.rmtree, self.folder)
+            ends.callback(self.network.close)
+            for thing in (self.engines, self.kube, *self.loads):
+                if thing is not None:
+                    ends.callback(thing.close)
 
 
 class Clients(Callers):

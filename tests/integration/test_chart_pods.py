@@ -38,11 +38,15 @@ class Cluster:
     """An engine and the pods of a rendered release."""
 
     def __init__(self, folder):
-        self.folder, self.pods = folder, []
+        self.folder, self.pods, self.engine = folder, [], None
         self.network = rig.Network()
-        self.engine = rig.Redis(self.network.place("engine"), folder / "engine")
-        self.engine.ask("config", "set", "requirepass", PASSWORD)
-        self.client = self.network.place("client")
+        try:
+            self.engine = rig.Redis(self.network.place("engine"), folder / "engine")
+            self.engine.ask("config", "set", "requirepass", PASSWORD)
+            self.client = self.network.place("client")
+        except BaseException:
+            self.close()
+            raise
 
     def run(self, rendered, more_secrets=None):
         held = {"pawl-root": {"secret": ROOT_SECRET}, "redis": {"password": PASSWORD},
@@ -81,7 +85,7 @@ class Cluster:
 
     def close(self):
         for server in [pod.server for pod in self.pods] + [self.engine]:
-            if server.running():
+            if server is not None and server.running():
                 server.kill()
         self.network.close()
 
@@ -182,3 +186,24 @@ def test_members_and_clients_know_each_other_by_the_certificate_that_is_asked_fo
     # What the pod of helm test does: the members' own certificate may look at the status.
     assert cluster.ask(first, *common, "--tls-cert", certificate, "--tls-key", key, "status",
                        scheme="tls")[0] == 0
+
+
+def test_the_pod_of_helm_test_may_look_and_nothing_else(cluster):
+    """Where members speak in clear, the certificate of the Service gives it a role of its own."""
+    rendered = chart.render(values(
+        cluster.engine, replicas=1, access={"anonymous": []},
+        tls={"enabled": True, "members": False,
+             "certManager": {"enabled": True, "issuerName": "ca"}}))
+    wanted = rendered.one("Certificate")["spec"]
+    authority = Authority(cluster.folder)
+    certificate, key = authority.leaf("service", ",".join(f"DNS:{n}" for n in wanted["dnsNames"]))
+    cluster.run(rendered, {wanted["secretName"]: {
+        "tls.crt": certificate.read_text(), "tls.key": key.read_text(),
+        "ca.crt": authority.certificate.read_text()}})
+    shown = ["--tls-ca", authority.certificate, "--tls-name", "pawl.default.svc", "--tls-cert",
+             certificate, "--tls-key", key]
+    only = cluster.pods[0]
+    assert cluster.ask(only, *shown, "status", scheme="tls")[0] == 0
+    for words in (("check", "--rate", "1/hour", "k"), ("revoke", "subject", "--sub", "anna")):
+        code, said = cluster.ask(only, *shown, *words, scheme="tls")
+        assert code not in (0, 1) and "role" in said, said

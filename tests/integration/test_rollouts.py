@@ -195,6 +195,7 @@ def test_settings_and_certificates_change_under_load(make_release, wire, times, 
     mine, its_key = authority.leaf("api", "DNS:api.shop.svc")
     options = ["--tls-ca", authority.certificate, "--tls-cert", mine, "--tls-key", its_key]
     release.install()
+    assert release.helm_test()["members"] == 3
     load = Load(release, wire, lasting_s, options=options, tls={
         "PAWL_TLS_CA": str(authority.certificate), "PAWL_TLS_CERTIFICATE": str(mine),
         "PAWL_TLS_KEY": str(its_key)})
@@ -309,6 +310,7 @@ def test_without_volumes_a_rollout_waits_for_the_engine(make_release, wire, time
     release = make_release(persistence={"enabled": False}, **times)
     kube, engines = release.kube, release.engines.engines
     release.install()
+    assert release.helm_test()["members"] == 3
     tokens = Tokens(release, wire)
     tokens.revoke(release.up()[0])
     rig.wait_until(lambda: tokens.right(release.up()), "revoked everywhere")

@@ -60,6 +60,10 @@ func validate(object runtime.Object) field.ErrorList {
 		if o.Spec.ClusterIP != "" && len(o.Spec.ClusterIPs) == 0 { // as its storage does
 			o.Spec.ClusterIPs = []string{o.Spec.ClusterIP}
 		}
+		if o.Spec.ExternalTrafficPolicy == core.ServiceExternalTrafficPolicyLocal &&
+			o.Spec.Type == core.ServiceTypeLoadBalancer && o.Spec.HealthCheckNodePort == 0 {
+			o.Spec.HealthCheckNodePort = 30000 // allocated, too
+		}
 		return corevalidation.ValidateServiceCreate(o)
 	case *core.ServiceAccount:
 		return corevalidation.ValidateServiceAccount(o)
