@@ -459,6 +459,11 @@ def test_members_are_scraped_as_the_job_that_alerts_look_for(case):
     spec = monitor["spec"]
     endpoint = (spec.get("endpoints") or spec.get("podMetricsEndpoints"))[0]
     assert {"targetLabel": "job", "replacement": "pawl"} in endpoint["relabelings"]
+    instance = next(one for one in endpoint["relabelings"] if one["targetLabel"] == "instance")
+    assert instance["sourceLabels"][-1] == "__meta_kubernetes_pod_name"
+    # Limits have a namespace of their own, which is no namespace of Kubernetes.
+    assert endpoint["honorLabels"] is True
+    assert "| limit, namespace |" in (ROOT / "deploy" / "METRICS.md").read_text()
     assert 'job="pawl"' in (ROOT / "deploy" / "prometheus" / "alerts.yaml").read_text()
 
 

@@ -144,6 +144,9 @@ def dashboard_expressions():
 def test_the_dashboard_names_metrics_that_are_there():
     expressions = dashboard_expressions()
     assert len(expressions) >= 12
+    shown = set().union(*(names_in(expression) for _, expression in expressions))
+    assert {"pawl_members", "pawl_engine_up", "pawl_slots", "pawl_tenure_seconds",
+            "pawl_gate_closed_seconds", "pawl_pending_revocations"} <= shown, "the fleet"
     for title, expression in expressions:
         names = names_in(expression)
         assert names and names <= names_of_page(), (title, names - names_of_page())

@@ -39,6 +39,10 @@ NEWER = {
     ("V1TopologySpreadConstraint", "nodeTaintsPolicy"): "str",        # 1.26
     ("V1TopologySpreadConstraint", "matchLabelKeys"): ["str"],        # 1.27
 }
+#: How one port is scraped, by a ServiceMonitor or a PodMonitor.
+SCRAPE = {"port": "str", "path": "str", "interval": "str", "honorLabels": "bool",
+          "relabelings": [{"targetLabel": "str", "replacement": "str", "sourceLabels": ["str"],
+                           "separator": "str"}]}
 #: Objects of operators, for which no package has a description: what of them is used here. A leaf
 #: is a type; a list has one item; "*" is any name.
 CUSTOM = {
@@ -48,12 +52,10 @@ CUSTOM = {
         "privateKey": {"algorithm": "str", "size": "int", "rotationPolicy": "str"}},
     ("monitoring.coreos.com/v1", "ServiceMonitor"): {
         "selector": {"matchLabels": {"*": "str"}}, "namespaceSelector": {"matchNames": ["str"]},
-        "endpoints": [{"port": "str", "path": "str", "interval": "str",
-                       "relabelings": [{"targetLabel": "str", "replacement": "str"}]}]},
+        "endpoints": [SCRAPE]},
     ("monitoring.coreos.com/v1", "PodMonitor"): {
         "selector": {"matchLabels": {"*": "str"}}, "namespaceSelector": {"matchNames": ["str"]},
-        "podMetricsEndpoints": [{"port": "str", "path": "str", "interval": "str",
-                                 "relabelings": [{"targetLabel": "str", "replacement": "str"}]}]},
+        "podMetricsEndpoints": [SCRAPE]},
     ("monitoring.coreos.com/v1", "PrometheusRule"): {
         "groups": [{"name": "str", "interval": "str", "rules": [{
             "alert": "str", "record": "str", "expr": "str", "for": "str", "labels": {"*": "str"},
