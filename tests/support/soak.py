@@ -5,7 +5,7 @@
                                 twenty restarts and a minute without its engine, rollouts of the chart's pods, then
                                 set-up and ./dev demo in a bare root, then the packages in another, then the
                                 container image
-    ./dev soak --only loops|tokens|sim|cluster|bare-root|package|image|newer
+    ./dev soak --only loops|tokens|sim|cluster|bare-root|package|image|arm64|newer
     ./dev soak --only bare-root --then "./dev test"    run more in the bare root, after the demo
 
 Kills and mutated frames take a new seed each time and print it when they fail; PAWL_SEED repeats
@@ -204,6 +204,12 @@ def image():
                           cwd=suites.ROOT).returncode == 0
 
 
+def arm64():
+    """The daemon and the unit tests for the other processor, where its compiler is installed."""
+    return subprocess.run(["/usr/bin/python3", "tests/support/arm64.py"],
+                          cwd=suites.ROOT).returncode == 0
+
+
 # ---- current releases ----------------------------------------------------------------------------
 
 
@@ -246,7 +252,7 @@ def main():
     parser = argparse.ArgumentParser(prog="./dev soak")
     parser.add_argument("minutes", nargs="?", type=float, default=30)
     parser.add_argument("--only", choices=("loops", "tokens", "sim", "cluster", "bare-root",
-                                           "package", "image", "newer"))
+                                           "package", "image", "arm64", "newer"))
     parser.add_argument("--then", action="append", default=[], metavar="COMMAND",
                         help="run in the bare root after ./dev demo; repeatable")
     arguments = parser.parse_args()
@@ -265,6 +271,8 @@ def main():
         outcomes["package"] = package()
     if arguments.only in (None, "image"):
         outcomes["image"] = image()
+    if arguments.only in (None, "arm64"):
+        outcomes["arm64"] = arm64()
     if arguments.only in (None, "newer"):
         outcomes["newer"] = newer()
     for name, good in outcomes.items():
