@@ -321,18 +321,21 @@ def fleet(bench, name, wire, count, few):
 SHAPES = ((50, 1), (8, 32))
 
 
-def check_rounds(bench, name, case, address, pids, **options):
-    """Processors of @pids together for 100,000 checks a second at @address: the least of some
+def check_rounds(bench, name, case, addresses, pids, **options):
+    """Processors of @pids together for 100,000 checks a second at @addresses: the least of some
     rounds, for what else this machine does only adds to it."""
-    number = 50_000 if bench.quick else 300_000
+    number = (50_000 if bench.quick else 300_000) // len(addresses)
     for connections, in_flight in SHAPES:
         rounds = []
         for part in range(bench.rounds + 1):
             spent = sum(cpu_s(pid) for pid in pids)
-            bench.load("check", address, cpu=1024, connections=connections, in_flight=in_flight,
-                       keys=1000, count=MILLION, requests=number, stall_ms=60000, **options)
+            bench_cost.together(bench, [(address, {
+                "cpu": 1024, "connections": connections, "in_flight": in_flight, "keys": 1000,
+                "count": MILLION, "requests": number, "stall_ms": 60000, **options})
+                for address in addresses])
             if part > 0: # the first opens links and makes records
-                rounds.append((sum(cpu_s(pid) for pid in pids) - spent) * 1e5 / number)
+                rounds.append((sum(cpu_s(pid) for pid in pids) - spent) * 1e5 /
+                              (number * len(addresses)))
         bench.add(f"cores_{case}_{connections}x{in_flight}", "/100k", [min(rounds)], plan=name,
                   median=round(bench_cluster.statistics.median(rounds), 3))
 
@@ -340,17 +343,22 @@ def check_rounds(bench, name, case, address, pids, **options):
 def check_alone(bench, name, transport):
     server = bench.pawld(transport)
     bench.wait_valid(server)
-    check_rounds(bench, name, transport, server.address, [server.process.pid])
+    check_rounds(bench, name, transport, [server.address], [server.process.pid])
     bench.end(server)
 
 
 def check_fleet(bench, name):
-    """Both nodes together, for a check at the node that counts its key, and at the other one."""
+    """Both nodes together, for a check at the node that counts its key, at the other one, of clients
+    that ask each for its own, and over TCP of clients that do not look: half is passed on."""
     both = bench_cluster.started(bench, 2)
     pids = [node.server.pid for node in both.nodes]
     try:
-        for case, whose in (("owner", bench_cost.OWN), ("forwarded", bench_cost.ANOTHERS)):
-            check_rounds(bench, name, f"fleet_{case}", both.nodes[0].unix, pids, whose=whose)
+        addresses = [node.unix for node in both.nodes]
+        for case, asked, whose in (("owner", addresses[:1], bench_cost.OWN),
+                                   ("forwarded", addresses[:1], bench_cost.ANOTHERS),
+                                   ("direct", addresses, bench_cost.OWN)):
+            check_rounds(bench, name, f"fleet_{case}", asked, pids, whose=whose)
+        check_rounds(bench, name, "fleet_tcp", [both.nodes[0].tcp], pids)
     finally:
         both.close()
 
