@@ -55,9 +55,6 @@ class Kubelet:
     def ready(self):
         return self.ready_since is not None and not self.leaving
 
-    def available(self, for_s):
-        return self.ready and time.monotonic() - self.ready_since >= for_s
-
     def delete(self):
         """The pod is to go; see join()."""
         if not self.leaving:
@@ -98,7 +95,7 @@ class Kubelet:
         self.pod.start(etc=self.kube.etc)
         self.failures = dict.fromkeys(self.misses, 0)  # in a row
         self.due = dict.fromkeys(self.failures, time.monotonic())
-        self.started = False
+        self.started, self.successes = False, 0  # in a row
         self._ready(False)
 
     def _live(self):
@@ -118,12 +115,15 @@ class Kubelet:
             self.failures[kind] = 0
             self.started = True
             if kind == "readiness":
-                self._ready(True)
+                self.successes += 1
+                if self.successes >= rules.get("successThreshold", 1):
+                    self._ready(True)
             return
         if self.leaving or self.lost:
             return
         self.misses[kind] += 1
         self.failures[kind] += 1
+        self.successes = 0
         if self.failures[kind] < rules["failureThreshold"]:
             return
         if kind == "readiness":
@@ -352,14 +352,13 @@ class Kube:
         self.changed()
 
     def wait_ready(self, number):
-        for_s = self.rendered.workload["spec"]["minReadySeconds"]
-        self.wait(lambda: self.kubelets[number].available(for_s),
-                  f"pod {number} is ready for {for_s} s")
+        self.wait(lambda: self.kubelets[number].ready, f"pod {number} is ready")
 
     def apply(self, rendered, between=lambda: None):
         """`helm upgrade`: the ConfigMap, the number of pods (all at once: Parallel), and then, if
         the pods' description is another one, each from the last to the first, the next when the
-        one before is available. @between is called when all of one step are."""
+        one before is ready (with Parallel, minReadySeconds is not waited for). @between is called
+        when all of one step are."""
         spec = rendered.workload["spec"]
         assert (spec["podManagementPolicy"], spec["updateStrategy"]["type"]) == (
             "Parallel", "RollingUpdate")

@@ -62,6 +62,10 @@ startupProbe:
 readinessProbe:
   httpGet: {path: /readyz, port: http}
   periodSeconds: {{ int .readiness.periodSeconds }}
+  {{- if eq $.Values.mode "statefulset" }} {{- /* which does not know minReadySeconds; see there */}}
+  {{- $period := int .readiness.periodSeconds }}
+  successThreshold: {{ add1 (div (sub (add (int $.Values.rollout.minReadySeconds) $period) 1) $period) }}
+  {{- end }}
   timeoutSeconds: {{ int .readiness.timeoutSeconds }}
   failureThreshold: {{ int .readiness.failureThreshold }}
 livenessProbe:
