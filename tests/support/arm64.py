@@ -23,7 +23,7 @@ SYSTEM = FOLDER / "root"
 NEEDS = ("aarch64-linux-gnu-gcc", "qemu-aarch64-static")
 #: The emulation has no seccomp, and of TCP_INFO no more than a number.
 EMULATED = {"unit_sandbox", "unit_outbound"}
-TEST_S = 120
+TEST_S = 600
 LIBRARIES = r"^(lib\S+-dev) "
 TOOLCHAIN = """\
 set(CMAKE_SYSTEM_NAME Linux)
@@ -99,8 +99,9 @@ def build():
 
 
 def emulate(program, *arguments):
-    return subprocess.run(["qemu-aarch64-static", "-L", SYSTEM, program, *arguments], cwd=ROOT,
-                          capture_output=True, text=True, errors="replace", timeout=TEST_S)
+    return subprocess.run(["qemu-aarch64-static", "-L", SYSTEM, program, *arguments],
+                          cwd=FOLDER / "build", capture_output=True, text=True, errors="replace",
+                          timeout=TEST_S)
 
 
 def main():

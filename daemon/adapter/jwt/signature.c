@@ -267,8 +267,14 @@ static enum pawl_jwt_reason by_digest(struct pawl_signatures *signatures,
         ERR_clear_error();
         return PAWL_JWT_INTERNAL;
     }
-    return reason_of(
-        EVP_PKEY_verify(context, signature.data, signature.size, digest, key->alg->digest_bytes));
+    int result =
+        EVP_PKEY_verify(context, signature.data, signature.size, digest, key->alg->digest_bytes);
+
+    if (result < 0 && key->alg->kind == PAWL_JWT_KIND_EC) {
+        ERR_clear_error(); /* not a no: of the DER made above nothing but a failure brings this */
+        return PAWL_JWT_INTERNAL;
+    }
+    return reason_of(result);
 }
 
 /* RFC 8032: over the text itself. OpenSSL refuses an S that is not below the group's order. */
