@@ -62,9 +62,11 @@ startupProbe:
 readinessProbe:
   httpGet: {path: /readyz, port: http}
   periodSeconds: {{ int .readiness.periodSeconds }}
-  {{- if eq $.Values.mode "statefulset" }} {{- /* which does not know minReadySeconds; see there */}}
+  {{- if and (eq $.Values.mode "statefulset") (gt (int $.Values.rollout.minReadySeconds) 0) }}
+  {{- /* A StatefulSet does not know minReadySeconds (see there). The first answer takes no time, nor
+         does the next: a kubelet asks out of turn while a pod is not ready. */}}
   {{- $period := int .readiness.periodSeconds }}
-  successThreshold: {{ add1 (div (sub (add (int $.Values.rollout.minReadySeconds) $period) 1) $period) }}
+  successThreshold: {{ add 2 (div (sub (add (int $.Values.rollout.minReadySeconds) $period) 1) $period) }}
   {{- end }}
   timeoutSeconds: {{ int .readiness.timeoutSeconds }}
   failureThreshold: {{ int .readiness.failureThreshold }}
