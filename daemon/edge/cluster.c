@@ -406,6 +406,7 @@ void pawl_cluster_on_turn(uv_prepare_t *handle)
     pawl_cluster_bury(cluster);
     set_wall(cluster, now_ms);
     cluster->node.options.staleness_max_ms = atomic_load(&cluster->staleness_max_ms);
+    pawl_cluster_reach_turn(cluster, now_ms);
     pawl_node_tick(&cluster->node, now_ms, pawl_cluster_slow_s(cluster));
     follow_freshness(cluster);
     follow_cold(cluster, now_ms);

@@ -404,6 +404,19 @@ static void push_view_to(struct pawl_cluster *cluster, struct pawl_cluster_peer 
     }
 }
 
+bool pawl_cluster_dial(struct pawl_cluster *cluster, struct pawl_cluster_peer *peer)
+{
+    struct pawl_peer_link *link = link_of(cluster, peer);
+
+    if (link != NULL && pawl_peer_link_state(link) == PAWL_PEER_LINK_OPEN) {
+        return true;
+    }
+    if (link == NULL || pawl_peer_link_outstanding(link) == 0) {
+        push_view_to(cluster, peer); /* something that may be asked at any time */
+    }
+    return false;
+}
+
 void pawl_cluster_doom(struct pawl_cluster *cluster, struct pawl_peer_link *link)
 {
     if (link != NULL && cluster->doomed_count < PAWL_CLUSTER_DOOMED_MAX) {

@@ -130,6 +130,9 @@ struct pawl_cluster {
     unsigned seed_count, seed_next;
     struct pawl_peer_link *seed_link; /* NULL: nobody is asked */
     uint64_t seed_due_ms;
+    /* Before it joins: whether it reaches the others (cluster_reach.c). */
+    bool reaching;
+    uint64_t reach_until_ms; /* 0: not begun */
     bool loop_open, handles_open, world_open;
     pthread_t thread;
     bool started;
@@ -238,6 +241,11 @@ void pawl_cluster_find_end(struct pawl_cluster *cluster);
 /** Whether @address is one of this machine's. Any thread. */
 bool pawl_cluster_is_here(const struct sockaddr *address, socklen_t size);
 
+/* ---- cluster_reach.c ---- */
+
+/** With each turn: let this node join, if it reaches the others or has tried for long enough. */
+void pawl_cluster_reach_turn(struct pawl_cluster *cluster, uint64_t now_ms);
+
 /* ---- cluster_seeds.c ---- */
 
 /** With each turn: ask somebody for the view, if it is time to. */
@@ -295,6 +303,8 @@ void pawl_cluster_publish_rest(struct pawl_cluster *cluster);
 void pawl_cluster_push_view(struct pawl_cluster *cluster);
 /** Between two steps of the node: links to members that went, and what could not be asked. */
 void pawl_cluster_bury(struct pawl_cluster *cluster);
+/** Whether there is a connection to @peer; begins one where there is none. */
+bool pawl_cluster_dial(struct pawl_cluster *cluster, struct pawl_cluster_peer *peer);
 /** @link ends with this turn. */
 void pawl_cluster_doom(struct pawl_cluster *cluster, struct pawl_peer_link *link);
 void pawl_cluster_peers_end(struct pawl_cluster *cluster);
@@ -304,6 +314,8 @@ void pawl_cluster_peers_end(struct pawl_cluster *cluster);
 void pawl_cluster_show(struct pawl_cluster *cluster, uint64_t now_ms);
 void pawl_cluster_say_up(struct pawl_cluster *cluster, const struct pawl_engine_state *state);
 void pawl_cluster_say_down(struct pawl_cluster *cluster, const char *why);
+/** It joins without a connection to so many that serve. */
+void pawl_cluster_say_out_of_reach(struct pawl_cluster *cluster, unsigned members);
 void pawl_cluster_say_not_found(struct pawl_cluster *cluster, const char *name, const char *why);
 void pawl_cluster_say_view(struct pawl_cluster *cluster, const struct pawl_view *view);
 void pawl_cluster_say_expelled(struct pawl_cluster *cluster);

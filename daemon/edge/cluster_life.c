@@ -225,7 +225,8 @@ static enum pawl_status open_node(struct pawl_cluster *cluster, struct pawl_erro
     if (status == PAWL_OK) {
         status = pawl_node_init(&cluster->node, &options, pawl_cluster_now_ms(cluster));
     }
-    cluster->node_open = status == PAWL_OK;
+    cluster->node_open = cluster->reaching = status == PAWL_OK;
+    pawl_node_hold(&cluster->node, cluster->reaching);
     return status == PAWL_OK ? PAWL_OK
                              : pawl_error_set(error, status, 0, "cluster: %s while making the node",
                                               pawl_status_text(status));

@@ -72,6 +72,15 @@ void pawl_cluster_say_not_found(struct pawl_cluster *cluster, const char *name, 
                                      "server"));
 }
 
+void pawl_cluster_say_out_of_reach(struct pawl_cluster *cluster, unsigned members)
+{
+    pawl_log_event(cluster->options.log, PAWL_LOG_WARN, "joined_out_of_reach",
+                   PAWL_F_U64("members", members),
+                   PAWL_F_TEXT("do", "this node joins though it has no connection to so many "
+                                     "members, and cannot fetch what they count: look at the "
+                                     "network between them, and at certificates"));
+}
+
 static void say_member(struct pawl_cluster *cluster, const char *what,
                        const struct pawl_member_id *id, const char *address)
 {

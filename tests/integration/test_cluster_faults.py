@@ -51,6 +51,40 @@ def test_a_node_that_cannot_send_to_the_engine_is_not_believed(make_fleet, wire)
     assert history.admitted(b"one") <= 300
 
 
+def test_who_does_not_reach_the_others_yet_does_not_join(make_fleet, wire):
+    """As the NetworkPolicies of pods let a new one in late. One that never gets in keeps nobody
+    out, itself neither."""
+    fleet = make_fleet(nodes=2)
+    engine, first = fleet.engines[0], fleet.nodes[0]
+
+    def announced():
+        """When each member announced itself last."""
+        words = engine.ask("zrange", "{pawl:m}:members", 0, -1, "withscores").split()
+        return dict(zip(words[::2], words[1::2]))
+
+    def add():
+        known = announced()
+        node = fleet.add(start=False)[0]
+        for other in fleet.nodes[:2]:
+            other.place.deaf_to(node.place)
+        node.start(wait=False)
+        rig.wait_until(lambda: "cluster_synced" in node.server.text(), "a node that listens", 10)
+        return node, next(name for name in announced() if name not in known)
+
+    late, name = add()
+    seen = {announced()[name]}
+    rig.wait_until(lambda: seen.add(announced()[name]) or len(seen) > 2, "that it goes on", 10)
+    assert first.status()["members"] == 2 # it would have joined with the first of these
+    for other in fleet.nodes[:2]:
+        other.place.heal()
+    fleet.settle()
+    assert "joined_out_of_reach" not in late.server.text()
+
+    never, _ = add()
+    rig.wait_until(lambda: first.status()["members"] == 4, "it joins all the same", 20)
+    assert "joined_out_of_reach" in never.server.text()
+
+
 def test_an_engine_that_lost_everything_is_told_again(make_fleet, wire):
     fleet = make_fleet()
     history = histories.History(wire, fleet)

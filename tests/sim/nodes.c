@@ -304,6 +304,13 @@ static void node_on_view(void *self, const struct pawl_view *view)
             node->ring_self = i;
         }
     }
+    struct pawl_member_id id = pawl_member_of(node->origin);
+
+    if (pawl_view_find(view, &id) == PAWL_RING_NOBODY) {
+        node->member_us = 0;
+    } else if (node->member_us == 0) {
+        node->member_us = node->world->kernel.now_us;
+    }
     node->is_changed = true;
     kernel_note(&node->world->kernel, "view", node->index, view->number, view->count,
                 node->ring.member_count);
@@ -578,6 +585,7 @@ void node_start(struct world *world, unsigned place)
     node->origin.bytes[0] = (uint8_t)(place + 1);
     memcpy(node->origin.bytes + 8, &nonce, 8);
     node->born_us = world->kernel.now_us;
+    node->member_us = 0;
     node->engine_hurt_us = world->kernel.now_us;
     node->is_open = node->alive = true;
     kernel_note(&world->kernel, "node starts", place, node->life, 0, 0);

@@ -119,7 +119,9 @@ static void check_opening(struct world *world, const struct model_server *server
     }
     for (uint16_t i = 0; i < view.count; i++) {
         struct sim_node *member = node_of(world, &view.members[i].id);
-        bool is_ready = member == NULL || member->born_us > server->primary_since_us;
+        /* who joined within the epoch: nobody has heard of it who is about to open */
+        bool is_ready = member == NULL || member->member_us == 0 ||
+                        member->member_us > server->primary_since_us;
 
         for (uint32_t k = 0; k < state->ready_count && !is_ready; k++) {
             is_ready = pawl_epoch_equal(state->ready_epoch, server->epoch) &&

@@ -434,7 +434,7 @@ static void settle(struct pawl_node *node)
         say_all_again(node);
     }
     pawl_members_raise(&node->members, node->slots.fence);
-    if (!node->ready && pawl_log_synced_ms(&node->log) != 0) {
+    if (!node->ready && !node->held && pawl_log_synced_ms(&node->log) != 0) {
         node->ready = true;
         pawl_members_ready(&node->members, node->now_ms);
     }
@@ -595,6 +595,11 @@ enum pawl_status pawl_node_learn(struct pawl_node *node, struct pawl_bytes seale
 }
 
 /* ---- leaving ------------------------------------------------------------------------------- */
+
+void pawl_node_hold(struct pawl_node *node, bool held)
+{
+    node->held = held;
+}
 
 void pawl_node_leave(struct pawl_node *node, uint64_t now_ms)
 {

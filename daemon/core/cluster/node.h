@@ -137,7 +137,7 @@ struct pawl_node {
     bool emptied;         /* the gate says that the engine's data are gone */
     uint64_t wall_ms, wall_read_ms;
     uint64_t digest_ms;
-    bool leaving, ended, ready, merged_told;
+    bool leaving, ended, ready, held, merged_told;
     struct pawl_ring ring;
     uint64_t tags, wait_tag;
     struct {
@@ -179,6 +179,10 @@ PAWL_MUST_USE enum pawl_status pawl_node_learn(struct pawl_node *node, struct pa
 /** Call events.waited once a majority of the replicas has all that was emitted before. Without
  * replicas it is enough at once, at the next tick. @ticket out of room: not enough. */
 void pawl_node_wait(struct pawl_node *node, uint64_t ticket, uint64_t now_ms);
+
+/** While @held, a node that is no member yet does not join, it listens. Not held at first. Heard
+ * by the next tick. */
+void pawl_node_hold(struct pawl_node *node, bool held);
 
 /** Begin to leave; then left: whether nothing is left here; then bye; then `done`. */
 void pawl_node_leave(struct pawl_node *node, uint64_t now_ms);
