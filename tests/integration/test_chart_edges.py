@@ -12,6 +12,7 @@ from conftest import ROOT
 sys.path[:0] = [str(ROOT / "tests" / "support" / "chart"), str(ROOT / "deploy" / "helm")]
 
 import chart  # noqa: E402 (its folder is known only now)
+import make  # noqa: E402
 import objects  # noqa: E402
 
 ENGINE = {"cluster": {"redis": ["redis://redis:6379"]}}
@@ -138,6 +139,34 @@ def test_every_value_has_a_bound():
              if not path.endswith("annotations.*") and not path.startswith(".podAnnotations")
              and not path.startswith(".nodeAffinity")}
     assert found - free == set()
+
+
+def test_a_value_that_is_taken_away_is_refused_and_is_no_zero():
+    """Helm takes `null` for: this value is not there. A template would make 0 of it."""
+    paths = [path.split(".") for path, *_ in make.comments((make.CHART / "values.yaml").read_text())]
+    taken = []
+    for path in paths:
+        values = None
+        for name in reversed(path):
+            values = {name: values}
+        try:
+            chart.render({**ENGINE, **values, "cluster": {**ENGINE["cluster"],
+                                                          **values.get("cluster", {})}})
+        except chart.Refused as refused:
+            assert "schema" in str(refused) and path[-1] in str(refused), path
+        else:
+            taken.append(".".join(path))
+    # pawld has defaults of its own; users and groups may be the cluster's.
+    assert sorted(taken) == ["config.memory_max", "config.revocations_max",
+                             "config.server.buffers_max", "security.fsGroup",
+                             "security.runAsGroup", "security.runAsUser"]
+
+
+def test_users_and_groups_may_be_those_of_the_cluster():
+    rendered = render({"security": {"runAsUser": None, "runAsGroup": None, "fsGroup": None}})
+    for _, spec in (objects.pod_of(rendered.workload), objects.pod_of(rendered.one("Pod"))):
+        assert not {"runAsUser", "runAsGroup", "fsGroup"} & set(spec["securityContext"])
+        assert objects.restricted(spec) == []
 
 
 def test_it_can_be_a_part_of_another_chart():

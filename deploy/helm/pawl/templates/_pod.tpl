@@ -13,9 +13,11 @@ annotations:
 {{/* Restricted, of pods that this chart makes. */}}
 {{- define "pawl.podSecurity" -}}
 runAsNonRoot: true
-runAsUser: {{ int .Values.security.runAsUser }}
-runAsGroup: {{ int .Values.security.runAsGroup }}
-fsGroup: {{ int .Values.security.fsGroup }}
+{{- range $name := list "runAsUser" "runAsGroup" "fsGroup" }}
+{{- with get $.Values.security $name }}
+{{ $name }}: {{ int . }}
+{{- end }}
+{{- end }}
 fsGroupChangePolicy: OnRootMismatch
 seccompProfile:
   type: RuntimeDefault
