@@ -313,7 +313,7 @@ void pawl_split_end(struct pawl_parcel *parcel);
 /**
  * Give back what the items @items (bits) of the check in @parcel were charged, by the handles in
  * @results: each where its key is counted by now. Nobody waits for it; what cannot be given back
- * within a second is counted (holds_kept).
+ * within three seconds is counted (holds_kept).
  */
 void pawl_forward_give_back(struct pawl_parcel *parcel, uint64_t items,
                             const struct pawl_wire_result *results, uint32_t result_count);

@@ -8,7 +8,7 @@
  *         |                    -> unknown, refused: kept
  *         -> on its way to us, or nobody's: waits
  *
- * What waits longer than PAWL_RETURN_MS from the refusal on stays charged. Who answers that it
+ * What waits longer than RETURN_MS from the refusal on stays charged. Who answers that it
  * moved or was never sent it has done nothing, so trying again gives nothing back twice.
  */
 #include "edge/durable.h"
@@ -19,7 +19,7 @@
 
 #include "pawl/v1/envelope.h"
 
-#define RETURN_MS 1000
+#define RETURN_MS 3000 /* a view that a member announces is known to all by then */
 
 /** A message of refunds, as it was packed: under way, or waiting. */
 struct pawl_return {

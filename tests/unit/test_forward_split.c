@@ -204,7 +204,8 @@ static void concurrent_checks_of_several_owners_are_never_over(void **state)
             client_ask(fleet, fds[i],
                        (struct asked){
                            .limit = "api",
-                           .keys = { keys[i % 3], keys[(i + 1) % 3], keys[(i + 2) % 3] } });
+                           .keys = { keys[i % 3], keys[(i + 1) % 3], keys[(i + 2) % 3] },
+                           .deadline_ms = 20000 });
         }
     }
     for (unsigned i = 0; i < 9; i++) {
