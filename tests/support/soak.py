@@ -6,6 +6,8 @@
                                 set-up and ./dev demo in a bare root, then the packages in another, then the
                                 container image
     ./dev soak --only loops|tokens|sim|cluster|bare-root|package|image|arm64|newer
+    ./dev soak --only kubernetes    the chart on a real Kubernetes: API server, controllers, kubelet
+                                and pods; builds them from Go modules, half an hour, once
     ./dev soak --only bare-root --then "./dev test"    run more in the bare root, after the demo
 
 Kills and mutated frames take a new seed each time and print it when they fail; PAWL_SEED repeats
@@ -204,6 +206,16 @@ def image():
                           cwd=suites.ROOT).returncode == 0
 
 
+def kubernetes():
+    """The chart's fleet on a kubelet. Debian's parts of a node are installed as they are needed: no
+    other command wants them."""
+    folder = suites.build("release", targets=["pawld", "pawlctl", "callers"])
+    subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "containerd",
+                    "runc", "containernetworking-plugins"], stdout=subprocess.DEVNULL)
+    return subprocess.run(["/usr/bin/python3", "tests/support/chart/real_cluster.py", "--node",
+                           "--build", str(folder)], cwd=suites.ROOT).returncode == 0
+
+
 def arm64():
     """The daemon and the unit tests for the other processor, where its compiler is installed."""
     return subprocess.run(["/usr/bin/python3", "tests/support/arm64.py"],
@@ -252,7 +264,7 @@ def main():
     parser = argparse.ArgumentParser(prog="./dev soak")
     parser.add_argument("minutes", nargs="?", type=float, default=30)
     parser.add_argument("--only", choices=("loops", "tokens", "sim", "cluster", "bare-root",
-                                           "package", "image", "arm64", "newer"))
+                                           "package", "image", "arm64", "newer", "kubernetes"))
     parser.add_argument("--then", action="append", default=[], metavar="COMMAND",
                         help="run in the bare root after ./dev demo; repeatable")
     arguments = parser.parse_args()
@@ -275,6 +287,8 @@ def main():
         outcomes["arm64"] = arm64()
     if arguments.only in (None, "newer"):
         outcomes["newer"] = newer()
+    if arguments.only == "kubernetes":
+        outcomes["kubernetes"] = kubernetes()
     for name, good in outcomes.items():
         say(f"{name}: {'passed' if good else 'FAILED'}")
     return 0 if all(outcomes.values()) else 1

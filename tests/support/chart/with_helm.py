@@ -40,11 +40,8 @@ def go():
     return None
 
 
-def built(name, command, cwd=None):
-    """TOOLS/name, made by @command if it is not there; None, with the reason said."""
-    program = TOOLS / name
-    if program.exists():
-        return program
+def with_go(name, command, cwd=None):
+    """What Go says to @command, which is for @name; None, with the reason said."""
     compiler = go()
     if compiler is None:
         print(f"not run: {name}: no Go {GO_LEAST[0]}.{GO_LEAST[1]} or later to build it with")
@@ -52,12 +49,26 @@ def built(name, command, cwd=None):
     TOOLS.mkdir(parents=True, exist_ok=True)
     env = dict(os.environ, GOBIN=str(TOOLS), GOPATH=str(TOOLS / "go"), GOFLAGS="-mod=readonly",
                GOCACHE=str(TOOLS / "cache"), GO111MODULE="on", GOTOOLCHAIN="local")
-    print(f"building {name}")
     done = subprocess.run([compiler, *command], env=env, cwd=cwd, capture_output=True, text=True)
     if done.returncode != 0:
-        print(f"not run: {name}: {done.stderr.strip()[-400:]}")
+        print(f"not run: {name}: {(done.stderr.strip() or done.stdout)[-400:]}")
         return None
-    return program
+    return done.stdout
+
+
+def built(name, command, cwd=None):
+    """TOOLS/name, made by @command if it is not there; None, with the reason said."""
+    program = TOOLS / name
+    if program.exists():
+        return program
+    print(f"building {name}", flush=True)
+    return None if with_go(name, command, cwd) is None else program
+
+
+def helm():
+    """This machine's Helm, or one that is built."""
+    found = shutil.which("helm")
+    return pathlib.Path(found) if found else built("helm", ["install", HELM])
 
 
 def sets():
@@ -119,14 +130,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--package", metavar="FOLDER", help="put the packed chart there")
     arguments = parser.parse_args()
-    found = shutil.which("helm")
-    helm = pathlib.Path(found) if found else built("helm", ["install", HELM])
+    program = helm()
     wrong, files = [], []
     with tempfile.TemporaryDirectory(prefix="pawl-chart-") as folder:
-        if helm is not None:
-            files, wrong = with_helm(helm, pathlib.Path(folder))
+        if program is not None:
+            files, wrong = with_helm(program, pathlib.Path(folder))
             if arguments.package:
-                subprocess.run([helm, "package", chart.CHART, "-d", arguments.package],
+                subprocess.run([program, "package", chart.CHART, "-d", arguments.package],
                                check=True)
         wrong += with_kubernetes(files)
     for one in wrong:
