@@ -131,7 +131,8 @@ class Release:
         return done.returncode, done.stdout.strip() or done.stderr.strip()
 
     def helm_test(self):
-        """What the pod of `helm test` says, run in the clients' place; it has to be content."""
+        """What the pod of `helm test` says, run in the clients' place; it has to be content, as soon
+        as the Service leads to somebody."""
         spec = self.kube.rendered.one("Pod")["spec"]
         container = spec["containers"][0]
         assert container["command"] == ["/usr/bin/pawlctl"]
@@ -142,10 +143,14 @@ class Release:
             for name, text in self.kube.held[volume["secret"]["secretName"]].items():
                 (folder / name).write_text(text)
             words = [word.replace(mount["mountPath"], str(folder)) for word in words]
-        done = subprocess.run(self.kube.command(self.client, [BUILD / "pawlctl", *words]),
-                              capture_output=True, text=True, timeout=20)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+
+        def said():
+            done = subprocess.run(self.kube.command(self.client, [BUILD / "pawlctl", *words]),
+                                  capture_output=True, text=True, timeout=20)
+            if done.returncode != 0 and "refused" not in done.stderr:
+                raise AssertionError(done.stderr)
+            return json.loads(done.stdout) if done.returncode == 0 else None
+        return rig.wait_until(said, "helm test", 20)
 
     def shown(self, kubelet, options):
         """The certificate that a pod shows to a new client, as PEM."""
