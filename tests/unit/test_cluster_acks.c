@@ -273,6 +273,28 @@ static void everywhere_is_also_who_is_announced_and_no_member(void **state)
     assert_int_equal(now.asked_for, 1);
 }
 
+/* Cut off, out of the view, and what said that it was there is flushed: fresh for a while yet. */
+static void everywhere_is_also_who_was_announced_in_data_that_are_gone(void **state)
+{
+    struct waiter waiter;
+
+    (void)state;
+    begin(2, 1);
+    announced(3);
+    pawl_acks_lost(&acks, 500);
+    announced(2);
+    ask(&waiter, PAWL_ACK_LEVEL_EVERYWHERE, false);
+    now.appended = 5;
+    now.replicated[1] = 5;
+    now.confirmed[2] = 5;
+    pawl_acks_on_progress(&acks, 2);
+    announced(2);
+    pawl_acks_on_progress(&acks, 499);
+    assert_int_equal(waiter.ended, 0);
+    pawl_acks_on_progress(&acks, 500);
+    ended(&waiter, PAWL_ACK_LEVEL_EVERYWHERE);
+}
+
 static void more_nodes_than_can_be_counted_are_not_everywhere(void **state)
 {
     static struct pawl_announced all[PAWL_MEMBERS_SEEN_MAX + 2];
@@ -363,6 +385,7 @@ int main(void)
         cmocka_unit_test(everywhere_is_every_member_that_may_still_answer),
         cmocka_unit_test(confirmed_by_all_is_not_everywhere_before_the_replicas_have_it),
         cmocka_unit_test(everywhere_is_also_who_is_announced_and_no_member),
+        cmocka_unit_test(everywhere_is_also_who_was_announced_in_data_that_are_gone),
         cmocka_unit_test(more_nodes_than_can_be_counted_are_not_everywhere),
         cmocka_unit_test(at_the_deadline_the_level_reached_is_told),
         cmocka_unit_test(nothing_but_this_memory_is_refused_and_says_what_to_do),

@@ -59,7 +59,8 @@ static bool at_all(const struct pawl_acks *acks, const struct pawl_ack_wait *wai
     return acks->member && pawl_log_appended(acks->options.log) >= wait->position &&
            wait->shown_by != 0 && acks->listed_by >= wait->shown_by && !acks->listed_cut &&
            at_these(acks, wait, acks->members, acks->member_count) &&
-           at_these(acks, wait, acks->listed, acks->listed_count);
+           at_these(acks, wait, acks->listed, acks->listed_count) && !acks->lost_cut &&
+           at_these(acks, wait, acks->lost, acks->lost_count);
 }
 
 static bool at_replicas(const struct pawl_acks *acks, const struct pawl_ack_wait *wait,
@@ -133,6 +134,10 @@ static bool look_at(struct pawl_acks *acks, struct pawl_ack_wait *wait, uint64_t
     bool appended = pawl_log_appended(acks->options.log) >= wait->position;
     bool safe = wait->journaled || appended;
 
+    if (now_ms >= acks->lost_until_ms) {
+        acks->lost_count = 0;
+        acks->lost_cut = false;
+    }
     if (appended && wait->shown_by == 0 && wait->asked == PAWL_ACK_LEVEL_EVERYWHERE) {
         wait->shown_by = acks->options.announces(acks->options.ctx) + 1;
         acks->options.announce(acks->options.ctx);
@@ -222,6 +227,31 @@ void pawl_acks_on_announced(struct pawl_acks *acks, const struct pawl_announced 
         acks->listed[acks->listed_count++] = announced[i].id;
     }
     pawl_acks_on_progress(acks, now_ms);
+}
+
+static bool is_lost(const struct pawl_acks *acks, const struct pawl_member_id *id)
+{
+    for (uint32_t i = 0; i < acks->lost_count; i++) {
+        if (pawl_member_id_equal(acks->lost[i], *id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void pawl_acks_lost(struct pawl_acks *acks, uint64_t until_ms)
+{
+    for (uint32_t i = 0; i < acks->listed_count; i++) {
+        if (is_lost(acks, &acks->listed[i])) {
+            continue;
+        }
+        acks->lost_cut = acks->lost_cut || acks->lost_count == PAWL_MEMBERS_SEEN_MAX;
+        if (!acks->lost_cut) {
+            acks->lost[acks->lost_count++] = acks->listed[i];
+        }
+    }
+    acks->lost_cut = acks->lost_cut || acks->listed_cut;
+    acks->lost_until_ms = until_ms;
 }
 
 void pawl_acks_on_engine(struct pawl_acks *acks, bool up, uint32_t replicas, uint64_t now_ms)

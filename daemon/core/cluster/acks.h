@@ -85,6 +85,10 @@ struct pawl_acks {
     uint32_t listed_count;
     bool listed_cut;    /* ... and more */
     uint64_t listed_by; /* number of the announcement that showed it; 0: none since it was up */
+    struct pawl_member_id lost[PAWL_MEMBERS_SEEN_MAX]; /* were announced in data that are gone */
+    uint32_t lost_count;
+    bool lost_cut; /* and more */
+    uint64_t lost_until_ms;
     uint32_t replicas;
     bool up;
     bool member; /* of the view */
@@ -118,6 +122,13 @@ void pawl_acks_on_members(struct pawl_acks *acks, const struct pawl_member_id *m
  */
 void pawl_acks_on_announced(struct pawl_acks *acks, const struct pawl_announced *announced,
                             uint32_t count, uint64_t number, uint64_t now_ms);
+
+/**
+ * The engine's data are gone, or another server's: who was announced there may be without contact
+ * and is not announced any more. It is asked, too, until @until_ms, when it answers nothing as
+ * fresh. Before pawl_acks_on_announced() with what came after.
+ */
+void pawl_acks_lost(struct pawl_acks *acks, uint64_t until_ms);
 
 /** Replicas in step, and whether the engine is there. */
 void pawl_acks_on_engine(struct pawl_acks *acks, bool up, uint32_t replicas, uint64_t now_ms);

@@ -48,6 +48,9 @@ static void announced(void *self, const struct pawl_engine_reply *reply, uint64_
     pawl_families_set_gate(&node->families, pawl_gate_is_open(&node->gate, &node->epoch), now_ms);
     pawl_acks_on_engine(&node->acks, node->up, node->replicas, now_ms);
     pawl_members_set_ghost(&node->members, fresh_ms(node) + PAWL_MEMBER_TTL_MS);
+    if (node->emptied || node->went_back != node->members.metrics.went_back) {
+        pawl_acks_lost(&node->acks, now_ms + fresh_ms(node));
+    }
     pawl_acks_on_announced(&node->acks, reply->announce.members, reply->announce.member_count,
                            pawl_members_announces(&node->members), now_ms);
 }
@@ -471,6 +474,7 @@ void pawl_node_on_up(struct pawl_node *node, struct pawl_epoch epoch, uint32_t r
         node->epoch_changes++;
         node->epoch = epoch;
         node->replicas = 0; /* those were another primary's */
+        pawl_acks_lost(&node->acks, now_ms + fresh_ms(node));
     }
     take_replicas(node, replicas, now_ms);
     node->merged_told = false; /* each epoch wants its own word, also where nothing was to merge */
