@@ -24,7 +24,11 @@ def _load_integration():
         path = ROOT / "tests" / "integration" / "conftest.py"
         spec = importlib.util.spec_from_file_location(name, path)
         sys.modules[name] = module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        sys.path.append(str(path.parent))  # of what it imports beside itself
+        try:
+            spec.loader.exec_module(module)
+        finally:
+            sys.path.remove(str(path.parent))
     return sys.modules[name]
 
 
