@@ -56,7 +56,7 @@ ALLOWED = re.compile(
     r"^(mem(cpy|move|set|cmp|chr)|strlen|strnlen|strcmp|strncmp|strchr|"
     r"__(mem(cpy|move|set)|v?snprintf)_chk|v?snprintf|__stack_chk_fail|abort|"
     r"pthread_mutex_(init|lock|trylock|unlock|destroy)|"
-    r"__u(div|mod)ti3|__popcountdi2|"  # 128-bit division, counting of bits: of the compiler
+    r"__u(div|mod|divmod)ti[34]|__popcountdi2|"  # 128-bit division, counting of bits: of the compiler
     r"crypto_(shorthash_siphashx?24|generichash|hash_sha256)|sodium_(memcmp|memzero)|"
     r"_GLOBAL_OFFSET_TABLE_)$")
 
