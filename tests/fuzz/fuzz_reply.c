@@ -5,7 +5,7 @@
  * The first byte: bit 0 another round of calls behind the answers, bit 1 all arrives at once. Then
  * pieces: u8 which, u16 size, bytes. Which: 0 a frame as it is; 1 to 15 a frame that answers that
  * call (its id is put behind the message, where the last one wins); 16 one that answers the hello;
- * above, bytes without a frame around them.
+ * 17 one that answers the 16th call; above, bytes without a frame around them.
  *
  * What must hold: every call that was taken is called back once; its result is whole and within
  * bounds; what is not the daemon's word is never an allowance that the policy does not give, nor a
@@ -226,16 +226,16 @@ static size_t put_piece(uint8_t *out, const uint8_t **at, const uint8_t *end)
 {
     unsigned which = (*at)[0];
     size_t size = (size_t)((*at)[1] << 8 | (*at)[2]);
-    size_t head = which <= 16 ? PAWL_FRAME_HEADER_BYTES : 0;
+    size_t head = which <= 17 ? PAWL_FRAME_HEADER_BYTES : 0;
+    unsigned call = which == 17 ? 16 : which == 16 ? 0 : which;
     size_t tail = 0;
 
     *at += 3;
     size = size < (size_t)(end - *at) ? size : (size_t)(end - *at);
     memcpy(out + head, *at, size);
     *at += size;
-    if (which >= 1 && which <= 15) {
-        tail =
-            put_id(out + head + size, (uint64_t)which << CLIENT_SLOT_BITS | (uint64_t)(which - 1));
+    if (call >= 1 && call <= 16) {
+        tail = put_id(out + head + size, (uint64_t)call << CLIENT_SLOT_BITS | (uint64_t)(call - 1));
     } else if (which == 16) {
         tail = put_id(out + head + size, (uint64_t)(CLIENT_CALLS + 1) << CLIENT_SLOT_BITS);
     }

@@ -120,7 +120,7 @@ def test_one_connection_over_connections_max_is_told_and_room_comes_back(make_da
     reply = refused.receive()
     assert b"connections_max" in reply.goaway.reason and reply.id == 0
     assert refused.receive() is None
-    assert pawld.event("edge_connections_max") is not None
+    wait_for(lambda: pawld.event("edge_connections_max"), "the word of it in the log")
     held.pop().close()
 
     def again():

@@ -67,9 +67,9 @@ enum pawl_status pawl_member_info_decode(struct pawl_member_info *info,
     info->address = pawl_octet_get_part(&reader, PAWL_VIEW_ADDRESS_MAX);
     info->version = pawl_octet_get_part(&reader, PAWL_MEMBER_VERSION_MAX);
     info->blob = pawl_octet_get_part(&reader, PAWL_MEMBER_BLOB_MAX);
-    info->frozen =
-        !pawl_octet_all_read(&reader) && (pawl_octet_get_uint(&reader, 1) & INFO_FROZEN) != 0;
-    if (!pawl_octet_all_read(&reader) || state < PAWL_MEMBER_JOINING ||
+    info->frozen = !pawl_octet_all_read(&reader);
+    if ((info->frozen && pawl_octet_get_uint(&reader, 1) != INFO_FROZEN) ||
+        !pawl_octet_all_read(&reader) || state < PAWL_MEMBER_JOINING ||
         state > PAWL_MEMBER_LEAVING) {
         *info = nothing;
         return PAWL_ECORRUPT;
