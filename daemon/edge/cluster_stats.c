@@ -268,6 +268,7 @@ static void member_stats(const struct pawl_node_figures *f, const struct pawl_st
         { "view", f->members.view },
         { "view_changes", f->members.adopted },
         { "view_set_again", f->members.set_again },
+        { "view_forks", f->members.forks },
         { "view_proposed", f->members.proposed },
         { "members_removed", f->members.removed },
         { "members_silent_ms", f->silent_max_ms },

@@ -451,6 +451,9 @@ static struct model_answer *write_now(struct model_server *server,
             model_log_push(server, message->command, clock_ms, message->emitted_us);
             answer = command->verb == PAWL_ENGINE_ANNOUNCE ? answer_announce(server, message)
                                                            : answer_make(message, 0);
+            if (command->verb == PAWL_ENGINE_VIEW_SET) {
+                answer->reply.view_set.replaced = outcome.replaced;
+            }
         } else {
             answer = answer_refused(server, message, &outcome);
         }

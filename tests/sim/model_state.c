@@ -264,12 +264,13 @@ static struct model_outcome view_set(struct model_state *state,
         (command->view_set.exact && command->view_set.base != state->view_number)) {
         return outcome(PAWL_ENGINE_REFUSED);
     }
-    if (command->view_set.number > state->view_number) {
-        blob_drop(state->view);
-        state->view = blob_make(command->view_set.view.data, command->view_set.view.size);
-        state->view_number = command->view_set.number;
-    }
-    return outcome(PAWL_ENGINE_WON);
+    struct model_outcome won = outcome(PAWL_ENGINE_WON);
+
+    won.replaced = state->view_number;
+    blob_drop(state->view);
+    state->view = blob_make(command->view_set.view.data, command->view_set.view.size);
+    state->view_number = command->view_set.number;
+    return won;
 }
 
 /* ---- streams ---- */

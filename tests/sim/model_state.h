@@ -76,6 +76,7 @@ struct model_outcome {
     const struct model_family *family; /* FAMILY_SET REFUSED; NULL: none */
     bool closed;
     uint64_t slot_view; /* SLOT_SAVE REFUSED */
+    uint64_t replaced;  /* VIEW_SET WON */
 };
 
 void model_state_clear(struct model_state *state);

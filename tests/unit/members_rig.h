@@ -48,6 +48,7 @@ struct rig_command {
     bool executed, answered;
     /* the reply */
     enum pawl_engine_result result;
+    uint64_t replaced;
     struct rig_engine then; /* what it saw */
 };
 
@@ -133,7 +134,8 @@ static void rig_retire(struct rig_engine *engine, struct pawl_member_id id)
 }
 
 static enum pawl_engine_result rig_view_set(struct rig_engine *engine,
-                                            const struct pawl_engine_command *command)
+                                            const struct pawl_engine_command *command,
+                                            uint64_t *replaced)
 {
     if (command->view_set.number == engine->number) {
         return PAWL_ENGINE_WON;
@@ -147,6 +149,7 @@ static enum pawl_engine_result rig_view_set(struct rig_engine *engine,
                                        : command->view_set.number < engine->number) {
         return PAWL_ENGINE_REFUSED;
     }
+    *replaced = engine->number;
     engine->number = command->view_set.number;
     engine->view_size = command->view_set.view.size;
     memcpy(engine->view, command->view_set.view.data, engine->view_size);
@@ -167,7 +170,7 @@ static void rig_execute(struct rig *rig, struct rig_command *queued)
         rig_retire(&rig->engine, command->retire.member);
         break;
     default:
-        queued->result = rig_view_set(&rig->engine, command);
+        queued->result = rig_view_set(&rig->engine, command, &queued->replaced);
         break;
     }
     queued->then = rig->engine;
@@ -230,6 +233,7 @@ static void rig_answer(struct rig_member *node, const struct rig_command *queued
         reply.announce.member_count = queued->then.count;
     } else if (queued->command.verb == PAWL_ENGINE_VIEW_SET) {
         reply.view_set.view = view;
+        reply.view_set.replaced = queued->replaced;
     }
     pawl_members_on_reply(&node->members, &reply, node->rig->now_ms);
 }

@@ -408,6 +408,44 @@ static void a_view_that_a_failover_lost_is_set_again(void **state)
     end(rig);
 }
 
+/* Views 3 to 5 are set at a primary that is cut off, and another line of them at the next one. */
+static void views_of_others_that_are_replaced_let_nobody_go_on_with_what_it_has(void **state)
+{
+    static struct rig_engine before;
+    struct rig *rig = rig_create();
+
+    (void)state;
+    rig_fleet(rig, 2);
+    before = rig->engine;
+    for (unsigned i = 2; i < 5; i++) {
+        rig_start(rig, i);
+        (void)rig_await(rig, i + 1, 5000);
+    }
+    uint64_t number = rig_view(rig, 0)->number;
+
+    for (unsigned i = 0; i < 5; i++) {
+        rig->nodes[i].cut = true;
+    }
+    rig_run(rig, PAWL_TENURE_MS);
+    rig_fail_over(rig, 0);
+    rig->engine = before;
+    rig_start(rig, 5);
+    for (unsigned i = 0; i < 30000 && !rig_decides(rig, &rig->nodes[5]); i++) {
+        rig_step(rig);
+    }
+    assert_true(rig_decides(rig, &rig->nodes[5]));
+    assert_true(rig->engine.number < number && rig->engine.number != before.number);
+    for (unsigned i = 0; i < 5; i++) {
+        rig->nodes[i].cut = false;
+        assert_int_equal(rig->nodes[i].expelled, 0);
+    }
+    (void)rig_await(rig, 6, 30000);
+    for (unsigned i = 0; i < 6; i++) {
+        assert_int_equal(rig->nodes[i].expelled, 1); /* what it held is dropped, and loaded */
+    }
+    end(rig);
+}
+
 /* Removed, then the engine forgets the removal: the one that comes back may not take it that
  * nothing happened, for the others decide about its slots until their tenure ends. */
 static void who_comes_back_into_an_older_view_waits_for_those_who_know_better(void **state)
@@ -746,6 +784,7 @@ int main(void)
         cmocka_unit_test(when_the_engine_is_away_the_tenure_runs_out),
         cmocka_unit_test(a_short_failover_costs_no_decision),
         cmocka_unit_test(a_view_that_a_failover_lost_is_set_again),
+        cmocka_unit_test(views_of_others_that_are_replaced_let_nobody_go_on_with_what_it_has),
         cmocka_unit_test(who_comes_back_into_an_older_view_waits_for_those_who_know_better),
         cmocka_unit_test(an_engine_that_forgot_everything_is_told_again),
         cmocka_unit_test(a_view_of_somebody_else_gives_no_tenure),

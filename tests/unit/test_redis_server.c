@@ -127,7 +127,9 @@ static void a_view_gives_way_to_a_higher_number_only(void **state)
     view.view_set.number = UINT64_C(0x8000000000000003); /* a double does not know it from ...2 */
     view.view_set.view = pawl_bytes_of("high", 4);
     assert_int_equal(rig_do(&rig, view), PAWL_ENGINE_WON);
+    assert_int_equal(rig.last.view_set.replaced, 0);
     assert_int_equal(rig_do(&rig, view), PAWL_ENGINE_WON); /* the same again */
+    assert_int_equal(rig.last.view_set.replaced, 0);
     view.view_set.number = UINT64_C(0x8000000000000002);
     view.view_set.view = pawl_bytes_of("low", 3);
     assert_int_equal(rig_do(&rig, view), PAWL_ENGINE_REFUSED);
@@ -135,6 +137,7 @@ static void a_view_gives_way_to_a_higher_number_only(void **state)
     view.view_set.number = UINT64_C(0x8000000000000004);
     view.view_set.view = pawl_bytes_of("higher", 6);
     assert_int_equal(rig_do(&rig, view), PAWL_ENGINE_WON);
+    assert_int_equal(rig.last.view_set.replaced, UINT64_C(0x8000000000000003));
     assert_int_equal(rig_do(&rig, rig_announce(1, "")), PAWL_ENGINE_WON);
     assert_true(rig_bytes_are(rig.last.announce.view, "higher"));
     view.view_set.number++;

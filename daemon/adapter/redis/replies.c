@@ -139,7 +139,10 @@ static enum pawl_status decode_view_set(const struct pawl_resp *value,
                    ? PAWL_OK
                    : PAWL_EINVAL;
     }
-    return PAWL_OK;
+    return rest == NULL || bytes_of(rest).size == 0 ||
+                   unhex64(bytes_of(rest), &decoded->reply.view_set.replaced)
+               ? PAWL_OK
+               : PAWL_EINVAL;
 }
 
 /* ---- families ---- */

@@ -71,7 +71,7 @@ const char pawl_script_view_set[] =
                  " return {0,b}\n"
                  "end\n"
                  "redis.call('HSET',KEYS[1],'n',ARGV[1],'b',ARGV[2])\n"
-                 "return {1}";
+                 "return {1,n or ''}";
 
 const char pawl_script_retire[] = FACTS "redis.call('ZREM',KEYS[1],ARGV[1])\n"
                                         "redis.call('HDEL',KEYS[2],ARGV[1])\n"

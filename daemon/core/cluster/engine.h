@@ -217,6 +217,7 @@ struct pawl_engine_reply {
         } announce;
         struct {
             struct pawl_bytes view; /* REFUSED: the one that is there */
+            uint64_t replaced; /* WON: number of the one that was there; 0: none, or this one */
         } view_set;
         struct {
             const struct pawl_log_entry *entries; /* in order for each origin */

@@ -174,7 +174,7 @@ static void grant(struct pawl_members *members, uint64_t now_ms)
     uint64_t until = members->sent_ms + PAWL_TENURE_MS;
 
     if (!pawl_members_in(members, &members->acted) || !pawl_members_in(members, &members->known) ||
-        now_ms >= until) {
+        now_ms >= until || pawl_members_is_forked(members)) {
         return;
     }
     if (members->tenure_until_ms == 0 &&

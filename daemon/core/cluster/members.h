@@ -53,6 +53,12 @@
  * read after the request; it may have been removed meanwhile: then it learns so with its first
  * reply, gives up all slots (expelled) and joins again under its id.
  *
+ * Two lines of views. While a primary is cut off, members on its side and on the other set views
+ * that do not follow each other. Once they meet, the higher number stands, and who set it learns
+ * from the reply that it replaced a view which it never knew. What was decided under that one is in
+ * the engine, if anywhere; what is held here is older. So nobody takes tenure under either: a view
+ * without members follows, all drop what they hold, join, and load what was saved.
+ *
  * What this does not cover: two primaries that both take writes. Then each side may decide, for as
  * long as the old one takes heartbeats, plus TENURE; min-replicas-to-write bounds that to a
  * few seconds, less than the TTL that the other side waits. And a failover that loses more than TTL
@@ -99,6 +105,7 @@
 #define PAWL_MEMBERS_FADING_MS   1500  /* so long before the TTL one counts as vanishing too */
 #define PAWL_MEMBERS_HEAL_MS     10000 /* what is no view stands for so long: see below */
 #define PAWL_MEMBERS_LOOKS       3     /* replies, at least, before anybody is dead */
+#define PAWL_MEMBERS_PAST        32    /* views that are remembered, to know the ones of others */
 #define PAWL_MEMBERS_DEADLINE_MS 2000  /* of a command; less than the tenure */
 #define PAWL_MEMBERS_GHOST_MS                                        \
     60000 /* an announcement of nobody's is taken out after so long, \
@@ -164,6 +171,7 @@ struct pawl_members_metrics {
     uint64_t proposed, won;         /* proposals */
     uint64_t set_again;             /* views that the engine had lost */
     uint64_t went_back;             /* times that it lost one without a new epoch: FLUSHALL */
+    uint64_t forks;                 /* views of others that this one put its own in the place of */
     uint64_t removed;               /* dead members, by proposals of this member that were won */
     uint64_t panics;
     uint64_t lapses;   /* times the tenure ran out */
@@ -221,6 +229,9 @@ struct pawl_members {
     uint64_t tenure_until_ms; /* 0: none */
 
     struct pawl_members_view acted, known; /* `known` has the higher number, or the same */
+    uint64_t past[PAWL_MEMBERS_PAST];      /* numbers of views known before it, in a ring */
+    unsigned past_next;
+    uint64_t forked;      /* number of `known` when it replaced a view of others; 0: it did not */
     uint64_t known_tag;   /* announcements after it are younger than what is known */
     uint64_t engine_view; /* number that the engine has, by its last reply */
     uint64_t shown_ms;    /* a reply of this epoch first showed `known`; 0: none */

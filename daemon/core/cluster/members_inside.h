@@ -46,6 +46,9 @@ bool pawl_members_shown(struct pawl_members *members, struct pawl_bytes sealed, 
 void pawl_members_act(struct pawl_members *members, const struct pawl_members_view *view,
                       uint64_t now_ms);
 
+/** Whether `known` replaced a view of others: nobody may decide by it. */
+bool pawl_members_is_forked(const struct pawl_members *members);
+
 /** Set `known` again: the engine has lost it. */
 void pawl_members_set_again(struct pawl_members *members);
 

@@ -27,9 +27,30 @@ static bool read_view(struct pawl_members *members, struct pawl_bytes sealed,
     return true;
 }
 
+static void remember(struct pawl_members *members, uint64_t number)
+{
+    members->past[members->past_next++ % PAWL_MEMBERS_PAST] = number;
+}
+
+static bool was_known(const struct pawl_members *members, uint64_t number)
+{
+    bool found = number == members->known.view.number;
+
+    for (unsigned i = 0; i < PAWL_MEMBERS_PAST && !found; i++) {
+        found = members->past[i] == number;
+    }
+    return found;
+}
+
+bool pawl_members_is_forked(const struct pawl_members *members)
+{
+    return members->forked != 0 && members->forked == members->known.view.number;
+}
+
 /* The view in `next` has a higher number than `known`. */
 static void know(struct pawl_members *members, uint64_t now_ms)
 {
+    remember(members, members->known.view.number);
     members->known = members->next;
     members->known_tag = members->tag;
     members->shown_ms = 0;
@@ -315,8 +336,15 @@ void pawl_members_propose(struct pawl_members *members, uint64_t now_ms)
     bool in = pawl_members_in(members, &members->known);
 
     if (members->set_tag != 0 || !members->up || (!in && (!members->ready || members->leaving)) ||
-        members->engine_view != members->known.view.number ||
-        members->known.view.number != members->acted.view.number) {
+        members->engine_view != members->known.view.number) {
+        return;
+    }
+    if (pawl_members_is_forked(members)) {
+        memset(&members->next.view, 0, sizeof(members->next.view));
+        (void)send_next(members);
+        return;
+    }
+    if (members->known.view.number != members->acted.view.number) {
         return;
     }
     bool drops = wants_to_drop(members, now_ms);
@@ -385,6 +413,16 @@ static void on_won(struct pawl_members *members, uint64_t now_ms)
     }
 }
 
+/* `known` stands again, in place of the view @replaced: one that it followed once, or of others. */
+static void on_set_again(struct pawl_members *members, uint64_t replaced)
+{
+    if (replaced != 0 && !was_known(members, replaced)) {
+        members->forked = members->known.view.number;
+        members->metrics.forks++;
+        pawl_members_set_tenure(members, 0);
+    }
+}
+
 void pawl_members_on_set(struct pawl_members *members, const struct pawl_engine_reply *reply,
                          uint64_t now_ms)
 {
@@ -400,6 +438,7 @@ void pawl_members_on_set(struct pawl_members *members, const struct pawl_engine_
             on_won(members, now_ms);
         } else {
             members->engine_view = members->known.view.number;
+            on_set_again(members, reply->view_set.replaced);
         }
         return;
     }

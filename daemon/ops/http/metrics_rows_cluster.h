@@ -12,6 +12,8 @@
       "Views that this node proposed." },
     { "view_set_again", "pawl_view_restored_total", NULL, COUNTER, 0,
       "Views that the engine had lost and was told again." },
+    { "view_forks", "pawl_view_forks_total", NULL, COUNTER, 0,
+      "Views of a primary that was cut off, which this node found and had everybody join anew." },
     { "view_panic", "pawl_view_panic", NULL, GAUGE, 0,
       "1: more than half of the members are silent, and the view is kept." },
     { "view_full", "pawl_view_full", NULL, GAUGE, 0, "1: this node finds no place in the view." },
