@@ -276,8 +276,9 @@ void pawl_parcels_look(struct pawl_forward *forward)
 
 void pawl_parcels_close(struct pawl_forward *forward)
 {
-    while (forward->parcels != NULL) {
-        pawl_parcel_drop(forward->parcels);
+    for (struct pawl_parcel *parcel = forward->parcels, *next; parcel != NULL; parcel = next) {
+        next = parcel->next;
+        pawl_parcel_drop(parcel);
     }
     for (struct pawl_parcel *next; forward->spares != NULL; forward->spares = next) {
         next = forward->spares->next;

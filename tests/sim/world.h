@@ -131,7 +131,7 @@ struct sim_node {
     uint32_t life;
     uint64_t born_us, stopped_us;
     uint64_t member_us; /* since when it has acted on views that it is in; 0: it does not */
-    uint64_t boot_us; /* BOOTTIME when the run began, of this machine */
+    uint64_t boot_us;   /* BOOTTIME when the run began, of this machine */
     int64_t wall_offset_ms;
     struct pawl_origin origin;
     struct model_client *client;

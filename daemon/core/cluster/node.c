@@ -193,7 +193,7 @@ struct pawl_subkey pawl_node_view_key(const struct pawl_subkey *facts,
                                       const struct pawl_subkey *slots)
 {
     struct pawl_id both = pawl_keyhash128(facts, slots->bytes, sizeof(slots->bytes));
-    struct pawl_subkey key;
+    struct pawl_subkey key = { { 0 } };
 
     pawl_put_le(key.bytes, both.lo, 8);
     pawl_put_le(key.bytes + 8, both.hi, 8);
