@@ -372,6 +372,7 @@ static void evict(struct world *world)
 {
     hurt_begins(world);
     model_engine_evict(&world->engine, (unsigned)kernel_between(&world->kernel, 1, 40));
+    world->evictions++;
     memset(world->saved, 0, sizeof(world->saved));
     hurt_ends(world);
 }

@@ -172,7 +172,7 @@ static void done(struct pawl_family_call *call, enum pawl_status status, const c
             login->retrying = result == PAWL_ROTATION_UNAVAILABLE || result == PAWL_ROTATION_RACED;
         }
         logins_answered(&world->logins, &rotation->attempt, result, successor,
-                        world->losses + world->rings_lost, world->was_split);
+                        world->losses + world->rings_lost + world->evictions, world->was_split);
     }
     for (unsigned i = 0; i < WORLD_ROTATIONS; i++) {
         if (node->rotations[i] == rotation) {

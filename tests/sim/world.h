@@ -217,6 +217,7 @@ struct world {
     uint32_t losses;          /* faults so far that may lose something somebody holds alone */
     uint64_t emptied_us;      /* when the engine last lost something of its own */
     uint32_t rings_lost;      /* nodes that left or were dropped, with their memory of families */
+    uint32_t evictions;       /* that may have hit records of families */
     uint64_t engine_hurt_us;  /* when an engine last lost or refused something */
     uint64_t steps, faults_done;
     size_t heap_max; /* the most that a node ever took */
