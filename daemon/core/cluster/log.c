@@ -35,7 +35,7 @@ void pawl_log_give(struct pawl_log_inside *in, void *old, size_t size)
 
 static bool options_hold(const struct pawl_facts_log_options *options)
 {
-    return options->keys_count >= 1 && options->keys_count <= PAWL_LOG_KEYS_MAX &&
+    return options->keys_count >= 1 && options->keys_count <= PAWL_SEAL_KEYS_MAX &&
            options->out.emit != NULL && options->heap.take != NULL &&
            options->events.on_fact != NULL && options->facts_max <= PAWL_LOG_FACTS_CAP;
 }

@@ -36,7 +36,6 @@
 #include "core/cluster/seal.h"
 #include "core/fact.h"
 
-#define PAWL_LOG_KEYS_MAX      4     /* secrets under which entries may be sealed */
 #define PAWL_LOG_FLIGHT_MAX    256   /* entries on their way to the engine */
 #define PAWL_LOG_READ_MAX      256   /* entries of one origin in one READ */
 #define PAWL_LOG_READ_BLOCK_MS 250   /* how long a READ waits for something new */
@@ -92,7 +91,7 @@ struct pawl_log_events {
 struct pawl_facts_log_options {
     struct pawl_origin self;
     const struct pawl_subkey *keys; /* `facts` subkeys, copied: the first seals, all are tried */
-    unsigned keys_count;            /* 1 to PAWL_LOG_KEYS_MAX */
+    unsigned keys_count;            /* 1 to PAWL_SEAL_KEYS_MAX */
     const struct pawl_subkey
         *same; /* copied: the same at all members, whatever seals; NULL: keys */
     struct pawl_engine_out out;

@@ -149,7 +149,7 @@ struct pawl_log_snapshot {
 struct pawl_log_inside {
     struct pawl_facts_log *log;
     struct pawl_facts_log_options options;
-    struct pawl_subkey keys[PAWL_LOG_KEYS_MAX];
+    struct pawl_subkey keys[PAWL_SEAL_KEYS_MAX];
     struct pawl_subkey same; /* of digests, which members compare */
     struct pawl_log_facts facts;
 
