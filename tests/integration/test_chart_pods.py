@@ -156,18 +156,23 @@ def test_a_member_keeps_its_journal_where_the_volume_is(cluster):
     assert json.loads(only.ctl("token", "check", "--jti", "j1")[1])["status"] == "revoked"
 
 
-def test_members_and_clients_know_each_other_by_the_certificate_that_is_asked_for(cluster):
+def run_certified(cluster, rendered):
     """TLS as cert-manager would make it: one certificate, with the names of the Certificate."""
+    wanted = rendered.one("Certificate")["spec"]
+    authority = Authority(cluster.folder)
+    certificate, key = authority.leaf("shown", ",".join(f"DNS:{n}" for n in wanted["dnsNames"]))
+    cluster.run(rendered, {wanted["secretName"]: {
+        "tls.crt": certificate.read_text(), "tls.key": key.read_text(),
+        "ca.crt": authority.certificate.read_text()}})
+    return authority, certificate, key
+
+
+def test_members_and_clients_know_each_other_by_the_certificate_that_is_asked_for(cluster):
     rendered = chart.render(values(
         cluster.engine, replicas=2, access={"anonymous": []},
         tls={"enabled": True, "clients": [{"san": "dns:api.shop.svc", "role": ["check"]}],
              "certManager": {"enabled": True, "issuerName": "ca"}}))
-    wanted = rendered.one("Certificate")["spec"]
-    authority = Authority(cluster.folder)
-    certificate, key = authority.leaf("members", ",".join(f"DNS:{n}" for n in wanted["dnsNames"]))
-    cluster.run(rendered, {wanted["secretName"]: {
-        "tls.crt": certificate.read_text(), "tls.key": key.read_text(),
-        "ca.crt": authority.certificate.read_text()}})
+    authority, certificate, key = run_certified(cluster, rendered)
     first, second = cluster.pods
     members = json.loads(first.ctl("members")[1])["members"]
     assert len(members) == 2
@@ -194,12 +199,7 @@ def test_the_pod_of_helm_test_may_look_and_nothing_else(cluster):
         cluster.engine, replicas=1, access={"anonymous": []},
         tls={"enabled": True, "members": False,
              "certManager": {"enabled": True, "issuerName": "ca"}}))
-    wanted = rendered.one("Certificate")["spec"]
-    authority = Authority(cluster.folder)
-    certificate, key = authority.leaf("service", ",".join(f"DNS:{n}" for n in wanted["dnsNames"]))
-    cluster.run(rendered, {wanted["secretName"]: {
-        "tls.crt": certificate.read_text(), "tls.key": key.read_text(),
-        "ca.crt": authority.certificate.read_text()}})
+    authority, certificate, key = run_certified(cluster, rendered)
     shown = ["--tls-ca", authority.certificate, "--tls-name", "pawl.default.svc", "--tls-cert",
              certificate, "--tls-key", key]
     only = cluster.pods[0]

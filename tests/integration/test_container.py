@@ -480,17 +480,24 @@ def engine_at(tmp_path):
         engine.wait()
 
 
-def test_one_of_a_fleet_needs_no_volume_for_data_and_trusts_the_image_s_authorities(
-        make_container, engine_at, tmp_path):
+def make_member(make_container, scheme, **options):
+    """A container with the settings and the root secret of a fleet's member, not started."""
     container = make_container(
-        start=False, data=False,
+        start=False,
         conf="listen: [\"unix:/run/pawl/pawld.sock\", {uri: \"tcp:127.0.0.1:7401\", role: [check, "
              "read]}]\nsecret_file: secret\n"
-             "cluster: {redis: [\"rediss://127.0.0.1:6379\"], advertise: \"tcp:127.0.0.1:7401\"}\n")
+             f"cluster: {{redis: [\"{scheme}://127.0.0.1:6379\"], "
+             "advertise: \"tcp:127.0.0.1:7401\"}\n", **options)
     secret = container.folder / "conf/secret"
     secret.write_text("5a" * 32 + "\n")
     os.chown(secret, USER, USER)
     secret.chmod(0o400)
+    return container
+
+
+def test_one_of_a_fleet_needs_no_volume_for_data_and_trusts_the_image_s_authorities(
+        make_container, engine_at, tmp_path):
+    container = make_member(make_container, "rediss", data=False)
     # In the place of Debian's: what pawld trusts without a setting is this file of the image.
     trusted = container.mount("/etc/ssl/certs")
     authority = tls.Authority(tmp_path)
@@ -562,14 +569,7 @@ def test_a_member_of_a_fleet_counts_its_log_of_revocations(make_container, contr
     alone.start(*settings)
     assert alone.event("memory_limit_low") is None
     assert alone.stop() == 0
-    member = make_container(
-        start=False, conf="listen: [\"unix:/run/pawl/pawld.sock\", {uri: \"tcp:127.0.0.1:7401\", "
-        "role: [check, read]}]\nsecret_file: secret\n"
-        "cluster: {redis: [\"redis://127.0.0.1:6379\"], advertise: \"tcp:127.0.0.1:7401\"}\n")
-    secret = member.folder / "conf/secret"
-    secret.write_text("5a" * 32 + "\n")
-    os.chown(secret, USER, USER)
-    secret.chmod(0o400)
+    member = make_member(make_container, "redis")
     member.groups = control_groups
     member.start("--config", "/etc/pawl/pawld.yaml", *settings, wait=False)
     said = wait_for(lambda: member.event("memory_limit_low"), "the warning")
